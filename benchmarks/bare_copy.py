@@ -1,4 +1,4 @@
-"""Plain binary COPY, which only encodes and sends rows. Bulk loading is compared with it."""
+"""Plain binary COPY, which only encodes and sends rows, to compare bulk loading with."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from psycopg import sql
 
 from pgface.vectors import COPY_HEADER, COPY_TRAILER, ROW
 
-_BLOCK = 1_000
+_BATCH_ROWS = 1_000
 
 
 def copy_rows(connection: psycopg.Connection, table: str, user_ids: NDArray[Any], embeddings: Any) -> None:
-    """Write rows into the columns `user_id` and `embedding` of a table, as pgface lays them out.
+    """Write rows into the columns `user_id` and `embedding` of a table, in pgface's layout.
 
     Args:
-        connection: where the table is found through the search_path.
-        table: its name.
+        connection: a connection whose search_path has the table's schema.
+        table: the name of the table.
         user_ids: shape (n,), integers.
-        embeddings: shape (n, 512), float32; may be a memory-mapped file.
+        embeddings: shape (n, 512), float32. They may be a memory-mapped file.
 
     """
     statement = sql.SQL("COPY {} (user_id, embedding) FROM STDIN (FORMAT BINARY)").format(sql.Identifier(table))
-    rows = np.zeros(min(_BLOCK, len(user_ids)), ROW)
+    rows = np.zeros(min(_BATCH_ROWS, len(user_ids)), ROW)
     dimension = embeddings.shape[1]
     rows["fields"], rows["user_id_bytes"], rows["embedding_bytes"] = 2, 4, 4 + 4 * dimension
     rows["dimension"] = dimension
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         copy.write(COPY_HEADER)
-        for start in range(0, len(user_ids), _BLOCK):
+        for start in range(0, len(user_ids), _BATCH_ROWS):
             block = rows[: len(user_ids) - start]
-            block["user_id"] = user_ids[start : start + _BLOCK]
-            block["embedding"] = embeddings[start : start + _BLOCK]
+            block["user_id"] = user_ids[start : start + _BATCH_ROWS]
+            block["embedding"] = embeddings[start : start + _BATCH_ROWS]
             copy.write(block.tobytes())
         copy.write(COPY_TRAILER)

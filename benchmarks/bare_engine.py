@@ -1,4 +1,4 @@
-"""The plain engine, which only decodes and embeds photos. pgface is compared with it."""
+"""The bare engine, which only decodes and embeds photos, to compare pgface with."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def largest(detections: Sequence[Detection]) -> Sequence[Detection]:
 
 
 def embed_all(engine: Engine, load: LoadEngine, files: Sequence[Path], workers: int) -> int:
-    """Embed the largest face of every photo in the kind of pool that suits the engine; returns how many were found.
+    """Embed the largest face of every photo, in the kind of pool that suits the engine. Returns the number of faces.
 
-    The pool is started and ended here, as `Gallery.enroll_folder` starts and ends its own.
+    The pool starts and ends here, because `Gallery.enroll_folder` also starts and ends a pool.
     """
     executor: Executor
     if engine.releases_gil:

@@ -1,9 +1,9 @@
-"""How long a backup and a restore take beside a bare pg_dump and pg_restore of the same rows, and in how much memory.
+"""Measure time and memory of a backup and a restore, beside a bare pg_dump and pg_restore of the same rows.
 
     .venv/bin/python benchmarks/bench_backup.py [--embeddings 100000] [--photos 10000] [--json FILE]
 
-Each step runs in a process of its own, on an embedded PostgreSQL in a temporary folder. Memory is the peak of pgface's
-own process, without pg_dump's and the server's. No vector index is built on either side.
+Each step runs in its own process, on an embedded PostgreSQL in a temporary folder. Memory is the peak of pgface's
+process, without pg_dump's and the server's. No vector index is built on either side.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from pgface.operations.backup.restore import restore
 from pgface.settings import Settings
 
 CROP_BYTES = 14_000
-"""The number of pixels of a crop of 224×224."""
+"""About the size of a face crop of 224×224 pixels."""
 
 
 def settings_of(folder: Path, schema: str = "public") -> Settings:
@@ -74,7 +74,7 @@ def step(name: str, folder: Path) -> dict[str, float]:
     if name == "backup":
         back_up(settings, archive)
     elif name == "backup, encrypted":
-        back_up(settings, folder / "gallery.age.tar", passphrase="benchmark")  # noqa: S106 - of nothing
+        back_up(settings, folder / "gallery.age.tar", passphrase="benchmark")  # noqa: S106 - protects random bytes
     elif name == "verify":
         verify(settings, archive, str)
     elif name == "restore":
@@ -132,7 +132,7 @@ def main() -> None:
     if arguments.step:
         print(json.dumps(step(arguments.step, arguments.folder)))
         return
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(prefix="pgface_bench_") as name:
         folder = Path(name, "data")
         settings = settings_of(folder)
         with EmbeddedPostgres(settings.postgres_dir) as server:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 import resource
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from pgface.faces.engines.base import Quality
 from pgface.operations.bench.facts import machine
 from pgface.operations.bench.report import table
 from pgface.operations.bench.synthetic import PHOTOS_PER_PERSON, Kind, SyntheticPeople
-from pgface.operations.bench.timing import Row
+from pgface.operations.bench.timing import Call, Ratio, Row, interleave, ratio_row, seconds
 
 BARE = "bare blockwise product"
 _TARGET = 3.0
@@ -40,18 +39,18 @@ def main() -> None:
     if arguments.people:
         embeddings, people = photos(arguments.people)
         sides = {
-            BARE: lambda: bare_product(embeddings),
-            "comparisons": lambda: compare_all(embeddings, people),
-            "rates and intervals too": lambda: evaluate(embeddings, people),
+            BARE: lambda _: bare_product(embeddings),
+            "comparisons": lambda _: compare_all(embeddings, people),
+            "rates and intervals too": lambda _: evaluate(embeddings, people),
         }
         console.print(table("error rates", beside(sides, len(people), arguments.rounds)))
         console.print(memory(embeddings))
     if arguments.audited:
         embeddings, people = photos(arguments.audited)
         stored = gallery(embeddings, people)
-        audited: dict[str, Callable[[], object]] = {
-            BARE: lambda: bare_product(embeddings),
-            "audit": lambda: audit(stored, verify_threshold=0.3, identify_threshold=0.5),
+        audited: dict[str, Call] = {
+            BARE: lambda _: bare_product(embeddings),
+            "audit": lambda _: audit(stored, verify_threshold=0.3, identify_threshold=0.5),
         }
         console.print(table("audit of a gallery", beside(audited, len(people), arguments.audit_rounds)))
         console.print(memory(embeddings))
@@ -64,7 +63,7 @@ def photos(count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
 
 
 def gallery(embeddings: NDArray[np.float32], people: NDArray[np.int64]) -> StoredEmbeddings:
-    """Give the same data as when it is read from a gallery."""
+    """Make the data that pgface would read from a gallery with these embeddings."""
     quality = Quality(100.0, 20.0, 0.5, 0.0, 0.0, 0.0)
     faces = tuple(
         StoredFace(f"{row}", Path(), f"{person}@example.org", row, person, row, quality)
@@ -73,42 +72,31 @@ def gallery(embeddings: NDArray[np.float32], people: NDArray[np.int64]) -> Store
     return StoredEmbeddings(faces, embeddings, ())
 
 
-def beside(sides: Mapping[str, Callable[[], object]], count: int, rounds: int) -> list[Row]:
+def beside(sides: Mapping[str, Call], count: int, rounds: int) -> list[Row]:
     """Time each side and the plain product in turn."""
-    taken: dict[str, list[float]] = {name: [] for name in sides}
-    for number in range(rounds):
-        for name in list(sides)[:: 1 if number % 2 else -1]:
-            taken[name].append(seconds(sides[name]))
-    bare = np.array(taken[BARE])
-    rows = []
-    for name in list(sides)[1:]:
-        ratios = np.array(taken[name]) / bare
-        median = float(np.median(ratios))
-        low, high = np.percentile(ratios, (25, 75)).tolist()
-        rows.append(
-            Row(
-                f"{count:,} photos, {count * (count - 1) // 2:,} pairs: {name}",
-                f"{np.median(taken[name]):.2f} s",
-                f"{BARE}: {np.median(bare):.2f} s",
-                median,
-                (low, high),
-                float(min(taken[name]) / bare.min()),
-                rounds,
-                f"≤ {_TARGET:g} ×",
-                median <= _TARGET,
-            )
+    series = interleave({name: seconds(side) for name, side in sides.items()}, rounds)
+    return [
+        ratio_row(
+            f"{count:,} photos, {count * (count - 1) // 2:,} pairs: {name}",
+            f"{np.median(series[name]):.2f} s",
+            f"{BARE}: {np.median(series[BARE]):.2f} s",
+            Ratio.of(series[name], series[BARE]),
+            rounds,
+            at_most=_TARGET,
         )
-    return rows
+        for name in sides
+        if name != BARE
+    ]
 
 
 def memory(embeddings: NDArray[np.float32]) -> str:
-    """The peak memory of this process."""
+    """Describe the peak memory of this process."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return f"memory at most {peak:,.0f} MiB, of which the embeddings {embeddings.nbytes / 2**20:,.0f}"
 
 
 def bare_product(embeddings: NDArray[np.float32]) -> None:
-    """Compute every similarity, and do nothing with it."""
+    """Compute every similarity, and discard it."""
     for begin in range(0, len(embeddings), _BLOCK):
         embeddings[begin : begin + _BLOCK] @ embeddings.T
 
@@ -118,12 +106,6 @@ def evaluate(embeddings: NDArray[np.float32], people: NDArray[np.int64]) -> None
     replicates = Replicates.draw(int(people.max()) + 1)
     verification(compared, replicates)
     identification(compared, replicates)
-
-
-def seconds(call: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Measure pgface against the parts that it is made of, side by side in one run: `make bench`.
+"""Measure pgface beside its parts, such as the bare engine and bare SQL, in one run: `make bench`.
 
 Runs in the embedded PostgreSQL, in a temporary folder that is deleted at the end.
 """
@@ -67,7 +67,7 @@ def _run(settings: Settings, scratch: Path, console: Console) -> Iterator[Row]:
 def _engines(settings: Settings, samples: Samples, scratch: Path, console: Console) -> Iterator[Row]:
     weights = insightface_weights()
     if weights is None:
-        console.print("skipped: InsightFace, whose weights for tests are not here (PGFACE_TEST_SHARED)")
+        console.print("skipped: InsightFace, because its weights for tests are missing (PGFACE_TEST_SHARED)")
     candidates = [("dlib", "dlib", 4, 40, 0.97)]
     if weights is not None:
         candidates.insert(0, ("insightface", str(weights), 7, 100, 0.99))

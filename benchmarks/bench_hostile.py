@@ -1,4 +1,4 @@
-"""Measure what two hostile clients do to an honest one: the time of its identifications with and without them.
+"""Measure the latency of an honest client with and without two hostile clients.
 
 Runs `pgface serve` on the embedded PostgreSQL in a temporary folder, which is deleted at the end. Everything goes over
 loopback, with a fixed number of connections and for a fixed time.
@@ -33,7 +33,7 @@ from pgface.accounts import Client, create_key
 from pgface.database.embedded.server import EmbeddedPostgres
 from pgface.operations.bench.facts import machine
 from pgface.operations.bench.report import table
-from pgface.operations.bench.timing import Row, figure
+from pgface.operations.bench.timing import Row
 from samples import Samples, find_samples, insightface_weights
 from service_client import Load, connected, posted
 from service_part import fill_up, people_of
@@ -48,9 +48,9 @@ _COLLAGE: Final = 320
 _GIF_SIDE: Final = 8_000
 _FRAME_SIDE: Final = 4_990
 _LEAVES_AFTER: Final = 0.1
-"""Seconds."""
+"""The seconds after which a hostile client leaves without its answer."""
 _ROUNDS: Final = 4
-_ENOUGH: Final = 100
+_MIN_ANSWERS: Final = 100
 """The minimum number of answers with and without hostile clients, so that the 95th percentile is meaningful."""
 
 
@@ -93,9 +93,9 @@ def _measure(
     service: RunningService, keys: list[str], samples: Samples, photos: dict[str, bytes], seconds: float
 ) -> list[Row]:
     honest = Load(port=service.port, key=keys[0], photos=[str(file) for file in samples.files], clients=1)
-    alone, beside = Counter[int](), Counter[int]()
+    alone, together = Counter[int](), Counter[int]()
     times_alone: list[float] = []
-    times_beside: list[float] = []
+    times_together: list[float] = []
     seen: Counter[str] = Counter()
     asyncio.run(identify(honest, 2, Counter(), []))  # warm up
     for _ in range(_ROUNDS):
@@ -103,34 +103,34 @@ def _measure(
         hostile = [Load(port=service.port, key=key, photos=[], clients=0) for key in keys[1:]]
         with _Attackers(hostile, photos, seconds / _ROUNDS) as attackers:
             time.sleep(1)
-            asyncio.run(identify(honest, seconds / _ROUNDS - 1, beside, times_beside))
+            asyncio.run(identify(honest, seconds / _ROUNDS - 1, together, times_together))
         seen += attackers.seen
-    return _rows(times_alone, times_beside, (alone, beside), seen, service)
+    return _rows(times_alone, times_together, (alone, together), seen, service)
 
 
 def _rows(
     alone: list[float],
-    beside: list[float],
+    together: list[float],
     statuses: tuple[Counter[int], Counter[int]],
     seen: Counter[str],
     service: RunningService,
 ) -> list[Row]:
-    (before, after) = (np.percentile(times, (50, 95)) * 1000 for times in (alone, beside))
+    (before, after) = (np.percentile(times, (50, 95)) * 1000 for times in (alone, together))
     ratio = after[1] / before[1]
-    verdict = "holds" if ratio <= TARGET else "MISSED"
-    if min(len(alone), len(beside)) < _ENOUGH:
-        verdict = f"not told by fewer than {_ENOUGH} answers"
+    verdict = "met" if ratio <= TARGET else "missed"
+    if min(len(alone), len(together)) < _MIN_ANSWERS:
+        verdict = f"unknown, because there are fewer than {_MIN_ANSWERS} answers"
     return [
-        figure("honest client alone: identify", f"p50 {before[0]:.0f} ms, p95 {before[1]:.0f}", _counts(statuses[0])),
-        figure(
-            "honest client beside them: identify",
+        Row("honest client alone: identify", f"p50 {before[0]:.0f} ms, p95 {before[1]:.0f}", _counts(statuses[0])),
+        Row(
+            "honest client beside hostile clients: identify",
             f"p50 {after[0]:.0f} ms, p95 {after[1]:.0f}",
             _counts(statuses[1]),
         ),
-        figure("ratio of p95", f"{ratio:.2f}", f"target: at most {TARGET:g}; {verdict}"),
-        figure("ratio of p50", f"{after[0] / before[0]:.2f}", ""),
-        figure("hostile requests", ", ".join(f"{what} {count:,}" for what, count in sorted(seen.items())), ""),
-        figure("memory of the service at the end (RSS)", f"{service.resident():,.0f} MiB", ""),
+        Row("ratio of p95", f"{ratio:.2f}", f"target: at most {TARGET:g}; {verdict}"),
+        Row("ratio of p50", f"{after[0] / before[0]:.2f}", ""),
+        Row("hostile requests", ", ".join(f"{what} {count:,}" for what, count in sorted(seen.items())), ""),
+        Row("memory of the service at the end (RSS)", f"{service.resident():,.0f} MiB", ""),
     ]
 
 
@@ -161,7 +161,7 @@ class _Attackers:
 
     def __enter__(self) -> _Attackers:
         self._process.start()
-        self._ours.recv()  # it begins
+        self._ours.recv()  # wait for the start
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -229,7 +229,7 @@ def hostile_photos(samples: Samples) -> dict[str, bytes]:
 
 
 def collage(samples: Samples, count: int = _COLLAGE, columns: int = 20, side: int = 40) -> Image.Image:
-    """Make one picture of many small faces, from the middles of the photos."""
+    """Make one picture of many small faces, cut from the middle of the photos."""
     picture = Image.new("RGB", (columns * side, -(-count // columns) * side))
     for number, file in zip(range(count), cycle(samples.files), strict=False):
         with Image.open(file) as photo:

@@ -1,9 +1,8 @@
-"""Measure how well heads are told from flat and bent pictures of them, and what that costs.
+"""Measure how well pgface tells heads from flat and bent pictures of heads, and how long that takes.
 
-Photos (`<folder>/<person>/<photo>`) are made into attacks and into heads that turn. Clips of real people, whose heads
-turn, come from a folder of yours. Half of the people and half of the clips serve to look for limits, and the table is
-of the other half, with the limits that pgface has. This simulates a camera: real prints before real cameras are not
-measured here.
+Photos (`<folder>/<person>/<photo>`) are made into attacks and into heads that turn. Clips of real people who turn their
+heads come from a folder of yours. Half of the people and half of the clips are for finding limits, and the table shows
+the other half, with pgface's limits. The camera is simulated. Real prints in front of real cameras are not measured.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from liveness.attacks import FARTHEST, KINDS, Asked, Kind, detect
+from liveness.attacks import KINDS, MAX_YAW, Angles, Kind, detect
 from liveness.clips import SUFFIXES, Turn, turns_of
-from liveness.logins import Door, try_kinds, try_mixed
+from liveness.logins import LoginGallery, try_kinds, try_mixed
 from liveness.scenes import Photo
 from pgface.errors import LivenessError
 from pgface.faces.engines import load_engine
@@ -45,7 +44,7 @@ from pgface.faces.liveness.motion import (
 )
 from samples import SHARED, insightface_weights
 
-YAWS = tuple(FARTHEST * number / 10 for number in range(11))
+YAWS = tuple(MAX_YAW * number / 10 for number in range(11))
 """The poses of a turn, one for each frame."""
 FRONTAL = 12.0
 """The maximum yaw in degrees of a photo for an attack."""
@@ -75,7 +74,7 @@ class Login:
 
     @property
     def admitted(self) -> bool:
-        """Whether pgface takes it for a head."""
+        """Whether pgface admits it as a head."""
         try:
             require_head(self.motions)
         except LivenessError:
@@ -109,7 +108,7 @@ def logins(kind: Kind, engine: Engine, photos: dict[str, list[Photo]], count: in
         person = people[number % len(people)]
         photo = _frontal(engine, photos[person], random)
         frames_for = kind.make(photo, photos[person], engine, random)
-        measured = [_turn(engine, frames_for([Asked(sign * yaw) for yaw in YAWS]), side) for side, sign in SIDES]
+        measured = [_turn(engine, frames_for([Angles(sign * yaw) for yaw in YAWS]), side) for side, sign in SIDES]
         motions = [motion for motion, _ in measured if motion is not None]
         if len(motions) == len(SIDES):
             turned = min(yaw for _, yaw in measured)
@@ -214,7 +213,7 @@ def cost(engine: Engine, photos: dict[str, list[Photo]]) -> str:
     """Compare a frame and a turn with the detection of the same frames, in processor time."""
     kind = next(kind for kind in KINDS if kind.name == "heads of other shapes")
     photo = next(iter(photos.values()))[0]
-    frames = kind.make(photo, [photo], engine, np.random.default_rng(1))([Asked(yaw) for yaw in YAWS])
+    frames = kind.make(photo, [photo], engine, np.random.default_rng(1))([Angles(yaw) for yaw in YAWS])
     seconds: dict[str, list[float]] = defaultdict(list)
     for _ in range(3):
         track = FaceTrack.start(face_patch(_timed(seconds["detection"], partial(_found, engine, frames[0]))))
@@ -251,7 +250,7 @@ def _found(engine: Engine, picture: NDArray[np.uint8]) -> Detection:
 
 
 def engines() -> dict[str, Engine]:
-    """The engines that are installed."""
+    """Load the installed engines."""
     found = {"dlib": load_engine("dlib", models_dir=Path(), detector_size=640, execution_provider="CPU")}
     weights = insightface_weights()
     if weights is not None:
@@ -307,9 +306,9 @@ def measure_logins(name: str, engine: Engine, arguments: argparse.Namespace, con
     table = Table("what is held up", "admitted", "refused because", title=f"{name}: whole logins")
     with (
         tempfile.TemporaryDirectory(prefix="pgface_bench_") as folder,
-        Door.opened(Path(folder) / "data", model, photos) as door,
+        LoginGallery.opened(Path(folder) / "data", model, photos) as gallery,
     ):
-        for tried in chain(try_kinds(door, kinds, engine, arguments.logins), [try_mixed(door, arguments.logins)]):
+        for tried in chain(try_kinds(gallery, kinds, engine, arguments.logins), [try_mixed(gallery, arguments.logins)]):
             table.add_row(*tried.row)
             console.print(": ".join(tried.row))
     console.print(table)

@@ -22,12 +22,12 @@ from pgface.database.pool import initialise
 from pgface.operations.bench.facts import machine
 from pgface.operations.bench.report import table
 from pgface.operations.bench.synthetic import PHOTOS_PER_PERSON, Kind, SyntheticPeople
-from pgface.operations.bench.timing import Row
+from pgface.operations.bench.timing import Ratio, Row, ratio_row
 from pgface.operations.legacy.installation import read_installation
 from pgface.operations.legacy.migrate import migrate
 
 _TARGET = 1 / 0.8
-_LOOK = 0.02
+_SAMPLE_SECONDS = 0.02
 """Seconds between two samples of the memory."""
 _BARE = "CREATE TABLE bare (id SERIAL, user_id INTEGER, embedding vector(512) STORAGE PLAIN)"
 
@@ -38,12 +38,11 @@ def main() -> None:
         "--faces", type=int, nargs="+", default=[100_000, 1_000_000], help="numbers of faces (100000 1000000)"
     )
     parser.add_argument(
-        "--rounds", type=int, default=3, help="rounds of each side, always one from a million faces (3)"
+        "--rounds", type=int, default=3, help="rounds of each side, only one for a million faces or more (3)"
     )
     arguments = parser.parse_args()
     console = Console(highlight=False, width=200)
-    with tempfile.TemporaryDirectory(prefix="pgface-", dir=Path.cwd()) as scratch:
-        Path(scratch).chmod(0o711)  # if root starts the server, it has another user
+    with tempfile.TemporaryDirectory(prefix="pgface_bench_") as scratch:
         for faces in arguments.faces:
             rounds = 1 if faces >= 1_000_000 else arguments.rounds
             rows, memory = measured(Path(scratch), faces, rounds)
@@ -55,7 +54,7 @@ def main() -> None:
 def measured(scratch: Path, faces: int, rounds: int) -> tuple[list[Row], str]:
     npy, labels = old_files(scratch, faces)
     owners = np.arange(faces) // PHOTOS_PER_PERSON + 1
-    migrated, to_plain, to_gallerys = [], [], []
+    migrated, to_plain, to_gallery = [], [], []
     report = ""
     with EmbeddedPostgres(scratch / "server") as server:
         for number in range(rounds):
@@ -67,7 +66,7 @@ def measured(scratch: Path, faces: int, rounds: int) -> tuple[list[Row], str]:
             settings = Settings.model_validate(
                 {"database_url": in_database(server.url, name), "data_dir": scratch / "data"}
             )
-            with most_memory() as memory:
+            with peak_memory() as memory:
                 done = migrate(read_installation(npy=npy, json=labels), settings, model="dlib")
             migrated.append(done.seconds_to_commit)
             report = (
@@ -75,12 +74,12 @@ def measured(scratch: Path, faces: int, rounds: int) -> tuple[list[Row], str]:
                 f"{memory[0] / 2**20:,.0f} MiB, {memory[1] / 2**20:,.0f} before; "
                 f"the file {npy.stat().st_size / 2**20:,.0f}"
             )
-            to_gallerys.append(bare(server.url, f"{name}_bare", npy, owners, "face_embeddings"))
+            to_gallery.append(bare(server.url, f"{name}_bare", npy, owners, "face_embeddings"))
             with psycopg.connect(server.url, autocommit=True) as connection:
                 connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
                 connection.execute(f"DROP DATABASE {name}_bare WITH (FORCE)".encode())
     npy.unlink()
-    sides = {"a table without keys": to_plain, "the gallery's table": to_gallerys}
+    sides = {"a table without keys": to_plain, "the gallery's table": to_gallery}
     return [row(f"until committed, beside COPY to {name}", migrated, taken) for name, taken in sides.items()], report
 
 
@@ -88,7 +87,7 @@ def old_files(scratch: Path, faces: int) -> tuple[Path, Path]:
     npy, labels = scratch / "face_db.npy", scratch / "face_db.json"
     people = faces // PHOTOS_PER_PERSON
     photos = SyntheticPeople(Kind.CLUSTERED).embeddings(people).reshape(people, PHOTOS_PER_PERSON, -1)
-    # As similar as one person's photos by dlib, which has a higher threshold than the other models.
+    # Make the photos of one person as similar as dlib's are. dlib has a higher threshold than the other models.
     photos += photos.mean(axis=1, keepdims=True)
     np.save(npy, photos.reshape(people * PHOTOS_PER_PERSON, -1) * np.float32(3))
     owners = np.arange(people * PHOTOS_PER_PERSON) // PHOTOS_PER_PERSON + 1
@@ -119,13 +118,13 @@ def in_database(url: str, name: str) -> str:
 
 
 @contextmanager
-def most_memory() -> Iterator[list[int]]:
+def peak_memory() -> Iterator[list[int]]:
     """Give the peak private memory of this process, and its memory before, in bytes."""
     before = private_memory()
     found, stop = [before, before], Event()
 
     def look() -> None:
-        while not stop.wait(_LOOK):
+        while not stop.wait(_SAMPLE_SECONDS):
             found[0] = max(found[0], private_memory())
 
     thread = Thread(target=look)
@@ -138,7 +137,7 @@ def most_memory() -> Iterator[list[int]]:
 
 
 def private_memory() -> int:
-    """The memory without pages of files, such as the mapped embeddings."""
+    """Read the memory of this process in bytes, without pages of files such as the mapped embeddings."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("RssAnon:"):
             return int(line.split()[1]) * 1024
@@ -146,20 +145,8 @@ def private_memory() -> int:
 
 
 def row(what: str, migrated: list[float], taken: list[float]) -> Row:
-    ratios = np.array(migrated) / np.array(taken)
-    median = float(np.median(ratios))
-    low, high = np.percentile(ratios, (25, 75)).tolist()
-    return Row(
-        what,
-        f"{np.median(migrated):.1f} s",
-        f"bare COPY: {np.median(taken):.1f} s",
-        median,
-        (low, high),
-        min(migrated) / min(taken),
-        len(ratios),
-        f"≤ {_TARGET:g} ×",
-        median <= _TARGET,
-    )
+    texts = f"{np.median(migrated):.1f} s", f"bare COPY: {np.median(taken):.1f} s"
+    return ratio_row(what, *texts, Ratio.of(migrated, taken), len(migrated), at_most=_TARGET)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Measure search beside exact answers, FAISS, hnswlib and the specification's own script: `make bench-search`.
 
 Runs in the embedded PostgreSQL, in a temporary folder that is deleted at the end, or on the server of
-PGFACE_DATABASE_URL, in schemas of its own that are dropped.
+PGFACE_DATABASE_URL, in temporary schemas that are dropped.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from types import FrameType
@@ -28,28 +28,27 @@ from load_part import loading
 from pgface import PgfaceError, Settings
 from pgface.evaluation.reports.plotting import require_matplotlib
 from pgface.operations.bench.facts import PACKAGES, Server, machine, read_server
-from pgface.operations.bench.loading import loaded_gallery
+from pgface.operations.bench.loading import loaded_gallery, server
 from pgface.operations.bench.measure import Plan, make_probes, measure
 from pgface.operations.bench.peers import missing_peers
 from pgface.operations.bench.plot import SUFFIXES, draw
 from pgface.operations.bench.report import rows, table
 from pgface.operations.bench.results import GalleryResult
-from pgface.operations.bench.run import require_memory, without_nan, write_json
+from pgface.operations.bench.run import require_memory, write_json
 from pgface.operations.bench.synthetic import PHOTOS_PER_PERSON, Kind, SyntheticPeople
 from pgface.operations.bench.timing import Row
-from pgface.operations.bench.workspace import server
 from specification_part import compare_with_specification
 
 SIZES = (200, 2_000, 20_000, 200_000)
 """People."""
-FEWEST = 10
+MIN_PEOPLE = 10
 MIDDLE = 20_000
-"""The size at which the script, concurrent clients and the photo are measured, or the nearest smaller one."""
+"""The size for the specification's script, concurrent clients and the photo, or the nearest smaller one."""
 HNSWLIB_UP_TO = 20_000
 """The largest size for hnswlib. For a million faces, its graph takes as long to build as that of FAISS."""
 PARTS = ("galleries", "photo", "loading")
-_TIMES_PATIENCE = 12
-"""Seconds for agreement, enough for all probes if a search takes 20 ms."""
+_AGREEMENT_PATIENCE_FACTOR = 12
+"""The time for agreement is this many times the patience, enough for all probes if a search takes 20 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ class Options:
 
 @dataclass(slots=True)
 class Findings:
-    """The results so far. They are shown and written at once, so that an interrupted run loses nothing."""
+    """The results so far. Each is shown and written immediately, so that an interrupted run loses nothing."""
 
     options: Options
     console: Console
@@ -98,21 +97,19 @@ class Findings:
         if self.options.plot is not None and self.results:
             draw(self.results, self.options.plot)
 
-    def to_json(self) -> Any:
-        """JSON-ready values."""
-        return without_nan(
-            {
-                "machine": machine(MACHINE_PACKAGES),
-                "server": None if self.server is None else asdict(self.server),
-                "seed": self.options.seed,
-                "seconds": time.monotonic() - self.began,
-                "results": [asdict(result) for result in self.results],
-                "tables": [{"title": title, "rows": [asdict(row) for row in lines]} for title, lines in self.tables],
-            }
-        )
+    def to_json(self) -> dict[str, Any]:
+        """Give the figures as JSON-ready values and dataclasses."""
+        return {
+            "machine": machine(MACHINE_PACKAGES),
+            "server": self.server,
+            "seed": self.options.seed,
+            "seconds": time.monotonic() - self.began,
+            "results": self.results,
+            "tables": [{"title": title, "rows": lines} for title, lines in self.tables],
+        }
 
     def summary(self) -> None:
-        """Give all rows with a target again, together."""
+        """Show all rows with a target in one table."""
         lines = [
             replace(row, what=f"{title}: {row.what}")
             for title, found in self.tables
@@ -187,7 +184,7 @@ def _galleries(settings: Settings, findings: Findings) -> None:
                 found = compare_with_specification(settings, loaded, probes, options.plan, step)
                 findings.add(f"{name}, beside the specification's own script", found)
                 findings.add(f"{name}, every kind of index", configurations(loaded, probes, options.plan, step))
-                findings.add(f"{name}, what the cores can do", never_pausing(loaded, probes, options.plan, step))
+                findings.add(f"{name}, clients without enrollment", never_pausing(loaded, probes, options.plan, step))
             # Last, because the enrolled newcomers stay.
             result = measure(loaded, _plan(options, people), step, probes=probes)
         findings.results.append(result)
@@ -268,7 +265,7 @@ def _options() -> Options:
         clients=given.clients,
         seconds=given.seconds,
         patience=given.patience,
-        agreement_patience=_TIMES_PATIENCE * given.patience,
+        agreement_patience=_AGREEMENT_PATIENCE_FACTOR * given.patience,
     )
     return Options(given.people, kinds, given.parts, plan, given.full_yardstick, given.seed, given.json, given.plot)
 
@@ -277,9 +274,9 @@ def _numbers(text: str) -> list[int]:
     try:
         sizes = [int(part) for part in text.split(",")]
     except ValueError:
-        raise argparse.ArgumentTypeError("give numbers with commas between them, as 200,2000") from None
-    if min(sizes) < FEWEST:
-        raise argparse.ArgumentTypeError(f"each must be at least {FEWEST}")
+        raise argparse.ArgumentTypeError("give numbers separated by commas, such as 200,2000") from None
+    if min(sizes) < MIN_PEOPLE:
+        raise argparse.ArgumentTypeError(f"each must be at least {MIN_PEOPLE}")
     return sizes
 
 

@@ -1,4 +1,4 @@
-"""Compare ways to write a search in one gallery, to show why pgface's search is written as it is.
+"""Compare ways to write a search in one gallery, which are the reasons for pgface's choices.
 
 Runs in the embedded PostgreSQL, in a temporary folder that is deleted at the end.
 """
@@ -26,8 +26,8 @@ from pgface.operations.bench.results import Latency
 from pgface.operations.bench.synthetic import Kind, SyntheticPeople
 from pgface.operations.bench.timing import Call, Ratio, Row, in_turn, ratio_row
 
-TOGETHER = 8
-"""The number of probes at a time."""
+BATCH_PROBES = 8
+"""The number of probes in a batch."""
 SEARCH = f"SELECT user_id, similarity FROM find_similar_faces(%s, {IDENTIFY_THRESHOLD}, 1)"
 SCAN = "SELECT user_id, similarity FROM find_similar_faces_exactly(%s, 0.4, 1)"
 BARE_SCAN = "SELECT max(1 - (embedding <=> %s)) FROM face_embeddings"
@@ -37,7 +37,7 @@ FROM unnest(%s::vector[]) WITH ORDINALITY AS probe(embedding, number)
 CROSS JOIN LATERAL find_similar_faces(probe.embedding, {IDENTIFY_THRESHOLD}, 1) AS found
 """
 NEAREST = "SELECT user_id FROM user_templates ORDER BY template <=> %s::halfvec(512) LIMIT 3"
-EMPTY = """
+NO_OP_FUNCTION = """
 CREATE FUNCTION {name}(probe vector(512)) RETURNS integer LANGUAGE plpgsql STABLE {settings} AS $$
 BEGIN
     {statement}
@@ -104,30 +104,30 @@ def _comparisons(loaded: LoadedGallery) -> Iterator[Comparison]:
 
 def _together(loaded: LoadedGallery, what: str, probes: NDArray[np.float32]) -> Comparison:
     gallery = loaded.gallery
-    one, many = "one after the other", "in one go"
+    one, many = "one after the other", "in one batch"
     calls: dict[str, Call] = {
         many: lambda number: gallery.identify_embeddings(_several(probes, number), threshold=IDENTIFY_THRESHOLD),
         one: lambda number: [
             gallery.identify_embedding(p, threshold=IDENTIFY_THRESHOLD) for p in _several(probes, number)
         ],
     }
-    return Comparison(f"{TOGETHER} {what}", calls, many, one)
+    return Comparison(f"{BATCH_PROBES} {what}", calls, many, one)
 
 
 def _in_one_statement(loaded: LoadedGallery, connection: psycopg.Connection, probes: NDArray[np.float32]) -> Comparison:
     cursor = connection.cursor(binary=True)
-    many, piped = "one statement with an array", "in one go"
+    many, piped = "one statement with an array", "in one batch"
     calls: dict[str, Call] = {
         piped: lambda number: loaded.gallery.identify_embeddings(
             _several(probes, number), threshold=IDENTIFY_THRESHOLD
         ),
         many: lambda number: cursor.execute(SEARCH_EACH, (_several(probes, number),)).fetchall(),
     }
-    return Comparison(f"{TOGETHER} mated probes", calls, piped, many)
+    return Comparison(f"{BATCH_PROBES} mated probes", calls, piped, many)
 
 
 def _several(probes: NDArray[np.float32], number: int) -> list[NDArray[np.float32]]:
-    return [probes[(number * TOGETHER + n) % len(probes)] for n in range(TOGETHER)]
+    return [probes[(number * BATCH_PROBES + n) % len(probes)] for n in range(BATCH_PROBES)]
 
 
 def _parameters(connection: psycopg.Connection, probes: NDArray[np.float32]) -> Comparison:
@@ -145,10 +145,10 @@ def _planning(connection: psycopg.Connection, probes: NDArray[np.float32]) -> Co
     look = "SELECT {}(%s, 'hnsw', 10, 3)"
     return _statements(
         connection,
-        "the plan of the first look",
+        "the plan of the first search",
         {
-            "generic, asked for": look.format("users_by_index"),
-            "as PostgreSQL likes": look.format("generic_plan"),
+            "generic, forced": look.format("users_by_index"),
+            "PostgreSQL's choice": look.format("generic_plan"),
         },
         probes,
     )
@@ -166,8 +166,8 @@ def _copy(connection: psycopg.Connection, name: str, old: str, new: str) -> None
 def _settings(connection: psycopg.Connection, probes: NDArray[np.float32]) -> Comparison:
     clauses = "SET search_path FROM CURRENT SET hnsw.ef_search = 40 SET jit = off"
     statement = "PERFORM set_config('hnsw.ef_search', '10', true);"
-    connection.execute(EMPTY.format(name="with_settings", settings=clauses, statement=statement).encode())
-    connection.execute(EMPTY.format(name="without_settings", settings="", statement="").encode())
+    connection.execute(NO_OP_FUNCTION.format(name="with_settings", settings=clauses, statement=statement).encode())
+    connection.execute(NO_OP_FUNCTION.format(name="without_settings", settings="", statement="").encode())
     texts = {"with SET": "SELECT with_settings(%s)", "without": "SELECT without_settings(%s)"}
     return _statements(connection, "a function that does nothing", texts, probes)
 
@@ -180,11 +180,8 @@ def _function(connection: psycopg.Connection, probes: NDArray[np.float32]) -> Co
 
 
 def _workers(connection: psycopg.Connection, probes: NDArray[np.float32], other: str) -> Comparison:
-    """Compare with a scan outside of a function, because PostgreSQL gives no workers to queries in functions that
-    return rows..
-
-    """
-    connection.execute("SET plan_cache_mode = force_custom_plan")  # or both would use the plan that was made first
+    """Compare with a scan outside a function. In functions that return rows, PostgreSQL uses no parallel workers."""
+    connection.execute("SET plan_cache_mode = force_custom_plan")  # otherwise both would use the first plan
     connection.execute("SET parallel_setup_cost = 0")  # PostgreSQL estimates a cosine as cheap as a sum
     cursor = connection.cursor(binary=True)
 

@@ -46,7 +46,7 @@ def main() -> None:
         "--requests", type=int, default=5_000, help="requests for which memory is measured, 0 for none (5000)"
     )
     parser.add_argument(
-        "--faces", type=int, default=GALLERIES[1], help="faces of the larger gallery, 0 for none (100000)"
+        "--faces", type=int, default=GALLERIES[1], help=f"faces of the larger gallery, 0 for none ({GALLERIES[1]})"
     )
     arguments = parser.parse_args()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
@@ -91,12 +91,12 @@ def _run(arguments: argparse.Namespace, scratch: Path, console: Console) -> Iter
             console.print("measuring throughput ...")
             yield "side by side", list(throughput(measured, arguments.rounds, arguments.seconds))
             if arguments.requests:
-                console.print(f"watching its memory over {arguments.requests:,} requests ...")
+                console.print(f"measuring its memory over {arguments.requests:,} requests ...")
                 yield "memory", list(memory(measured, arguments.requests, scratch))
             for size in [size for size in (GALLERIES[0], arguments.faces) if size]:
-                console.print(f"measuring how it is looked after with {size:,} faces ...")
+                console.print(f"measuring health checks with {size:,} faces ...")
                 fill_up(gallery, size)
-                yield f"looked after, {size:,} faces", [health(measured, gallery, arguments.seconds * 2)]
+                yield f"health checks, {size:,} faces", [health(measured, gallery, arguments.seconds * 2)]
 
 
 if __name__ == "__main__":

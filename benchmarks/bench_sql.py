@@ -1,4 +1,4 @@
-"""SQL alone: rows loaded by COPY in psql, one CALL of fit_search(), and identification by find_similar_face."""
+"""Measure SQL alone: rows by COPY in psql, one CALL of fit_search(), and identification by find_similar_face."""
 
 from __future__ import annotations
 
@@ -37,15 +37,16 @@ CALL fit_search();
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--faces", type=int, default=100_000, help="(100000)")
-    parser.add_argument("--probes", type=int, default=1_000, help="mated ones, and a tenth as many of strangers (1000)")
+    parser.add_argument("--faces", type=int, default=100_000, help="faces in the gallery (100000)")
+    parser.add_argument(
+        "--probes", type=int, default=1_000, help="mated probes, and a tenth as many non-mated ones (1000)"
+    )
     arguments = parser.parse_args()
     people = SyntheticPeople(Kind.CLUSTERED)
     persons = arguments.faces // PHOTOS_PER_PERSON
     console = Console(highlight=False, width=200)
-    with tempfile.TemporaryDirectory(prefix="pgface-", dir=Path.cwd()) as folder:
+    with tempfile.TemporaryDirectory(prefix="pgface_bench_") as folder:
         scratch = Path(folder)
-        scratch.chmod(0o711)  # the server of root is another user
         write_files(scratch, people, persons)
         with EmbeddedPostgres(scratch / "server") as server:
             console.print(psql(server.url, scratch, "init.sql"), psql(server.url, scratch, "load.sql"))
@@ -54,7 +55,7 @@ def main() -> None:
                 _, mated = people.mated_probes(persons, arguments.probes)
                 console.print(identified(connection, "mated", mated))
                 strangers = people.non_mated_probes(arguments.probes // 10)
-                console.print(identified(connection, "strangers", strangers))
+                console.print(identified(connection, "non-mated", strangers))
     console.print(", ".join(f"{name} {value}" for name, value in machine().items()), soft_wrap=True)
 
 
@@ -88,7 +89,7 @@ def psql(url: str, scratch: Path, script: str) -> str:
 
 
 def identified(connection: psycopg.Connection, kind: str, probes: NDArray[np.float32]) -> str:
-    """How long find_similar_face takes, and how often it gives what the exact scan gives."""
+    """Measure the latency of find_similar_face, and its agreement with the exact scan."""
     took, agreed = [], 0
     for probe in probes:
         began = time.perf_counter()
@@ -97,12 +98,12 @@ def identified(connection: psycopg.Connection, kind: str, probes: NDArray[np.flo
         query = "SELECT similarity FROM find_similar_faces_exactly(%s, %s)"
         exactly = connection.execute(query, (probe, _THRESHOLD)).fetchall()
         agreed += len(found) == len(exactly) and all(
-            abs(mine - true) < _TOLERANCE for (mine,), (true,) in zip(found, exactly, strict=True)
+            abs(similarity - exact) < _TOLERANCE for (similarity,), (exact,) in zip(found, exactly, strict=True)
         )
     low, high = wilson_interval(agreed, len(probes))
     median, slow = np.quantile(took, [0.5, 0.95]) * 1e3
     return (
-        f"{len(probes)} {kind}: median {median:.2f} ms, 95 % within {slow:.2f} ms, "
+        f"{len(probes)} {kind} probes: median {median:.2f} ms, 95 % within {slow:.2f} ms, "
         f"agreement {agreed / len(probes):.4f} ({low:.4f} to {high:.4f})"
     )
 

@@ -1,7 +1,7 @@
-"""Measure what commands take to start, beside a bare Python and the packages that they need, in one run.
+"""Measure how long commands take to start, beside a bare Python and the packages that they need, in one run.
 
-Processor time, of user and system, because the machine may be shared. Runs on the embedded PostgreSQL, which is started
-before, in a temporary folder that is deleted at the end.
+The figures are processor time of user and system, because the machine may be shared. The embedded PostgreSQL runs
+already, in a temporary folder that is deleted at the end.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from comparisons import compare
 from pgface import Settings
 from pgface.database.embedded.server import EmbeddedPostgres
 from pgface.database.pool import initialise
 from pgface.operations.bench.facts import machine
 from pgface.operations.bench.report import table
-from pgface.operations.bench.timing import Row, Side, compare, interleave
+from pgface.operations.bench.timing import Row, Side, interleave
 
 PACKAGES = ("pgface", "typer", "rich", "psycopg", "pydantic-settings")
 TARGETS = {"--version": 0.15, "--help": 0.15, "users list": 0.5, "status": 0.5}
@@ -37,18 +38,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15, help="how often each command is run")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE as well")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="pgface_bench_") as folder:
         settings = Settings.model_validate({"database_url": None, "data_dir": Path(folder) / "data"})
         with EmbeddedPostgres(settings.postgres_dir):
             initialise(settings)
-            rows = _measure(settings, asked.rounds)
+            rows = _measure(settings, arguments.rounds)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     console.print(table("Starting a command: processor time, medians; ratio: median over n rounds, fastest", rows))
     facts = machine(PACKAGES)
     console.print(", ".join(f"{name} {value}" for name, value in facts.items()), soft_wrap=True)
-    if asked.json is not None:
-        asked.json.write_text(json.dumps({"machine": facts, "rows": [asdict(row) for row in rows]}, indent=2))
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps({"machine": facts, "rows": [asdict(row) for row in rows]}, indent=2))
 
 
 def _measure(settings: Settings, rounds: int) -> list[Row]:

@@ -10,7 +10,7 @@ from pgface.operations.bench.loading import LoadedGallery
 from pgface.operations.bench.measure import OnStep, Plan, Probes, latency, rank_1
 from pgface.operations.bench.report import AGREEMENT_TARGET, INDEX_TARGET, kilobytes
 from pgface.operations.bench.results import search_index_bytes
-from pgface.operations.bench.timing import Row, figure
+from pgface.operations.bench.timing import Row
 from pgface.search.state import METHODS
 
 
@@ -30,10 +30,10 @@ def configurations(loaded: LoadedGallery, probes: Probes, plan: Plan, on_step: O
         size = search_index_bytes(read_relations(loaded.database)) / loaded.faces
         if agreement.value >= AGREEMENT_TARGET:
             sizes[method] = size
-        yield figure(
+        yield Row(
             f"{method}, fitted in {took:.1f} s",
-            f"{kilobytes(size)} a face; agreement {agreement}",
-            f"mated: {mated}; non-mated: {non_mated}",
+            f"{kilobytes(size)} a face, agreement {agreement}",
+            f"mated: {mated}, non-mated: {non_mated}",
             rounds=agreement.trials,
         )
     yield _smallest(sizes)
@@ -42,11 +42,11 @@ def configurations(loaded: LoadedGallery, probes: Probes, plan: Plan, on_step: O
 
 
 def _smallest(sizes: dict[str, float]) -> Row:
-    """The smallest of those that keep the agreement."""
+    """Make the row of the smallest index that keeps the agreement."""
     least = min(sizes, key=sizes.__getitem__, default=None)
-    return figure(
-        f"smallest of those with an agreement ≥ {AGREEMENT_TARGET:g}",
-        "none keeps it" if least is None else f"{least}, {kilobytes(sizes[least])} a face",
+    return Row(
+        f"smallest index with an agreement ≥ {AGREEMENT_TARGET:g}",
+        "no index keeps it" if least is None else f"{least}, {kilobytes(sizes[least])} a face",
         target=f"≤ {kilobytes(INDEX_TARGET)}",
         met=least is not None and sizes[least] <= INDEX_TARGET,
     )

@@ -1,4 +1,4 @@
-"""Measure how eight clients that never pause share this machine's cores, while no one enrolls."""
+"""Measure how clients that never pause share this machine's cores, without enrollment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pgface.database.pool import Database
-from pgface.operations.bench.crowd import ROUNDS, Searching, Task, at_once, clients_ready
+from pgface.operations.bench.crowd import ROUNDS, Searching, Task, clients_ready, run_together
 from pgface.operations.bench.results import Latency
 from pgface.operations.bench.timing import Row
 from pgface.search.state import read_search_state
@@ -27,8 +27,8 @@ NEAREST = "SELECT user_id FROM user_templates ORDER BY template <=> %s::halfvec(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Walking:
-    """A task that only searches the templates' index, without pauses."""
+class IndexSearching:
+    """A task that only searches the index of the templates, without pauses."""
 
     probes: NDArray[np.float32]
     """The probes, shape (n, 512), which are used in turn."""
@@ -38,7 +38,7 @@ class Walking:
     settings: Settings
 
     def run(self, _: Gallery) -> list[float]:
-        """Search, and give the seconds of each search."""
+        """Search, and time each search."""
         taken = []
         with Database.open(self.settings) as database, database.dedicated_connection() as connection:
             connection.execute("SELECT set_config('hnsw.ef_search', %s, false)", (str(self.effort),))
@@ -64,21 +64,20 @@ def never_pausing(loaded: LoadedGallery, probes: Probes, plan: Plan, on_step: On
         return
     on_step(f"{plan.clients} clients that never pause")
     duration = plan.seconds / ROUNDS
-    mixed = np.stack([probes.mated, probes.non_mated], axis=1).reshape(-1, probes.mated.shape[1])
     tasks: dict[str, Task] = {
-        "the index's walk alone": Walking(mixed, search.first_effort, duration, loaded.settings),
-        "identify_embedding": Searching(mixed, probes.threshold, duration),
+        "the index's walk alone": IndexSearching(probes.mixed, search.first_effort, duration, loaded.settings),
+        "identify_embedding": Searching(probes.mixed, probes.threshold, duration),
     }
     with clients_ready(loaded.settings, plan.clients) as clients:
         for what, task in tasks.items():
             alone: list[float] = []
             together: list[list[float]] = []
             for _ in range(ROUNDS):
-                alone += at_once(clients[:1], [task])[0]
-                together += at_once(clients, [task] * plan.clients)
+                alone += run_together(clients[:1], [task])[0]
+                together += run_together(clients, [task] * plan.clients)
             yield _row(f"{plan.clients} clients flat out, without enrollment: {what}", alone, together)
 
 
 def _row(what: str, alone: list[float], together: list[list[float]]) -> Row:
     one, many = Latency.of(alone), Latency.of(chain.from_iterable(together))
-    return Row(what, str(many), f"one client alone: {one}", many.p95 / one.p95, None, None, many.calls, "", None)
+    return Row(what, str(many), f"one client alone: {one}", many.p95 / one.p95, rounds=many.calls)

@@ -1,4 +1,4 @@
-"""Measurements with an engine: folder enrollment, accuracy, identification."""
+"""Measure with an engine: folder enrollment, accuracy, identification."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from bare_engine import LoadEngine, decode, embed, embed_all
+from comparisons import compare
 from pgface import Gallery, Settings
 from pgface.faces.engines.base import Engine
 from pgface.gallery.enroll_folder import person_of
-from pgface.operations.bench.timing import Row, compare, figure, interleave, seconds
+from pgface.operations.bench.timing import Row, interleave, seconds
 from samples import Samples, copy_people
 
 GALLERY_SIZE = 1_000
@@ -26,7 +27,7 @@ _names = count(1)
 
 @dataclass(frozen=True, slots=True)
 class EngineUnderTest:
-    """An engine, and how much of it fits into the available time."""
+    """An engine, with the number of rounds that fit into the available time."""
 
     name: str
     model: str
@@ -35,11 +36,11 @@ class EngineUnderTest:
     enrollment_rounds: int
     identification_rounds: int
     rank_1: float
-    """The target for the share of probes whose most similar person is right."""
+    """The minimum share of probes whose most similar person is right."""
 
 
 def new_settings(settings: Settings) -> Settings:
-    """Settings for a new gallery in its own schema."""
+    """Make settings for a new gallery in its own schema."""
     return settings.model_copy(update={"schema_name": f"gallery_{next(_names)}"})
 
 
@@ -59,8 +60,7 @@ def measure(test: EngineUnderTest, samples: Samples, settings: Settings, scratch
         if samples.real_people:
             enrolled, probes = samples.enrolled_and_probes()
             rows += _accuracy(test, gallery, copy_people(enrolled, scratch / test.name), probes)
-        there = gallery.status().embeddings
-        fill(gallery, GALLERY_SIZE - there, PEOPLE)
+        fill(gallery, GALLERY_SIZE - gallery.status().embeddings, PEOPLE)
         rows += _identification(test, gallery, probes)
     return rows
 
@@ -113,13 +113,13 @@ def _accuracy(test: EngineUnderTest, gallery: Gallery, folder: Path, probes: lis
     at_threshold = ", ".join(f"{outcomes[name]} {name}" for name in ("right", "refused", "wrong", "no face"))
     threshold = gallery.config.identify_threshold
     return [
-        figure(
+        Row(
             f"{test.name}: rank-1, {enrolled} of {len(report.photos)} photos enrolled, {len(probes)} probes",
-            f"{rank_1:.3f} ({right_first}/{len(probes)}; no face counts as a miss)",
+            f"{rank_1:.3f} ({right_first}/{len(probes)}, a probe without a face is a miss)",
             target=f"≥ {test.rank_1:g}",
             met=rank_1 >= test.rank_1,
         ),
-        figure(f"{test.name}: the same probes at the gallery's threshold of {threshold:g}", at_threshold),
+        Row(f"{test.name}: the same probes at the gallery's threshold of {threshold:g}", at_threshold),
     ]
 
 

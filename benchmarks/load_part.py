@@ -1,4 +1,4 @@
-"""Load a file of embeddings until they are indexed, beside binary COPY and one index build."""
+"""Measure loading a file of embeddings until they are indexed, beside binary COPY and one index build."""
 
 from __future__ import annotations
 
@@ -23,14 +23,13 @@ from pgface.errors import DatabaseError
 from pgface.operations.bench.loading import add_users, empty_gallery
 from pgface.operations.bench.measure import OnStep
 from pgface.operations.bench.synthetic import PHOTOS_PER_PERSON, Kind, SyntheticPeople
-from pgface.operations.bench.timing import Row, figure
+from pgface.operations.bench.timing import Row
 from pgface.search.state import SearchState
 
 _TARGET = 1.3
-_TARGET_FROM = 1_000_000
-"""Faces."""
-_LOOK = 0.05
-"""Seconds between two samples of what the server does."""
+_TARGET_MIN_FACES = 1_000_000
+_SAMPLE_SECONDS = 0.05
+"""Seconds between two samples of the server's work."""
 
 _COPYING, _TEMPLATES, _TEMPLATE_INDEX, _EMBEDDING_INDEX, _REST = (
     "COPY",
@@ -39,7 +38,7 @@ _COPYING, _TEMPLATES, _TEMPLATE_INDEX, _EMBEDDING_INDEX, _REST = (
     "index on the embeddings",
     "choosing and measuring",
 )
-# What a client of pgface does now. The statements themselves stay on the server.
+# The current work of pgface's client. The statements themselves stay on the server.
 _BUSY_WITH = rf"""
 SELECT CASE
     WHEN query ~ 'COPY face_embeddings.*FROM STDIN' THEN '{_COPYING}'
@@ -70,14 +69,14 @@ ORDER BY relation.relname
 def loading(
     settings: Settings, people: int, scratch: Path, seed: int, on_step: OnStep, *, embedding_index: bool
 ) -> Iterator[Row]:
-    """`Gallery.load_embeddings` of a memory-mapped file of clustered people, until identification uses its index.
+    """Measure `Gallery.load_embeddings` of a memory-mapped file, until identification uses the index.
 
-    Beside it stands binary COPY of the same rows into a table without keys, triggers or checks, and then either
-    one more build of the index that pgface itself searches, or the build of an HNSW index on all the embeddings.
+    It is compared with binary COPY of the same rows into a table without keys, triggers or checks, and then either
+    one more build of pgface's index, or the build of an HNSW index on all embeddings.
 
     Args:
         settings: the server.
-        people: how many, five faces each.
+        people: the number of people, with five faces each.
         scratch: a folder for the file.
         seed: the seed of the synthetic people.
         on_step: called with the name of each step that starts.
@@ -97,7 +96,7 @@ def loading(
             ours = _seconds(lambda: gallery.load_embeddings(user_ids, embeddings))
         state = gallery.search_state()
         (last,) = gallery.identify_embedding(embeddings[-1])
-        assert last.user_id == user_ids[-1], "the last row that was loaded is not found"
+        assert last.user_id == user_ids[-1], "the last loaded row is not found"
         on_step(f"{name}: binary COPY")
         copy = _bare_copy(database, user_ids, embeddings)
         on_step(f"{name}: pgface's index once more")
@@ -117,18 +116,18 @@ def loading(
 
 
 def _row(what: str, ours: str, other: str, ratio: float, faces: int) -> Row:
-    """The times of one run. Each side takes minutes, and the machine is warm either way."""
-    counts = faces >= _TARGET_FROM and what != ""
+    """Make a row from one run of each side. Both take minutes, so that a warm-up would change little."""
+    counts = faces >= _TARGET_MIN_FACES and what != ""
     target, met = (f"≤ {_TARGET:g} ×", ratio <= _TARGET) if counts else ("", None)
-    return Row(what, ours, other, ratio, None, None, 1, target, met)
+    return Row(what, ours, other, ratio, target=target, met=met)
 
 
 def _agreement(state: SearchState) -> Row:
     what = "agreement that pgface measured while loading"
     if state.agreement is None:
-        return figure(what, "exact: nothing to measure")
+        return Row(what, "exact: nothing to measure")
     interval = f"({state.agreement_low:.4f} to {state.agreement_high:.4f})"
-    return figure(what, f"{state.agreement:.4f} {interval}", rounds=state.probes or 0)
+    return Row(what, f"{state.agreement:.4f} {interval}", rounds=state.probes or 0)
 
 
 def _bare_copy(database: Database, user_ids: NDArray[Any], embeddings: Any) -> float:
@@ -139,7 +138,7 @@ def _bare_copy(database: Database, user_ids: NDArray[Any], embeddings: Any) -> f
 
 
 def _build_again(database: Database) -> float:
-    """Time the plain builds of all indexes of the first search, if it is not exact."""
+    """Time the builds of all indexes of the first search. It is 0 for an exact search."""
     took = 0.0
     with _checkpointed(database), database.autocommit() as connection:
         for name, definition in connection.execute(_TEMPLATE_INDEXES).fetchall():
@@ -156,10 +155,7 @@ def _build_on_embeddings(database: Database) -> float:
 
 @contextmanager
 def _checkpointed(database: Database) -> Iterator[None]:
-    """Write what the side before has left in memory, if the server permits it, so that it does not slow down the next
-    side..
-
-    """
+    """Write the changes of the previous side to disk, if the server permits it, so that they do not slow this one."""
     with suppress(DatabaseError), database.autocommit() as connection:
         connection.execute("CHECKPOINT")
     yield
@@ -167,13 +163,13 @@ def _checkpointed(database: Database) -> Iterator[None]:
 
 @contextmanager
 def _watched(url: str) -> Iterator[Counter[str]]:
-    """Counts samples of what pgface does."""
+    """Count samples of pgface's work on the server."""
     seen: Counter[str] = Counter()
     over = Event()
 
     def watch() -> None:
         with psycopg.connect(url, autocommit=True, application_name="pgface benchmark") as connection:
-            while not over.wait(_LOOK):
+            while not over.wait(_SAMPLE_SECONDS):
                 busy = [what for (what,) in connection.execute(_BUSY_WITH)]
                 seen[busy[0] if busy else _REST] += 1
 
@@ -189,8 +185,8 @@ def _watched(url: str) -> Iterator[Counter[str]]:
 def _parts(total: float, busy_with: Counter[str]) -> str:
     """Estimate the seconds of each part from its samples."""
     order = _COPYING, _EMBEDDING_INDEX, _TEMPLATES, _TEMPLATE_INDEX, _REST
-    looks = max(busy_with.total(), 1)
-    return ", ".join(f"{part} {total * busy_with[part] / looks:.1f}" for part in order if busy_with[part])
+    samples = max(busy_with.total(), 1)
+    return ", ".join(f"{part} {total * busy_with[part] / samples:.1f}" for part in order if busy_with[part])
 
 
 def _seconds(call: Callable[[], object]) -> float:

@@ -1,4 +1,4 @@
-"""Measure identification of a photo in a large gallery, beside the plain engine on the same photo."""
+"""Measure identification of a photo in a large gallery, beside the bare engine on the same photo."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from bare_engine import embed
+from comparisons import compare
 from pgface import Gallery, Settings
 from pgface.database.pool import Database
 from pgface.gallery.enroll_folder import person_of
-from pgface.operations.bench.loading import add_users
+from pgface.operations.bench.loading import add_users, scratch_gallery
 from pgface.operations.bench.measure import OnStep
 from pgface.operations.bench.synthetic import PHOTOS_PER_PERSON, Kind, SyntheticPeople
-from pgface.operations.bench.timing import Row, Series, compare, figure, interleave, seconds
-from pgface.operations.bench.workspace import scratch_gallery
+from pgface.operations.bench.timing import Row, Series, interleave, seconds
 from samples import Samples, copy_people, find_samples, group_photo, insightface_weights
 
 _TARGET = 1.15
@@ -35,17 +35,17 @@ def photo_to_names(
     *,
     patience: float,
 ) -> Iterator[Row]:
-    """`Gallery.identify` among synthetic people and ten real ones, beside decoding, detecting and embedding alone.
+    """Measure `Gallery.identify` among synthetic people and ten real ones, beside decoding and embedding alone.
 
     Args:
         settings: the server.
-        people: how many synthetic ones.
+        people: the number of synthetic people.
         kinds: the distributions of the people.
-        scratch: a folder for what is needed meanwhile.
+        scratch: a folder for temporary files.
         seed: the seed of the synthetic people.
         on_step: called with the name of each step that starts.
-        skip: is told why there are no rows.
-        patience: about so many seconds for each side.
+        skip: called with the reason if there are no rows.
+        patience: the approximate seconds for each side.
 
     """
     weights, samples = insightface_weights(), find_samples(scratch)
@@ -97,7 +97,7 @@ def _named(gallery: Gallery, probes: Sequence[Path]) -> Row:
     for photo in probes:
         (face,) = gallery.identify(photo).faces
         right += [match.email for match in face.matches] == [person_of(photo.parent.name).email]
-    return figure("photos of one face that get the right name", f"{right} of {len(probes)}", rounds=len(probes))
+    return Row("photos of one face that get the right name", f"{right} of {len(probes)}", rounds=len(probes))
 
 
 def _in_turn(gallery: Gallery, photos: Sequence[Path], rounds: float) -> Series:

@@ -31,7 +31,7 @@ class Samples:
         return sorted(self.folder.glob("*/*"))
 
     def enrolled_and_probes(self) -> tuple[list[Path], list[Path]]:
-        """The first photos of each person, and the rest."""
+        """Split the photos into the first ones of each person, and the others."""
         enrolled: list[Path] = []
         probes: list[Path] = []
         for person in sorted(self.folder.iterdir()):
@@ -42,13 +42,13 @@ class Samples:
 
 
 def insightface_weights() -> Path | None:
-    """The model pack for tests, if it is on this machine."""
+    """Find the model pack for tests, None if it is not on this machine."""
     folder = SHARED / "data" / "models" / "buffalo_sc_q8"
     return folder if folder.is_dir() else None
 
 
 def find_samples(scratch: Path) -> Samples | None:
-    """Give real photos if there are any, or else one from an installed package in several sizes, or nothing."""
+    """Find real photos, or else make one of an installed package in several sizes. None without either."""
     folder = SHARED / "data" / "faces"
     if folder.is_dir():
         people = sum(1 for _ in folder.iterdir())
@@ -59,7 +59,7 @@ def find_samples(scratch: Path) -> Samples | None:
     folder = scratch / "sample"
     (folder / "Person").mkdir(parents=True)
     with Image.open(packaged) as photo:
-        # The largest face is enrolled. Other sizes make other contents, so that no photo is skipped.
+        # Every size is another file, so that no photo is skipped as a duplicate.
         for number in range(COPIES):
             side = 512 - 4 * number
             smaller = photo.convert("RGB").resize((side, side * photo.height // photo.width))
@@ -68,12 +68,12 @@ def find_samples(scratch: Path) -> Samples | None:
 
 
 def packaged_photo() -> Path | None:
-    """scikit-image's astronaut, or insightface's picture of six people."""
+    """Find scikit-image's astronaut, or insightface's picture of six people."""
     return _inside("skimage", "data/astronaut.png") or group_photo()
 
 
 def group_photo() -> Path | None:
-    """Six people in one picture, which comes inside the insightface package."""
+    """Find the picture of six people in the insightface package."""
     return _inside("insightface", "data/images/t1.jpg")
 
 
@@ -85,7 +85,7 @@ def _inside(package: str, path: str) -> Path | None:
 
 
 def copy_people(files: list[Path], folder: Path) -> Path:
-    """Make a folder of people with only these photos."""
+    """Make a folder of people with links to these photos."""
     for file in files:
         link = folder / file.parent.name / file.name
         link.parent.mkdir(parents=True, exist_ok=True)

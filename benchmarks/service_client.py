@@ -1,6 +1,6 @@
-"""Clients of the service in their own process.
+"""Run clients of the service in their own process.
 
-They read JSON requests from stdin and write results to stdout. Requests are prepared in advance and answers are hardly
+They read a JSON load from stdin and write results to stdout. Requests are prepared in advance and answers are hardly
 parsed, because clients share the cores with the service.
 """
 
@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 _BOUNDARY = "pgface-benchmark"
-_PATIENCE = 120
-"""The maximum seconds of an answer."""
+_TIMEOUT = 120
+"""The maximum seconds to wait for an answer."""
 _GOOD = {200, 201}
 
 
@@ -33,14 +33,14 @@ class Load:
     photos: list[str]
     """The files to identify, in turn."""
     clients: int
-    """The number of clients that identify, without pauses unless the service asks for one."""
+    """The number of clients that identify, without pauses unless the service requests one."""
     seconds: float = 0.0
     requests: int | None = None
     """The number of requests after which to stop, instead of the seconds."""
     enrollments: list[tuple[str, str]] = field(default_factory=list)
     """The files and e-mails of the people to enroll meanwhile, each time as a new photo."""
     enroll_every: float = 0.5
-    """Seconds."""
+    """Seconds between two enrollments."""
     health_every: float | None = None
     """Seconds between two requests for /healthz."""
 
@@ -51,7 +51,7 @@ class Answers:
 
     statuses: dict[str, int] = field(default_factory=dict)
     without_retry_after: int = 0
-    """The number of answers with status 503."""
+    """The number of answers with status 503 and no Retry-After."""
     identify: list[float] = field(default_factory=list)
     """The seconds of every answer with status 200."""
     enroll: list[float] = field(default_factory=list)
@@ -78,9 +78,9 @@ class Connection:
         self._reader, self._writer = reader, writer
 
     async def ask(self, request: bytes) -> tuple[int, bytes]:
-        """The status and the headers of the answer, in lower case."""
+        """Send a request. Returns the status and the headers of the answer, in lower case."""
         self._writer.write(request)
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_TIMEOUT):
             head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
             length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
             await self._reader.readexactly(length)
@@ -125,7 +125,6 @@ def renewed(jpeg: bytes) -> bytes:
 async def run(load: Load) -> Answers:
     answers = Answers()
     photos = cycle([posted(load, "/api/v1/identify", Path(file).read_bytes()) for file in load.photos])
-    # Also read in advance.
     people = cycle([(Path(file).read_bytes(), email) for file, email in load.enrollments])
     processor, began = time.process_time(), time.perf_counter()
     requests: Iterator[bytes] = photos
@@ -135,7 +134,7 @@ async def run(load: Load) -> Answers:
     def is_over() -> bool:
         return load.requests is None and time.perf_counter() - began >= load.seconds
 
-    async def identifies() -> None:
+    async def identify() -> None:
         async with connected(load) as connection:
             for request in requests:
                 status, headers = await timed(connection, "identify", request)
@@ -151,7 +150,7 @@ async def run(load: Load) -> Answers:
         answers.in_time += kind != "health" and status in _GOOD and not is_over()
         return status, headers
 
-    async def enrolls() -> None:
+    async def enroll() -> None:
         async with connected(load) as connection:
             for number in count(1):
                 photo, email = next(people)
@@ -159,15 +158,15 @@ async def run(load: Load) -> Answers:
                 await timed(connection, "enroll", request)
                 await asyncio.sleep(max(0, began + number * load.enroll_every - time.perf_counter()))
 
-    async def looks_after() -> None:
+    async def check_health() -> None:
         async with connected(load) as connection:
             while load.health_every is not None:
                 await timed(connection, "health", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 await asyncio.sleep(load.health_every)
 
-    others = [asyncio.create_task(enrolls())] if load.enrollments else []
-    others += [asyncio.create_task(looks_after())] if load.health_every else []
-    await asyncio.gather(*(identifies() for _ in range(load.clients)))
+    others = [asyncio.create_task(enroll())] if load.enrollments else []
+    others += [asyncio.create_task(check_health())] if load.health_every else []
+    await asyncio.gather(*(identify() for _ in range(load.clients)))
     answers.seconds, answers.processor = time.perf_counter() - began, time.process_time() - processor
     for task in others:
         if task.done():
@@ -177,8 +176,8 @@ async def run(load: Load) -> Answers:
 
 
 def main() -> None:
-    asked: dict[str, Any] = json.load(sys.stdin)
-    json.dump(asdict(asyncio.run(run(Load(**asked)))), sys.stdout)
+    values: dict[str, Any] = json.load(sys.stdin)
+    json.dump(asdict(asyncio.run(run(Load(**values)))), sys.stdout)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Measurements of the service: throughput, latency, health checks, memory."""
+"""Measure the service: throughput, latency, health checks, memory."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ import numpy as np
 from PIL import Image
 
 from bare_engine import LoadEngine, embed
+from comparisons import compare
 from pgface import Gallery
 from pgface.faces.engines.base import Engine
-from pgface.operations.bench.timing import Row, Series, compare, figure, interleave
+from pgface.operations.bench.timing import Row, Series, interleave
 from samples import Samples
 from service_client import Answers, Load
 from service_process import RunningService, answers_to
@@ -34,13 +35,13 @@ _WITH_TARGET = 8
 _WARM_UP = 1
 _PHOTOS = 50
 """The number of faces of each person in a filled gallery."""
-_HEALTH_EVERY = 0.05
-_LOOKS = 0.05
+_HEALTH_SECONDS = 0.05
+_SAMPLE_SECONDS = 0.05
 """Seconds between two samples of the memory."""
-_WATCHED_AT = 10
+_MEMORY_PARTS = 10
 """The parts of the requests for which memory is measured. The first two are not counted."""
 _LARGE = 8_000, 5_000
-_LARGE_AT_ONCE = 8
+_LARGE_CLIENTS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Measured:
     workers: int
 
     def ask(self, clients: int, **more: object) -> Answers:
-        """Run clients that identify, while one enrolls. Any unexpected answer is an error."""
+        """Run clients that identify, while another client enrolls."""
         people = [(str(file), email) for file, email in shuffled(self.people)]
         photos = [str(file) for file in shuffled(self.photos)]
         asked = {"photos": photos, "clients": clients, "enrollments": people, **more}
@@ -95,10 +96,10 @@ def fill_up(gallery: Gallery, faces: int) -> None:
 
 
 def throughput(measured: Measured, rounds: int, seconds: float) -> Iterator[Row]:
-    """Measure photos per second with several numbers of clients, in turn with the plain engine on all cores."""
+    """Measure photos per second with several numbers of clients, in turn with the bare engine on all cores."""
     phases = {clients: _Phase() for clients in CLIENTS}
 
-    def asked_by(clients: int) -> Callable[[int], float]:
+    def side_of(clients: int) -> Callable[[int], float]:
         def side(_: int) -> float:
             before = measured.service.processor()
             answers = measured.ask(clients, seconds=seconds)
@@ -119,14 +120,14 @@ def throughput(measured: Measured, rounds: int, seconds: float) -> Iterator[Row]
             processor[BARE].append(busy / max(photos, 1))
             return seconds / max(photos, 1)
 
-        sides = {BARE: alone} | {_name(clients): asked_by(clients) for clients in CLIENTS}
+        sides = {BARE: alone} | {_name(clients): side_of(clients) for clients in CLIENTS}
         series = interleave(sides, rounds, warm_up=_WARM_UP)
     for clients, phase in phases.items():
         yield from _rows(clients, phase, series)
         processor[_name(clients)] = phase.processor
         counted = {name: times[_WARM_UP:] for name, times in processor.items()}
         yield compare(f"{_name(clients)}: processor time of a photo", counted, _name(clients), BARE, measure="time")
-    yield _only_promised([answers for phase in phases.values() for answers in phase.answers])
+    yield _answer_statuses([answers for phase in phases.values() for answers in phase.answers])
 
 
 def _rows(clients: int, phase: _Phase, series: Series) -> Iterator[Row]:
@@ -136,41 +137,41 @@ def _rows(clients: int, phase: _Phase, series: Series) -> Iterator[Row]:
     latencies = [seconds for answers in phase.answers for seconds in answers.identify]
     enrolled = [seconds for answers in phase.answers for seconds in answers.enroll]
     statuses = _statuses(phase.answers)
-    sent_away = statuses["503"] / statuses.total()
-    yield figure(f"{what}: identify", _times(latencies), f"sent away with 503: {100 * sent_away:.1f} %")
+    refused = statuses["503"] / statuses.total()
+    yield Row(f"{what}: identify", _times(latencies), f"refused with 503: {100 * refused:.1f} %")
     service, server, clients_own = np.median(phase.shares, axis=0)
     shares = f"service {service:.2f}, PostgreSQL {server:.2f}, clients {clients_own:.2f}"
-    yield figure(f"{what}: enroll", _times(enrolled) if enrolled else "none", f"cores busy: {shares}")
+    yield Row(f"{what}: enroll", _times(enrolled) if enrolled else "none", f"cores busy: {shares}")
 
 
-def _only_promised(answers: Sequence[Answers]) -> Row:
+def _answer_statuses(answers: Sequence[Answers]) -> Row:
     statuses = _statuses(answers)
     without = sum(one.without_retry_after for one in answers)
     met = set(statuses) <= {"200", "201", "503"} and not without
     counted = ", ".join(f"{number:,} × {status}" for status, number in sorted(statuses.items()))
-    return figure(
+    return Row(
         "answers", counted, f"503 without Retry-After: {without}", target="200, 201, 503 with Retry-After", met=met
     )
 
 
 def health(measured: Measured, gallery: Gallery, seconds: float) -> Row:
     """Measure the latency of /healthz while eight clients identify and one enrolls."""
-    answers = measured.ask(_WITH_TARGET, seconds=seconds, health_every=_HEALTH_EVERY)
+    answers = measured.ask(_WITH_TARGET, seconds=seconds, health_every=_HEALTH_SECONDS)
     faces = gallery.status().embeddings
-    what = f"/healthz every {_HEALTH_EVERY * 1e3:.0f} ms beside {_name(_WITH_TARGET)}, {faces:,} embeddings"
+    what = f"/healthz every {_HEALTH_SECONDS * 1e3:.0f} ms beside {_name(_WITH_TARGET)}, {faces:,} embeddings"
     others = f"identify {_times(answers.identify)}, {answers.in_time / seconds:.1f} photos/s"
-    return figure(what, _times(answers.health), others, rounds=len(answers.health))
+    return Row(what, _times(answers.health), others, rounds=len(answers.health))
 
 
 def memory(measured: Measured, requests: int, scratch: Path) -> Iterator[Row]:
     """Measure how the service's memory grows with requests, and after large pictures."""
     service = measured.service
-    part = requests // _WATCHED_AT
+    part = requests // _MEMORY_PARTS
     sizes = []
-    for _ in range(_WATCHED_AT):
+    for _ in range(_MEMORY_PARTS):
         measured.ask(_WITH_TARGET, requests=part, enrollments=[])
         sizes.append(service.memory())
-    yield figure(
+    yield Row(
         f"memory (PSS) after each tenth of {requests:,} requests",
         " ".join(f"{size:.0f}" for size in sizes) + " MiB",
         f"from the second to the last: {sizes[-1] - sizes[1]:+.0f} MiB",
@@ -180,22 +181,22 @@ def memory(measured: Measured, requests: int, scratch: Path) -> Iterator[Row]:
     for number in (1, 2):
         before = service.memory()
         with _peak(service.resident) as peak:
-            answers = measured.ask(_LARGE_AT_ONCE, photos=[str(picture)], requests=_LARGE_AT_ONCE, enrollments=[])
+            answers = measured.ask(_LARGE_CLIENTS, photos=[str(picture)], requests=_LARGE_CLIENTS, enrollments=[])
         time.sleep(1)
         statuses = ", ".join(f"{number} × {status}" for status, number in sorted(_statuses([answers]).items()))
         size = f"{_LARGE[0] * _LARGE[1] / 1e6:.0f} megapixels, {picture.stat().st_size / 1e3:.0f} kB each"
-        yield figure(
-            f"{_LARGE_AT_ONCE} PNGs of {size}, at once (time {number}): {statuses} in {answers.seconds:.1f} s",
+        yield Row(
+            f"{_LARGE_CLIENTS} PNGs of {size}, together (time {number}): {statuses} in {answers.seconds:.1f} s",
             f"before {before:.0f} MiB, at most {max(peak):.0f}, afterwards {service.memory():.0f}",
-            "no more in work than PGFACE_MAX_DECODED_BYTES (512 MiB) allows",
+            "PGFACE_MAX_DECODED_BYTES (512 MiB) limits the photos in work",
         )
 
 
 @contextmanager
 def _bare_engine(measured: Measured) -> Iterator[Callable[[float], tuple[int, float]]]:
-    """Measure how many photos a pool of the engine's kind decodes and embeds in a number of seconds, and its processor
-    time..
+    """Start a pool that suits the engine.
 
+    Gives a function that decodes and embeds photos for some seconds. It returns their number and the processor time.
     """
     executor: Executor
     if measured.engine.releases_gil:
@@ -221,18 +222,18 @@ def _embed_until(load: LoadEngine, photos: Sequence[Path], end: float) -> tuple[
     while True:
         busy = time.thread_time() - began
         embed(engine, photos[embedded % len(photos)])
-        if time.time() >= end:  # the last one came too late
+        if time.time() >= end:  # the last photo came too late
             return embedded, busy
         embedded += 1
 
 
 @contextmanager
 def _peak(look: Callable[[], float]) -> Iterator[list[float]]:
-    """Sample repeatedly while the block runs."""
+    """Collect samples while the block runs."""
     seen, ended = [look()], threading.Event()
 
     def watch() -> None:
-        while not ended.wait(_LOOKS):
+        while not ended.wait(_SAMPLE_SECONDS):
             seen.append(look())
 
     thread = threading.Thread(target=watch)

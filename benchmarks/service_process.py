@@ -19,9 +19,8 @@ import psutil
 from pgface import Settings
 from service_client import Answers, Load
 
-_STARTS_IN = 60
-"""Seconds."""
-MEBI = 1024 * 1024
+_MAX_START_SECONDS = 60
+_MEBIBYTE = 1024 * 1024
 
 
 class RunningService:
@@ -32,16 +31,16 @@ class RunningService:
         self.port = port
 
     def processor(self) -> tuple[float, float]:
-        """The processor seconds of the service's processes and of PostgreSQL."""
+        """Read the processor seconds of the service's processes and of PostgreSQL."""
         return _processor(self._process), _processor(self._server)
 
     def memory(self) -> float:
-        """The memory of the service's processes in MiB. Shared memory is counted once (PSS)."""
-        return float(sum(process.memory_full_info().pss for process in _family(self._process)) / MEBI)
+        """Read the memory of the service's processes in MiB. Shared memory is counted once (PSS)."""
+        return float(sum(process.memory_full_info().pss for process in _family(self._process)) / _MEBIBYTE)
 
     def resident(self) -> float:
-        """The memory in MiB by a faster count (RSS)."""
-        return float(sum(process.memory_info().rss for process in _family(self._process)) / MEBI)
+        """Read the memory in MiB, faster but with shared memory counted repeatedly (RSS)."""
+        return float(sum(process.memory_info().rss for process in _family(self._process)) / _MEBIBYTE)
 
 
 @contextmanager
@@ -49,15 +48,15 @@ def running(settings: Settings, log: Path, processes: int = 1, **variables: str)
     """Start the service on a free loopback port with these variables, and stop it with a signal."""
     port = _free_port()
     command = [sys.executable, "-m", "pgface", "serve", "--port", str(port), "--workers", str(processes)]
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("PGFACE_")}
-    ours |= {"PGFACE_DATA_DIR": str(settings.data_dir), "PGFACE_SCHEMA": settings.schema_name} | variables
-    with log.open("wb") as file, subprocess.Popen(command, env=ours, stdout=file, stderr=file) as process:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PGFACE_")}
+    environment |= {"PGFACE_DATA_DIR": str(settings.data_dir), "PGFACE_SCHEMA": settings.schema_name} | variables
+    with log.open("wb") as file, subprocess.Popen(command, env=environment, stdout=file, stderr=file) as process:
         try:
             _wait_until_ready(port, process, log)
             yield RunningService(psutil.Process(process.pid), _postmaster(settings), port)
         finally:
             process.terminate()
-            process.wait(_STARTS_IN)
+            process.wait(_MAX_START_SECONDS)
 
 
 def answers_to(load: Load) -> Answers:
@@ -74,7 +73,7 @@ def _free_port() -> int:
 
 
 def _wait_until_ready(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + _STARTS_IN
+    end = time.monotonic() + _MAX_START_SECONDS
     while time.monotonic() < end and process.poll() is None:
         with suppress(OSError):
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)

@@ -1,4 +1,4 @@
-"""Measurements without an engine: verification of an embedding, and bulk loading."""
+"""Measure without an engine: verification of an embedding, and bulk loading."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from pgvector.psycopg import register_vector
 from psycopg import sql
 from psycopg.rows import tuple_row
 
+from comparisons import compare
 from faces_part import GALLERY_SIZE, PEOPLE, fill, new_settings
 from pgface import Gallery, Settings
 from pgface.database.pool import Database, initialise
 from pgface.database.sql import queries
 from pgface.gallery.bulk import copy_embeddings
-from pgface.operations.bench.timing import Row, compare, interleave, seconds
+from pgface.operations.bench.timing import Row, interleave, seconds
 from pgface.search.vector_index.lifecycle import build_vector_index, drop_vector_index, vector_index_lock
 
 VERIFICATIONS = 3_000
@@ -106,13 +107,13 @@ def loading(settings: Settings) -> list[Row]:
         def copied(_: int) -> float:
             empty(with_index=True)
             started = time.perf_counter()
-            # What `load_embeddings` does before it builds the index again.
+            # The steps of `load_embeddings` before it builds the index again.
             with database.autocommit() as connection, vector_index_lock(connection):
                 drop_vector_index(connection)
                 copy_embeddings(connection, ids, random)
             took = time.perf_counter() - started
             (match,) = gallery.identify_embedding(random[-1])
-            assert match.user_id == ids[-1], "the last row that was loaded is not found"
+            assert match.user_id == ids[-1], "the last loaded row is not found"
             return took / ROWS
 
         def loaded(_: int) -> float:

@@ -1,4 +1,4 @@
-"""How Sphinx builds these pages into a site: `make docs`. Every warning is an error there, and nothing is fetched."""
+"""The settings with which Sphinx builds these pages: `make docs`. Every warning is an error, and nothing is fetched."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ release = importlib.metadata.version(project)
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 
-# The target of a link must exist, and so must the part after its #.
+# The target of a link must exist, also the part after its #.
 nitpicky = True
-# Types of other projects, whose pages are elsewhere, and of pgface that are not public.
+# The types of other projects have no page here, and neither have private types of pgface.
 nitpick_ignore_regex = [("py:.*", r"(?!pgface\.[A-Z]).*")]
 myst_heading_anchors = 3
 
 autodoc_typehints_format = "short"
 autodoc_class_signature = "separated"
 
-# In docstrings, names stand in single backticks.
+# In docstrings, names are in single backticks.
 default_role = "code"
 
-# A block without a language is commands or output, and not Python.
+# A block without a language has commands or output, not Python.
 highlight_language = "text"
 smartquotes = False  # they turn the two hyphens of an option into a dash
 
@@ -40,14 +40,14 @@ html_show_sphinx = False
 html_show_copyright = False
 
 
-def without_the_module(
+def remove_module_docstring(
     _app: object, what: str, _name: str, _object: object, _options: object, lines: list[str]
 ) -> None:
-    """Leave out the text of a module, which a page introduces in its own words."""
+    """Remove the docstring of a module, because the page has its own introduction."""
     if what == "module":
         lines.clear()
 
 
 def setup(app: Sphinx) -> None:
-    """Called by Sphinx."""
-    app.connect("autodoc-process-docstring", without_the_module)
+    """Register the hook with Sphinx."""
+    app.connect("autodoc-process-docstring", remove_module_docstring)

@@ -1,6 +1,6 @@
-"""Measures how the pages read, and checks the rules of style: `python docs/prose.py`, with `--check` in `make lint`.
+"""Measure the prose of the pages, and check the rules of style: `python docs/prose.py`, with `--check` in `make lint`.
 
-The check also covers the docstrings and sentences in the code, of which error messages and generated pages are made.
+The check also covers the docstrings and sentences in the code, from which messages and generated pages come.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "pgface"
 
-FROM_CODE = {"command-line.md", "http-api.md", "settings.md"}
-"""Pages of the reference whose sentences stand in the code."""
+GENERATED = {"command-line.md", "http-api.md", "settings.md"}
+"""Pages of the reference that are generated from the code."""
 
 INDONESIAN = "*.id.md"
 
@@ -35,7 +35,7 @@ WORDS_TO_AVOID = {
     r"takes (?:it )?on itself": "handles",
     r"begin(?:s|ning)? (?:again|anew)": "start again",
 }
-"""Words outside of code and quotations, and what to write instead."""
+"""Patterns of words outside code and quotations, and what to write instead."""
 
 MAX_WORDS_IN_A_SENTENCE = 40
 MAX_WORDS_ON_AVERAGE = 17.0
@@ -64,7 +64,7 @@ _NO_PROSE_IN_CODE = re.compile(
 
 @dataclass(frozen=True)
 class Figures:
-    """What is counted in the prose of some pages."""
+    """The counts of the prose of some pages."""
 
     words: int
     sentences: int
@@ -74,10 +74,9 @@ class Figures:
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> Figures:
-        """The figures of prose."""
-        together = list(texts)
-        found = [sentence for text in together for sentence in sentences(text)]
-        text = "\n".join(together)
+        """Count the words and sentences of prose."""
+        text = "\n\n".join(texts)
+        found = list(sentences(text))
         return cls(
             sum(count_words(sentence) for sentence in found),
             len(found),
@@ -87,23 +86,23 @@ class Figures:
         )
 
     def per_thousand(self, count: int) -> float:
-        """A count for each 1,000 words."""
+        """Relate a count to 1,000 words."""
         return 1000 * count / self.words if self.words else 0.0
 
     @property
     def words_in_a_sentence(self) -> float:
-        """The mean."""
+        """The mean number of words in a sentence."""
         return self.words / self.sentences if self.sentences else 0.0
 
 
 def prose(page: str) -> str:
-    """A page without code, tables, headings, pictures and quotations. Inline code and links keep their place."""
+    """Remove code, tables, headings, pictures and quotations from a page. Keep a word for inline code and links."""
     text = re.sub(r"`[^`\n]+`", "code", _NOT_PROSE.sub("", page))
     return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
 
 
 def sentences(text: str) -> Iterator[str]:
-    """The sentences of prose. An item of a list ends the sentence before it."""
+    """Split prose into sentences. An item of a list ends the sentence before it."""
     for paragraph in re.split(r"\n\s*\n|\n\s*(?:[-*]|\d+\.) ", text):
         for sentence in re.split(r"(?<=[.!?])[*)\"]*\s+|(?<=:)\s+(?=[A-Z])", " ".join(paragraph.split())):
             if count_words(sentence):
@@ -111,28 +110,28 @@ def sentences(text: str) -> Iterator[str]:
 
 
 def count_words(sentence: str) -> int:
-    """Words and numbers."""
+    """Count the words and numbers of a sentence."""
     return len(re.findall(r"[\w'-]*\w", sentence))
 
 
 def pages() -> list[Path]:
-    """The written pages in English."""
-    everything = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    """Find the pages that are written by hand in English."""
+    candidates = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     return sorted(
         page
-        for page in everything
-        if "_build" not in page.parts and page.name not in FROM_CODE and not page.match(INDONESIAN)
+        for page in candidates
+        if "_build" not in page.parts and page.name not in GENERATED and not page.match(INDONESIAN)
     )
 
 
 def group(page: Path) -> str:
-    """The folder of a page below docs, or `the root`."""
+    """Name the folder of a page below docs, or `the root`."""
     below = page.relative_to(ROOT).parts
     return below[1] if len(below) == 3 else "the root" if len(below) == 1 else "docs"
 
 
 def faults(page: Path, root: Path = ROOT) -> Iterator[str]:
-    """What breaks a rule in one page."""
+    """Find the faults of one page."""
     name, text = page.relative_to(root), page.read_text("utf-8")
     for number, line in enumerate(_CODE.sub(_as_empty_lines, text).splitlines(), 1):
         if line.startswith("> "):
@@ -156,7 +155,7 @@ def _as_empty_lines(block: re.Match[str]) -> str:
 
 
 def faults_of_code(module: Path, root: Path = ROOT) -> Iterator[str]:
-    """What breaks a rule in the docstrings and sentences of a module. SQL, formats and lists in brackets are exempt."""
+    """Find the faults in the docstrings and sentences of a module. SQL, formats and text in brackets are exempt."""
     name = module.relative_to(root)
     for line, text in texts_of_code(module.read_text("utf-8")):
         if count_words(text) < _MIN_WORDS_IN_CODE:
@@ -171,7 +170,7 @@ def faults_of_code(module: Path, root: Path = ROOT) -> Iterator[str]:
 
 
 def texts_of_code(code: str) -> Iterator[tuple[int, str]]:
-    """The line and text of every string of a module. `…` stands for a value in an f-string."""
+    """Give the line and text of every string of a module. `…` replaces a value in an f-string."""
     pieces = set()
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.JoinedStr):
@@ -183,7 +182,7 @@ def texts_of_code(code: str) -> Iterator[tuple[int, str]]:
 
 
 def faults_of_all(read: list[Path]) -> Iterator[str]:
-    """What breaks a rule of the pages together."""
+    """Find the faults of all pages together."""
     figures = Figures.of(prose(page.read_text("utf-8")) for page in read)
     if (semicolons := figures.per_thousand(figures.semicolons)) > MAX_SEMICOLONS:
         yield f"{semicolons:.1f} semicolons in 1,000 words, at most {MAX_SEMICOLONS}"
@@ -194,7 +193,7 @@ def faults_of_all(read: list[Path]) -> Iterator[str]:
 
 
 def table(read: list[Path], *, each: bool) -> Iterator[str]:
-    """The figures of each folder or page, and of all."""
+    """Give the lines of a table with the figures of each folder or page, and of all."""
     yield f"{'':44}{'words':>8}{'a sentence':>12}{';':>7}{'-body':>7}{'you':>7}"
     named: dict[str, list[str]] = {}
     for page in read:
@@ -210,16 +209,16 @@ def table(read: list[Path], *, each: bool) -> Iterator[str]:
 def main() -> None:
     """Print the figures, or check the rules."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="say what breaks a rule, and fail if anything does")
-    parser.add_argument("--each", action="store_true", help="the figures of each page")
-    parser.add_argument("pages", nargs="*", type=Path, help="these pages; all without any")
-    given = parser.parse_args()
-    read = [page.resolve() for page in given.pages] or pages()
-    if not given.check:
-        print("\n".join(table(read, each=given.each)))
+    parser.add_argument("--check", action="store_true", help="print the faults, and fail if there are any")
+    parser.add_argument("--each", action="store_true", help="print the figures of each page")
+    parser.add_argument("pages", nargs="*", type=Path, help="only these pages (all)")
+    arguments = parser.parse_args()
+    read = [page.resolve() for page in arguments.pages] or pages()
+    if not arguments.check:
+        print("\n".join(table(read, each=arguments.each)))
         return
     found = [fault for page in read for fault in faults(page)]
-    if not given.pages:
+    if not arguments.pages:
         found += faults_of_all(read)
         found += [fault for module in sorted(SOURCE.rglob("*.py")) for fault in faults_of_code(module)]
     print("\n".join(found))

@@ -13,7 +13,7 @@ pytest.register_assert_rewrite("support")
 
 from support.photos import SHARED  # noqa: E402 - after it is known that its assertions are rewritten
 
-pytest_plugins = ("support.fixtures", "support.searched_gallery")
+pytest_plugins = ("support.fixtures", "support.searched_gallery", "support.backups")
 """Real PostgreSQL and galleries, which the tests of integration and of the browser share."""
 
 

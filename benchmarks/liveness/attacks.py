@@ -1,7 +1,7 @@
-"""Ways to make the frames of a login by face: attacks with photos, and heads that really turn.
+"""Make the frames of a login by face: attacks with photos, and heads that turn.
 
-Each is a `FramesFor`: it takes the poses that a login goes through and gives one picture for each. An attack does what
-it can to be taken for a head in these poses.
+Each kind is a `FramesFor`: a function that takes the angles of a login and gives one picture for each. An attack tries
+to look like a head at these angles.
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ from pgface.faces.engines.base import Choose, Detection, Engine
 from pgface.faces.liveness.relief import DEFAULT_SHAPE, FaceShape
 from pgface.faces.pixels import RGBImage
 
-FramesFor = Callable[[Sequence["Asked"]], list[RGBImage]]
+FramesFor = Callable[[Sequence["Angles"]], list[RGBImage]]
 Scene = Callable[[Pose, float], RGBImage]
-"""A picture of what is held in a pose; the second number says how far it is on its way, from 0 ahead to 1 turned."""
+"""Draws an object in a pose. The second argument is the progress of the turn, from 0 ahead to 1 turned."""
 
 
-class Asked(NamedTuple):
-    """A pose that a login waits for, in degrees from straight ahead, with the signs of `Quality`."""
+class Angles(NamedTuple):
+    """The direction of a head, in degrees from straight ahead, with the signs of `Quality`."""
 
     yaw: float
     pitch: float = 0.0
 
 
-FARTHEST = 28.0
-"""Yaw that is asked for at most."""
-SEARCHED = 30
-"""Poses tried to each side in search of the one that a detector takes for the largest turn."""
+MAX_YAW = 28.0
+"""The largest yaw that a login requests, in degrees."""
+SEARCHED_POSES = 30
+"""The number of poses to try for each side, to find the one with the largest detected yaw."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of what is held to the camera."""
+    """One kind of attack or head."""
 
     name: str
     head: bool
-    """Whether it has the shape of a head, so that geometry is bound to admit it."""
+    """Whether it has the shape of a head, so that the check of geometry must admit it."""
     make: Callable[[Photo, Sequence[Photo], Engine, np.random.Generator], FramesFor]
-    """From the photo, all photos of that person, and an engine to try poses on."""
+    """Makes the frames from the photo, all photos of that person, and an engine to try poses."""
 
 
 def detect(engine: Engine, image: RGBImage) -> Detection | None:
-    """The largest face of a picture, without its embedding."""
+    """Detect the largest face of a picture, without its embedding."""
     found: list[Detection] = []
 
     def remember(detections: Sequence[Detection]) -> Sequence[Detection]:
@@ -63,15 +63,15 @@ def detect(engine: Engine, image: RGBImage) -> Detection | None:
 
 
 def moved(scene: Scene, random: np.random.Generator, gain: float) -> FramesFor:
-    """Turn something by `gain` degrees for each degree that is asked for, with an unsteady hand."""
+    """Turn an object by `gain` degrees for each requested degree, with an unsteady hand."""
     drift = random.normal(0, 1, 4)
     camera = Camera(random)
 
-    def frames_for(poses: Sequence[Asked]) -> list[RGBImage]:
-        return [camera.sees(scene(unsteady(pose), abs(pose.yaw) / FARTHEST)) for pose in poses]
+    def frames_for(poses: Sequence[Angles]) -> list[RGBImage]:
+        return [camera.sees(scene(unsteady(pose), abs(pose.yaw) / MAX_YAW)) for pose in poses]
 
-    def unsteady(pose: Asked) -> Pose:
-        far = pose.yaw / FARTHEST
+    def unsteady(pose: Angles) -> Pose:
+        far = pose.yaw / MAX_YAW
         shift = (0.2 * drift[2] * far, 0.2 * drift[3] * far)
         return Pose(gain * pose.yaw, gain * pose.pitch + 3 * drift[0] * far, 4 * drift[1] * far, shift)
 
@@ -79,15 +79,15 @@ def moved(scene: Scene, random: np.random.Generator, gain: float) -> FramesFor:
 
 
 def searched(scene: Scene, random: np.random.Generator, engine: Engine) -> FramesFor:
-    """Hold something in those poses that the detector takes for the largest turns: tried out beforehand."""
+    """Turn an object to the poses with the largest detected yaw, which are searched first."""
     ends = [_best_pose(scene, random, engine, sign) for sign in (1, -1)]
     camera = Camera(random)
 
-    def frames_for(poses: Sequence[Asked]) -> list[RGBImage]:
+    def frames_for(poses: Sequence[Angles]) -> list[RGBImage]:
         return [camera.sees(scene(*on_the_way(pose))) for pose in poses]
 
-    def on_the_way(pose: Asked) -> tuple[Pose, float]:
-        end, far = ends[int(pose.yaw < 0)], abs(pose.yaw) / FARTHEST
+    def on_the_way(pose: Angles) -> tuple[Pose, float]:
+        end, far = ends[int(pose.yaw < 0)], abs(pose.yaw) / MAX_YAW
         return Pose(end.yaw * far, end.pitch * far, end.roll * far), far
 
     return frames_for
@@ -95,7 +95,7 @@ def searched(scene: Scene, random: np.random.Generator, engine: Engine) -> Frame
 
 def _best_pose(scene: Scene, random: np.random.Generator, engine: Engine, sign: int) -> Pose:
     best, farthest = Pose(sign * 45.0), -np.inf
-    for _ in range(SEARCHED):
+    for _ in range(SEARCHED_POSES):
         pose = Pose(sign * random.uniform(20, 62), random.uniform(-25, 25), random.uniform(-20, 20))
         face = detect(engine, scene(pose, 1.0))
         if face and sign * face.quality.yaw > farthest:
@@ -105,7 +105,7 @@ def _best_pose(scene: Scene, random: np.random.Generator, engine: Engine, sign: 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Camera:
-    """Adds what a camera adds."""
+    """A simulated camera."""
 
     random: np.random.Generator
     noise: float = 3.0
@@ -113,7 +113,7 @@ class Camera:
     jpeg: int = 85
 
     def sees(self, picture: RGBImage) -> RGBImage:
-        """The picture after the camera's blur, noise and JPEG."""
+        """Add blur, noise and JPEG compression to a picture."""
         image = Image.fromarray(picture).filter(ImageFilter.GaussianBlur(self.blur)) if self.blur else picture
         noisy = np.asarray(image) + self.random.normal(0, self.noise, picture.shape)
         file = io.BytesIO()
@@ -122,19 +122,19 @@ class Camera:
 
 
 def worse(frames_for: FramesFor, random: np.random.Generator) -> FramesFor:
-    """The same through a bad camera."""
+    """Show the same frames through a bad camera."""
     camera = Camera(random, noise=6, blur=1.2, jpeg=60)
     return lambda poses: [camera.sees(frame) for frame in frames_for(poses)]
 
 
 def other_photos(engine: Engine, photos: Sequence[Photo], random: np.random.Generator) -> FramesFor:
-    """Other photos of the person, mirrored too, each where it looks the asked way; one fades into the next."""
+    """Show the photo of the person, also mirrored, that looks in each direction. One photo fades into the next."""
     views = sorted(_views(engine, photos), key=lambda view: view[0])
     yaws = np.array([yaw for yaw, _ in views])
     background, camera = wall(int(random.integers(1000))), Camera(random)
     ahead = float(yaws[np.abs(yaws).argmin()])
 
-    def frame(pose: Asked) -> RGBImage:
+    def frame(pose: Angles) -> RGBImage:
         after = int(np.clip(np.searchsorted(yaws, ahead + pose.yaw), 1, len(views) - 1))
         share = float(np.clip((ahead + pose.yaw - yaws[after - 1]) / max(yaws[after] - yaws[after - 1], 1e-6), 0, 1))
         tilt = Pose(0.5 * pose.yaw, pose.pitch)
@@ -153,7 +153,7 @@ def _views(engine: Engine, photos: Sequence[Photo]) -> list[tuple[float, Photo]]
 
 
 def some_shape(random: np.random.Generator) -> FaceShape:
-    """A head unlike the one of the fixed field."""
+    """Make the shape of a head that differs from pgface's default shape."""
 
     def about(value: float, spread: float) -> float:
         return float(value * np.clip(random.normal(1, spread), 0.6, 1.5))
@@ -181,7 +181,7 @@ def _flat(photo: Photo, random: np.random.Generator) -> Scene:
 def _bent(
     photo: Photo, random: np.random.Generator, *, axis: float = 0.0, off: float = 0.0, again: float = 0.0
 ) -> Scene:
-    """A can of 0.75 to 1.4 head radii; `again` is the share of its radius by which it is bent further."""
+    """Bend a photo round a can of 0.75 to 1.4 head radii. `again` changes the radius by this share during the turn."""
     background, radius = wall(int(random.integers(1000))), float(random.uniform(0.95, 1.85))
     return lambda pose, far: bent(photo, pose, Can(radius * (1 + again * far), axis, off), background)
 
@@ -215,4 +215,4 @@ KINDS: tuple[Kind, ...] = (
     Kind("heads of other shapes", True, lambda p, _, __, r: moved(_head(p, r, some_shape(r)), r, 1.0)),
     Kind("heads, bad camera", True, lambda p, _, __, r: worse(moved(_head(p, r, some_shape(r)), r, 1.0), r)),
 )
-"""What is tried. Those that have the shape of a head cannot be told from one by geometry."""
+"""The kinds to try. Geometry cannot tell the kinds with the shape of a head from a real head."""

@@ -1,4 +1,4 @@
-"""Turns of real heads, found in clips of people who talk."""
+"""Find turns of real heads in clips of people who talk."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from pgface.faces.engines.base import Detection, Engine
 from pgface.faces.liveness.motion import Side, face_patch
 from pgface.faces.pixels import RGBImage
 
-FRAMES_A_SECOND = 10
-LONGEST = 30
-"""Frames of a turn."""
+FRAMES_PER_SECOND = 10
+MAX_TURN_FRAMES = 30
+"""The maximum number of frames of a turn."""
 MAX_FRAMES = 400
-"""Of a clip."""
-SIDE = 720
-"""Pixels of a frame's longer side at most."""
-_AHEAD = 8.0
-"""Degrees around the clip's own middle within which a turn begins."""
-_FARTHEST_STEP = 15.0
+"""The maximum number of frames of a clip."""
+MAX_FRAME_SIDE = 720
+"""The maximum pixels of a frame's longer side."""
+_MAX_START_YAW = 8.0
+"""The maximum yaw at the start of a turn, in degrees from the clip's median."""
+_MAX_STEP = 15.0
+"""The maximum change of the yaw between two frames, in degrees."""
 SUFFIXES = {".mp4", ".avi", ".mov", ".webm", ".gif"}
 
 
@@ -36,12 +37,12 @@ class Turn:
     clip: str
     side: Side
     yaw: float
-    """Degrees between the two."""
+    """The degrees between these two frames."""
     patches: Sequence[NDArray[np.uint8]]
 
 
 def turns_of(file: Path, engine: Engine, least: float) -> list[Turn]:
-    """The turns of a clip's largest face by at least so many degrees."""
+    """Find the turns of a clip's largest face by at least `least` degrees."""
     patches, yaws = _patches(file, engine)
     if not any(patch is not None for patch in patches):
         return []
@@ -59,7 +60,7 @@ def turns_of(file: Path, engine: Engine, least: float) -> list[Turn]:
 
 
 def _spans(turned: NDArray[np.float64], least: float) -> Iterator[tuple[int, int]]:
-    """Begin and end of each way from the middle to a turn's farthest point."""
+    """Give the first and last frame of each turn, from the middle to its farthest point."""
     last = -1
     for end in range(1, len(turned) - 1):
         if not turned[end] >= max(turned[end - 1], turned[end + 1]) or end <= last + 3:
@@ -71,11 +72,11 @@ def _spans(turned: NDArray[np.float64], least: float) -> Iterator[tuple[int, int
 
 
 def _begin(turned: NDArray[np.float64], end: int, least: float) -> int | None:
-    for begin in range(end - 1, max(-1, end - LONGEST), -1):
+    for begin in range(end - 1, max(-1, end - MAX_TURN_FRAMES), -1):
         step = abs(turned[begin + 1] - turned[begin])
-        if not step <= _FARTHEST_STEP or turned[begin] > turned[end] + 2:
+        if not step <= _MAX_STEP or turned[begin] > turned[end] + 2:
             return None
-        if abs(turned[begin]) <= _AHEAD and turned[end] - turned[begin] >= least:
+        if abs(turned[begin]) <= _MAX_START_YAW and turned[end] - turned[begin] >= least:
             return begin
     return None
 
@@ -101,12 +102,12 @@ def _measured(face: Detection | None) -> tuple[NDArray[np.uint8] | None, float]:
 
 def _frames(file: Path) -> Iterator[RGBImage]:
     video = cv2.VideoCapture(str(file))
-    step = max(1, round((video.get(cv2.CAP_PROP_FPS) or 25) / FRAMES_A_SECOND))
+    step = max(1, round((video.get(cv2.CAP_PROP_FPS) or 25) / FRAMES_PER_SECOND))
     for number in range(MAX_FRAMES * step):
         read, frame = video.read()
         if not read:
             return
         if number % step == 0:
-            scale = min(1.0, SIDE / max(frame.shape[:2]))
+            scale = min(1.0, MAX_FRAME_SIDE / max(frame.shape[:2]))
             smaller = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
             yield np.ascontiguousarray(smaller[:, :, ::-1])

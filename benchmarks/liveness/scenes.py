@@ -1,7 +1,7 @@
-"""What a camera sees of a photo that is held before it, flat, bent or on the shape of a head.
+"""Draw a photo in front of a camera: flat, bent, or on the shape of a head.
 
-A camera looks from `DISTANCE` eye distances at a sheet or a head in front of a textured wall. Every picture is made by
-asking for each of its pixels which place of the photo is seen there.
+The camera looks from `DISTANCE` eye distances at a sheet or a head in front of a textured wall. A picture is drawn by
+finding the place of the photo that each of its pixels shows.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from pgface.faces.pixels import RGBImage
 Array = NDArray[np.float64]
 
 SIZE = 320
-"""Pixels of each side of a picture."""
+"""The pixels of each side of a picture."""
 EYE_PIXELS = 52.0
-"""Pixels between the eyes of a frontal face in it."""
+"""The pixels between the eyes of a frontal face."""
 DISTANCE = 11.0
-"""From the camera to the eyes, in eye distances: 70 cm."""
+"""The distance from the camera to the eyes, in eye distances. It is about 70 cm."""
 EYES_FROM_TOP = 0.42
 _STEPS = 15
-"""Of the search for where a ray meets a head."""
+"""The number of steps to find the point where a ray meets a head."""
 _MAP_REACH, _MAP_SIZE = 2.6, 521
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Photo:
-    """A photo of one person, and where the face is in it."""
+    """A photo of one person, with the landmarks of the face."""
 
     pixels: RGBImage
     landmarks: NDArray[np.float32]
-    """Shape (5, 2), in its pixels."""
+    """Shape (5, 2), in pixels of the photo."""
     person: str = ""
 
     def seen(self, x: Array, y: Array) -> RGBImage:
-        """The photo at places given in eye distances from the middle of the eyes, level with them."""
+        """Sample the photo at places in eye distances from the middle of the eyes, along and across their line."""
         left, right = self.landmarks[:2].astype(np.float64)
         across = right - left
         down = np.array([-across[1], across[0]])
@@ -53,7 +53,7 @@ class Photo:
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """How something is held: degrees, with the signs of `pgface.Quality`, and a shift in eye distances."""
+    """The pose of an object: degrees, with the signs of `pgface.Quality`, and a shift in eye distances."""
 
     yaw: float = 0.0
     pitch: float = 0.0
@@ -63,7 +63,7 @@ class Pose:
 
     @property
     def rotation(self) -> Array:
-        """From the object to the camera: x right, y down, z towards the camera."""
+        """The rotation from the object to the camera: x right, y down, z towards the camera."""
         yaw, pitch, roll = map(math.radians, (self.yaw, self.pitch, self.roll))
         turn = np.array([[math.cos(yaw), 0, math.sin(yaw)], [0, 1, 0], [-math.sin(yaw), 0, math.cos(yaw)]])
         nod = np.array([[1, 0, 0], [0, math.cos(pitch), -math.sin(pitch)], [0, math.sin(pitch), math.cos(pitch)]])
@@ -73,16 +73,16 @@ class Pose:
 
 @dataclass(frozen=True, slots=True)
 class Rays:
-    """Where each pixel's ray starts and which way it goes, in the object's own coordinates."""
+    """The start and the direction of each pixel's ray, in the object's coordinates."""
 
     start: Array
     """Shape (3,)."""
-    way: Array
+    direction: Array
     """Shape (height, width, 3)."""
 
     @classmethod
     def of(cls, pose: Pose, pivot: Array) -> Rays:
-        """Of a camera that looks at an object turned about `pivot`."""
+        """Compute the rays of a camera that looks at an object turned about `pivot`."""
         focal = EYE_PIXELS * DISTANCE
         x = (np.arange(SIZE) + 0.5 - SIZE / 2) / focal
         y = (np.arange(SIZE) + 0.5 - SIZE * EYES_FROM_TOP) / focal
@@ -93,7 +93,7 @@ class Rays:
 
 
 def wall(seed: int) -> RGBImage:
-    """A textured background."""
+    """Draw a textured background."""
     random = np.random.default_rng(seed)
     coarse, fine = (random.uniform(60, 190, (count, count, 3)).astype(np.float32) for count in (7, 40))
     mixed = 0.7 * cv2.resize(coarse, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC) + 0.3 * cv2.resize(fine, (SIZE, SIZE))
@@ -106,32 +106,32 @@ def _on(background: RGBImage, photo: Photo, x: Array, y: Array, there: NDArray[n
 
 
 def flat(photo: Photo, pose: Pose, background: RGBImage, reach: float = 2.6) -> RGBImage:
-    """A flat print; only homographies of the photo come out."""
+    """Draw a flat print. It only shows homographies of the photo."""
     rays = Rays.of(pose, np.zeros(3))
-    far = -rays.start[2] / rays.way[:, :, 2]
-    x, y = (rays.start[axis] + far * rays.way[:, :, axis] for axis in (0, 1))
+    far = -rays.start[2] / rays.direction[:, :, 2]
+    x, y = (rays.start[axis] + far * rays.direction[:, :, axis] for axis in (0, 1))
     there = (far > 0) & (np.abs(x) < reach) & (np.abs(y - 0.4) < reach)
     return _on(background, photo, x, y, there)
 
 
 @dataclass(frozen=True, slots=True)
 class Can:
-    """Paper bent round a can."""
+    """A can with paper round it."""
 
     radius: float
-    """In eye distances; a head's is some 1.3."""
+    """In eye distances. The radius of a head is about 1.3."""
     axis: float = 0.0
-    """Degrees of the can from upright, in the plane of the paper."""
+    """The degrees of the can from upright, in the plane of the paper."""
     off: float = 0.0
-    """How far beside the middle of the eyes the can touches the paper."""
+    """The distance from the middle of the eyes to the line where the can touches the paper, in eye distances."""
 
 
 def bent(photo: Photo, pose: Pose, can: Can, background: RGBImage) -> RGBImage:
-    """Paper round a can whose nearest line goes by the middle of the eyes."""
+    """Draw paper round a can."""
     angle = math.radians(can.axis)
     across, along = np.array([math.cos(angle), math.sin(angle), 0]), np.array([-math.sin(angle), math.cos(angle), 0])
     rays = Rays.of(pose, np.array([0, 0, -can.radius]))
-    start, way = rays.start + np.array([0, 0, can.radius]), rays.way
+    start, way = rays.start + np.array([0, 0, can.radius]), rays.direction
     s0, z0, ds, dz = start @ across, start[2], way @ across, way[:, :, 2]
     # |start + far·way| = radius in the plane across the can: the nearer of the two solutions.
     a, b, c = ds**2 + dz**2, s0 * ds + z0 * dz, s0**2 + z0**2 - can.radius**2
@@ -147,27 +147,34 @@ def bent(photo: Photo, pose: Pose, can: Can, background: RGBImage) -> RGBImage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DepthMap:
-    """How far a surface stands out before the eyes, looked up: a formula is too slow for each pixel and step."""
+    """A table of a surface's depth relative to the eyes. A formula is too slow for each pixel and step."""
 
     values: NDArray[np.float32]
 
     @classmethod
     @lru_cache(maxsize=8)
     def of_head(cls, shape: FaceShape) -> DepthMap:
-        """The front of a head."""
+        """Compute the depth of the front of a head."""
         eyes = float(face_depth(np.array([-0.5, 0.5]), np.zeros(2), shape).mean())
         return cls((face_depth(*_places(), shape) - eyes).astype(np.float32))
 
     @classmethod
     def of_crumpled_can(cls, radius: float, bumps: float, random: np.random.Generator) -> DepthMap:
-        """Paper round an upright can that was crumpled, with bumps of so many eye distances (standard deviation)."""
+        """Compute the depth of crumpled paper round an upright can.
+
+        Args:
+            radius: the radius of the can in eye distances.
+            bumps: the standard deviation of the bumps in eye distances.
+            random: a generator of random numbers.
+
+        """
         x, _ = _places()
         coarse = random.normal(0, bumps, (12, 12)).astype(np.float32)
         crumpled = cv2.resize(coarse, (_MAP_SIZE, _MAP_SIZE), interpolation=cv2.INTER_CUBIC)
         return cls((np.sqrt(np.clip(radius**2 - x**2, 0, None)) - radius + crumpled).astype(np.float32))
 
     def __call__(self, x: Array, y: Array) -> Array:
-        """The depth at places in eye distances from the middle of the eyes."""
+        """Look up the depth at places in eye distances from the middle of the eyes."""
         scale = (_MAP_SIZE - 1) / (2 * _MAP_REACH)
         column, row = (((places + _MAP_REACH) * scale).astype(np.float32) for places in (x, y))
         return np.asarray(cv2.remap(self.values, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
@@ -179,14 +186,14 @@ def _places() -> tuple[Array, Array]:
 
 
 def head(photo: Photo, pose: Pose, shape: FaceShape, background: RGBImage, relief: float = 1.0) -> RGBImage:
-    """A head of this shape that is painted with the photo; it turns about the neck's axis.
+    """Draw a head with the photo on it. It turns about the neck's axis.
 
     Args:
-        photo: seen from the front.
-        pose: of the head.
-        shape: of the head.
-        background: shape (SIZE, SIZE, 3).
-        relief: what the face's depth is multiplied with; paper embossed in part has less than 1.
+        photo: a photo from the front.
+        pose: the pose of the head.
+        shape: the shape of the head.
+        background: the background, shape (SIZE, SIZE, 3).
+        relief: the factor for the face's depth. It is less than 1 for embossed paper.
 
     """
     x, y, z = _met(pose, DepthMap.of_head(shape), relief)
@@ -195,23 +202,23 @@ def head(photo: Photo, pose: Pose, shape: FaceShape, background: RGBImage, relie
 
 
 def crumpled(photo: Photo, pose: Pose, depth: DepthMap, background: RGBImage) -> RGBImage:
-    """Paper of any shape."""
+    """Draw paper of any shape."""
     x, y, z = _met(pose, depth)
     return _painted(photo, x, y, z, (np.abs(x) < 1.2) & (np.abs(y - 0.4) < 2.0), background)
 
 
 def _met(pose: Pose, depth: DepthMap, relief: float = 1.0) -> tuple[Array, Array, Array]:
-    """Where each pixel's ray meets a surface that turns about the neck's axis."""
+    """Find the point where each pixel's ray meets a surface that turns about the neck's axis."""
     rays = Rays.of(pose, np.array([0, 0.3, -1.2]))
-    far = -rays.start[2] / rays.way[:, :, 2]
+    far = -rays.start[2] / rays.direction[:, :, 2]
     for _ in range(_STEPS):
-        x, y = (rays.start[axis] + far * rays.way[:, :, axis] for axis in (0, 1))
-        far = 0.4 * far + 0.6 * (relief * depth(x, y) - rays.start[2]) / rays.way[:, :, 2]
-    x, y, z = (rays.start[axis] + far * rays.way[:, :, axis] for axis in range(3))
+        x, y = (rays.start[axis] + far * rays.direction[:, :, axis] for axis in (0, 1))
+        far = 0.4 * far + 0.6 * (relief * depth(x, y) - rays.start[2]) / rays.direction[:, :, 2]
+    x, y, z = (rays.start[axis] + far * rays.direction[:, :, axis] for axis in range(3))
     return x, y, z
 
 
 def _painted(photo: Photo, x: Array, y: Array, z: Array, there: NDArray[np.bool_], background: RGBImage) -> RGBImage:
-    """The photo was taken by such a camera too: a place's ray from the front says what is painted there."""
+    """Draw a surface with the photo on it, as a camera of the same kind saw it from the front."""
     smaller = DISTANCE / (DISTANCE - z)
     return _on(background, photo, x * smaller, y * smaller, there)

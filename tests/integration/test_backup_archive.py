@@ -1,4 +1,4 @@
-"""An archive that is not whole, or not ours, is refused, whatever is wrong with it."""
+"""Archives are written and read, and a damaged or other file is refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from uuid import UUID
 import pytest
 
 from pgface.errors import ArchiveError, PassphraseError, StorageError
-from pgface.operations.backup.archive import MANIFEST, PHOTOS, SUMS, Read, Visitor, read_archive, writing
+from pgface.operations.backup.archive import MANIFEST, PHOTOS, SUMS, Verified, Visitor, read_archive, writing
 from pgface.operations.backup.atomic_file import atomic_file
 from pgface.operations.backup.encryption import PART_BYTES
 from pgface.operations.backup.manifest import GalleryFacts, Manifest, PhotoFacts
@@ -44,7 +44,7 @@ class Recorder(Visitor):
         self.photos[filepath] = b"".join(blocks)
 
 
-def nobody_asked() -> str:
+def no_passphrase() -> str:
     raise AssertionError("the archive is not encrypted")
 
 
@@ -82,11 +82,11 @@ def archived(passphrase: str | None = None, dump: bytes = DUMP) -> bytes:
     return stream.getvalue()
 
 
-def read(tmp_path: Path, data: bytes, passphrase: str | None = None) -> tuple[Read, Recorder]:
+def read(tmp_path: Path, data: bytes, passphrase: str | None = None) -> tuple[Verified, Recorder]:
     file = tmp_path / "archive.tar"
     file.write_bytes(data)
     recorder = Recorder()
-    return read_archive(file, nobody_asked if passphrase is None else lambda: passphrase, recorder), recorder
+    return read_archive(file, no_passphrase if passphrase is None else lambda: passphrase, recorder), recorder
 
 
 def refusal(tmp_path: Path, data: bytes, passphrase: str | None = None) -> str:
@@ -102,7 +102,7 @@ def members(data: bytes) -> dict[str, bytes]:
 
 
 def packed(files: dict[str, bytes]) -> bytes:
-    """An archive of these files, with checksums that fit unless they are given."""
+    """Pack files into an archive, with matching checksums unless the files include them."""
     sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in files.items() if name != SUMS)
     return tarred({SUMS: sums.encode()} | files if SUMS in files else files | {SUMS: sums.encode()})
 
@@ -115,7 +115,7 @@ def tarred(files: dict[str, bytes]) -> bytes:
     return stream.getvalue()
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_an_archive_is_read_as_it_was_written(tmp_path: Path) -> None:
     found, recorder = read(tmp_path, archived())
     assert (recorder.dumped, recorder.photos) == (DUMP, CROPS)
     assert found.manifest == manifest()
@@ -131,14 +131,14 @@ def test_any_tar_program_reads_it_and_sha256sum_checks_it() -> None:
     ]
 
 
-def test_a_long_dump_is_in_parts_that_follow_one_another(tmp_path: Path) -> None:
+def test_a_long_dump_is_split_into_parts(tmp_path: Path) -> None:
     dump = hashlib.shake_256(b"a long dump").digest(PART_BYTES + 5)
     data = archived(dump=dump)
     assert [len(part) for name, part in members(data).items() if name.startswith("database")] == [PART_BYTES, 5]
     assert read(tmp_path, data)[1].dumped == dump
 
 
-def test_every_flipped_bit_is_noticed(tmp_path: Path) -> None:
+def test_every_flipped_bit_is_detected(tmp_path: Path) -> None:
     whole = archived()
     file = tmp_path / "archive.tar"
     for place in range(0, len(whole), 7):
@@ -146,16 +146,16 @@ def test_every_flipped_bit_is_noticed(tmp_path: Path) -> None:
         damaged[place] ^= 1 << place % 8
         file.write_bytes(damaged)
         with pytest.raises(ArchiveError, match=rf"^[^\n]+ {says.NOTHING_WAS_CHANGED.pattern()}$"):
-            read_archive(file, nobody_asked, Recorder())
+            read_archive(file, no_passphrase, Recorder())
 
 
-def test_every_truncation_is_noticed(tmp_path: Path) -> None:
+def test_every_truncation_is_detected(tmp_path: Path) -> None:
     whole = archived()
     for length in [*range(0, len(whole), 211), len(whole) - 1]:
         assert says.ENDS_TOO_EARLY in refusal(tmp_path, whole[:length])
 
 
-def test_nothing_may_follow(tmp_path: Path) -> None:
+def test_bytes_after_the_end_are_refused(tmp_path: Path) -> None:
     assert says.DAMAGED_AT_ITS_END in refusal(tmp_path, archived() + b"\0")
 
 
@@ -173,7 +173,7 @@ def test_nothing_may_follow(tmp_path: Path) -> None:
         "extra",
     ],
 )
-def test_no_other_name_is_taken(tmp_path: Path, name: str) -> None:
+def test_other_names_are_refused(tmp_path: Path, name: str) -> None:
     files = {"database.dump.000000": DUMP, name: b"x", MANIFEST: members(archived())[MANIFEST]}
     assert says.DOES_NOT_BELONG_THERE in refusal(tmp_path, packed(files))
 
@@ -181,11 +181,11 @@ def test_no_other_name_is_taken(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE]
 )
-def test_nothing_but_files_is_taken(tmp_path: Path, kind: bytes) -> None:
+def test_only_regular_files_are_read(tmp_path: Path, kind: bytes) -> None:
     info = tarfile.TarInfo(f"{PHOTOS}{NAMES[0]}")
     info.type, info.linkname, info.devmajor = kind, "/etc/passwd", 8
     whole = archived()
-    header = whole.index(f"{PHOTOS}{GALLERY}".encode())  # begins the first photo's header, by its prefix field
+    header = whole.index(f"{PHOTOS}{GALLERY}".encode())  # the header of the first photo, by its prefix field
     start = header - header % 512
     assert says.NOT_AN_ARCHIVE in refusal(
         tmp_path, whole[:start] + info.tobuf(tarfile.USTAR_FORMAT) + whole[start + 512 :]
@@ -193,7 +193,7 @@ def test_nothing_but_files_is_taken(tmp_path: Path, kind: bytes) -> None:
 
 
 @pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
-def test_long_names_are_not_obeyed(tmp_path: Path, form: int) -> None:
+def test_long_names_are_refused(tmp_path: Path, form: int) -> None:
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=form) as tar:
         info = tarfile.TarInfo("x" * 5_000)
@@ -206,9 +206,9 @@ def test_other_files_are_refused(tmp_path: Path, data: bytes) -> None:
     refusal(tmp_path, data)
 
 
-def test_a_manifest_may_not_be_a_bomb(tmp_path: Path) -> None:
+def test_a_manifest_is_limited_in_size_and_depth(tmp_path: Path) -> None:
     bomb = tarfile.TarInfo(MANIFEST)
-    bomb.size, bomb.mode = (1 << 33) - 1, 0o600  # so many bytes are claimed, and not there
+    bomb.size, bomb.mode = (1 << 33) - 1, 0o600  # the header claims bytes that do not follow
     header = bomb.tobuf(tarfile.USTAR_FORMAT)
     dump = tarred({"database.dump.000000": DUMP})[: 512 + len(DUMP) + -len(DUMP) % 512]
     assert says.DOES_NOT_BELONG_THERE in refusal(tmp_path, dump + header + b"{")
@@ -231,13 +231,13 @@ def without(name: str) -> Callable[[dict[str, bytes]], dict[str, bytes]]:
         (lambda files: files | {SUMS: b""}, says.FILES_WITHOUT_CHECKSUM),
     ],
 )
-def test_files_and_checksums_go_together(
+def test_files_must_match_the_checksums(
     tmp_path: Path, change: Callable[[dict[str, bytes]], dict[str, bytes]], sentence: str
 ) -> None:
     assert sentence in refusal(tmp_path, tarred(change(members(archived()))))
 
 
-def test_files_and_manifest_go_together(tmp_path: Path) -> None:
+def test_files_must_match_the_manifest(tmp_path: Path) -> None:
     for changed in ({"files": 4}, {"size": 1}, {"missing": 1}):
         files = members(archived())
         del files[SUMS]
@@ -269,7 +269,7 @@ def test_a_manifest_is_checked(tmp_path: Path, changed: dict[str, object], sente
     assert sentence in refusal(tmp_path, packed(files | {MANIFEST: json.dumps(facts).encode()}))
 
 
-def test_an_encrypted_archive_opens_with_its_passphrase_alone(tmp_path: Path) -> None:
+def test_an_encrypted_archive_opens_only_with_its_passphrase(tmp_path: Path) -> None:
     whole = archived("correct horse")
     assert not any(crop[:100] in whole for crop in CROPS.values())
     assert GALLERY.encode() not in whole
@@ -285,7 +285,7 @@ def test_an_encrypted_archive_opens_with_its_passphrase_alone(tmp_path: Path) ->
     refusal(tmp_path, whole[: len(whole) // 2], "correct horse")
 
 
-def test_damage_deep_inside_an_encrypted_archive_is_not_called_a_truncation(tmp_path: Path) -> None:
+def test_damage_deep_inside_an_encrypted_archive_is_not_reported_as_a_truncation(tmp_path: Path) -> None:
     whole = archived("correct horse", dump=hashlib.shake_256(b"a longer dump").digest(500_000))
     for part in (0.3, 0.5, 0.9):
         damaged = bytearray(whole)
@@ -303,7 +303,7 @@ def test_age_alone_opens_an_encrypted_archive() -> None:
     assert members(inner) == members(archived())
 
 
-def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
+def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
     file = tmp_path / "archive.tar"
     with atomic_file(file, replace=False) as stream:
         stream.write(b"all of it")
@@ -319,7 +319,7 @@ def _write_half(stream: BinaryIO, error: type[BaseException]) -> None:
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, StorageError, SystemExit])
-def test_a_broken_off_file_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
+def test_an_interrupted_file_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
     file = tmp_path / "archive.tar"
     file.write_bytes(b"the last one")
     with pytest.raises(error), atomic_file(file, replace=True) as stream:
@@ -328,7 +328,7 @@ def test_a_broken_off_file_leaves_nothing(tmp_path: Path, error: type[BaseExcept
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_file_is_written_over_only_if_asked(tmp_path: Path) -> None:
+def test_a_file_is_overwritten_only_with_replace(tmp_path: Path) -> None:
     file = tmp_path / "archive.tar"
     file.write_bytes(b"the last one")
     with pytest.raises(StorageError, match=says.FILE_EXISTS.pattern(file=file)), atomic_file(file, replace=False):
@@ -348,14 +348,14 @@ def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
     assert file.read_bytes() == b"first"
 
 
-def test_what_a_killed_writer_left_is_written_over(tmp_path: Path) -> None:
+def test_the_file_of_a_killed_writer_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "archive.tar.partial").write_bytes(b"a much longer beginning of another archive")
     with atomic_file(tmp_path / "archive.tar", replace=False) as stream:
         stream.write(b"new")
     assert (tmp_path / "archive.tar").read_bytes() == b"new"
 
 
-def test_a_file_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     for file in (tmp_path / "missing" / "archive.tar", tmp_path):
         with pytest.raises(StorageError), atomic_file(file, replace=False):
             pass

@@ -1,4 +1,4 @@
-"""The commands of the page about backups do what it says; the replica among them."""
+"""The commands of the page about backups, including the replica."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Shell = Callable[..., str]
 
 @pytest.fixture
 def places(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """Three data folders, whose servers are stopped at the end."""
+    """Three data folders. Their servers are stopped at the end."""
     names = {"PGFACE_DATA_DIR": "data", "OTHER_PLACE": "other", "REPLICA": "replica"}
     folders = {variable: str(tmp_path / name) for variable, name in names.items()}
     yield folders
@@ -49,7 +49,7 @@ def shell(places: dict[str, str], tmp_path: Path) -> Shell:
 
     def run(commands: str, **more: str) -> str:
         done = subprocess.run(
-            # Without pipefail: pg_restore --list reads no further than it has to, and cat ends by a signal then.
+            # Without pipefail, because pg_restore --list stops reading early, which ends cat with a signal.
             ["/bin/bash", "-eu", "-c", commands],
             env=own | places | {"PATH": f"{programs}:{os.environ['PATH']}"} | more,
             cwd=tmp_path,
@@ -80,9 +80,9 @@ def test_backups_and_a_replica(shell: Shell, places: dict[str, str], photos: Pho
     assert before[0][0].name == "Ariel_Sharon"
 
     contents = says.CONTENTS.format(users=2, photos=2, files=2, embeddings=2)
-    assert says.IS_WHOLE.format(archive="gallery.tar", contents=contents) in shell(COMMANDS["backup"])
+    assert says.IS_INTACT.format(archive="gallery.tar", contents=contents) in shell(COMMANDS["backup"])
     encrypted = shell(COMMANDS["encrypt"])
-    assert says.IS_WHOLE_AND_ENCRYPTED.format(archive="gallery.age.tar", contents=contents) in encrypted
+    assert says.IS_INTACT_AND_ENCRYPTED.format(archive="gallery.age.tar", contents=contents) in encrypted
     assert "TABLE DATA public face_embeddings" in shell(COMMANDS["by hand"])
     assert says.RESTORED.format(contents=contents) in shell(COMMANDS["restore"])
     assert identified(other, probe) == before
@@ -95,7 +95,7 @@ def test_backups_and_a_replica(shell: Shell, places: dict[str, str], photos: Pho
         gallery.enroll(photos("Tony_Blair", 1), "tony@example.org", face="largest")
     assert eventually(lambda: ask(url, "SELECT count(*) FROM users") == 3)
 
-    # The first server is lost, the second takes over and enrolls.
+    # The first server is lost. The replica is promoted and enrolls.
     shell("pgface postgres stop --force")
     shutil.rmtree(own)
     shell(COMMANDS["promote"])

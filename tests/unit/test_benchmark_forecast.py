@@ -1,37 +1,34 @@
-"""How long a benchmark takes, and the share of it that is done."""
+"""The estimated duration of a benchmark's steps."""
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import pytest
 
-from pgface.operations.bench.forecast import Forecast, steps_of
 from pgface.operations.bench.measure import Plan
+from pgface.operations.bench.peers import installed_peers
+from pgface.operations.bench.run import step_seconds
 
 
-def told(people: int, plan: Plan) -> list[str]:
-    """The steps that a benchmark tells of, of one gallery."""
-    names = []
-    for step in steps_of(people, plan):
-        names += [f"{step}: building", f"{step}: searching"] if step.startswith("peer") else [step]
-    return names
-
-
-@pytest.mark.parametrize("plan", [Plan(), Plan(peers=False), Plan(clients=0), Plan(peers=False, clients=0)])
-def test_the_share_rises_from_nothing_and_stays_below_all(plan: Plan) -> None:
-    sizes = [200, 20_000]
-    forecast = Forecast([(people, plan) for people in sizes])
-    shares = [forecast.begin(step) for people in sizes for step in told(people, plan)]
-    assert shares[0] == 0
-    assert all(before <= after for before, after in pairwise(shares))
-    assert len(set(shares)) > len(shares) / 2
-    assert 0.4 < shares[-1] < 1
+@pytest.mark.parametrize(
+    ("plan", "steps"),
+    [
+        (Plan(), 6 + 2 * len(installed_peers())),
+        (Plan(peers=False), 6),
+        (Plan(clients=0), 5 + 2 * len(installed_peers())),
+        (Plan(peers=False, clients=0), 5),
+    ],
+)
+@pytest.mark.parametrize("people", [200, 20_000])
+def test_every_step_has_an_estimate(people: int, plan: Plan, steps: int) -> None:
+    estimates = step_seconds(people, plan)
+    assert len(estimates) == steps
+    assert min(estimates) >= 0
+    assert estimates[0] > 0
 
 
 def test_more_of_anything_takes_longer() -> None:
     def seconds(people: int = 200, **plan: float) -> float:
-        return Forecast([(people, Plan(**plan))]).seconds  # type: ignore[arg-type]
+        return sum(step_seconds(people, Plan(**plan)))  # type: ignore[arg-type]
 
     assert seconds() < seconds(people=20_000)
     assert seconds(clients=0) < seconds() < seconds(seconds=60.0)

@@ -1,4 +1,4 @@
-"""Synthetic people are the same for the same seed, and as similar as real ones."""
+"""Synthetic people are the same for the same seed, and as similar as real people."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pgface.operations.bench.synthetic import PHOTOS_PER_PERSON, Kind, SyntheticPeople
 
 PEOPLE = 2_500
-"""More than are made at once."""
+"""More than one batch."""
 
 both_kinds = pytest.mark.parametrize("kind", Kind)
 
@@ -19,7 +19,7 @@ def by_person(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 @both_kinds
-def test_they_are_as_similar_as_was_measured_on_real_faces(kind: Kind) -> None:
+def test_similarities_are_distributed_like_those_of_real_faces(kind: Kind) -> None:
     photos = by_person(SyntheticPeople(kind).embeddings(PEOPLE))
     genuine = np.sum(photos[:, 0] * photos[:, 1], axis=1)
     assert genuine.mean() == pytest.approx(0.59, abs=0.01)
@@ -40,11 +40,11 @@ def test_the_same_seed_gives_the_same_people(kind: Kind) -> None:
 
 
 @both_kinds
-def test_a_smaller_gallery_is_the_beginning_of_a_larger_one(kind: Kind) -> None:
+def test_a_smaller_gallery_is_a_prefix_of_a_larger_one(kind: Kind) -> None:
     people = SyntheticPeople(kind)
     larger = people.embeddings(PEOPLE)
     for size in (7, 2_000, 2_100):
-        # Products of matrices of another size may round otherwise.
+        # The rounding of a matrix product depends on its size.
         np.testing.assert_allclose(people.embeddings(size), larger[: size * PHOTOS_PER_PERSON], atol=1e-6)
 
 
@@ -57,8 +57,8 @@ def test_mated_probes_are_further_photos_of_enrolled_people(kind: Kind) -> None:
     assert persons.max() >= 2_000
     similarities = np.einsum("npd,nd->np", photos[persons], probes)
     assert similarities.mean() == pytest.approx(0.59, abs=0.02)
-    assert similarities.max() < 0.95, "one of the enrolled photos itself"
-    assert not np.all(np.diff(persons) > 0), "in the order of enrollment"
+    assert similarities.max() < 0.95, "a probe is an enrolled photo"
+    assert not np.all(np.diff(persons) > 0), "the probes are in the order of enrollment"
     _, others = people.mated_probes(PEOPLE, 500, series=1)
     assert np.abs(probes[0] @ others.T).max() < 0.95
 
@@ -67,11 +67,11 @@ def test_there_may_be_more_mated_probes_than_people() -> None:
     persons, probes = SyntheticPeople(Kind.CLUSTERED).mated_probes(10, 100)
     assert probes.shape == (100, 512)
     assert set(persons.tolist()) == set(range(10))
-    assert (probes @ probes.T - np.eye(100)).max() < 0.95, "the same photo twice"
+    assert (probes @ probes.T - np.eye(100)).max() < 0.95, "two probes are the same photo"
 
 
 @both_kinds
-def test_non_mated_probes_are_of_nobody_who_is_enrolled(kind: Kind) -> None:
+def test_non_mated_probes_are_not_of_enrolled_people(kind: Kind) -> None:
     people = SyntheticPeople(kind)
     enrolled = people.embeddings(PEOPLE)
     strangers = people.non_mated_probes(500)

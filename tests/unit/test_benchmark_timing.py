@@ -1,4 +1,4 @@
-"""Sides of a comparison take turns."""
+"""How the sides of a comparison are timed in turn, and compared."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from pgface.operations.bench.timing import Ratio, compare, in_turn, interleave
+from comparisons import compare
+from pgface.operations.bench.timing import Ratio, in_turn, interleave
 
 
-def test_the_order_turns_round_in_every_round() -> None:
+def test_the_order_is_reversed_in_every_round() -> None:
     order: list[str] = []
 
     def side(name: str) -> Callable[[int], float]:
@@ -39,7 +40,7 @@ def test_blocks_of_calls_take_turns() -> None:
     calls, medians = in_turn({"a": call("a"), "b": call("b")}, 0.0)
     assert len(medians["a"]) == len(medians["b"]) == 5
     assert len(calls["a"]) == len(calls["b"]) == 5 * 200
-    assert called["a"][-1] == 6 * 200 - 1, "each call has a number of its own, those to warm up too"
+    assert called["a"][-1] == 6 * 200 - 1, "each call has its own number, also to warm up"
     assert order[-5:] == ["b", "a", "b", "a", "b"]
 
 

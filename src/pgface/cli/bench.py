@@ -21,7 +21,7 @@ from pgface.operations.bench.peers import missing_peers
 from pgface.operations.bench.plot import SUFFIXES, draw
 from pgface.operations.bench.report import rows, table
 from pgface.operations.bench.results import GalleryResult
-from pgface.operations.bench.run import run
+from pgface.operations.bench.run import run, write_json
 from pgface.operations.bench.synthetic import Kind
 from pgface.settings import get_settings
 from pgface.text import counted
@@ -117,7 +117,7 @@ def bench(
         say(f"• {sentence}")
     say(", ".join(f"{name} {value}" for name, value in found.machine.items()))
     if json_file is not None:
-        found.write(json_file)
+        write_json(found, json_file)
         say(f"The figures: {json_file}")
     if plot is not None:
         draw(found.results, plot)

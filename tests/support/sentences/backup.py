@@ -1,15 +1,15 @@
-"""What pgface says of backups and restores, and of exports and imports."""
+"""The messages about backups and restores, and about exports and imports."""
 
 from __future__ import annotations
 
 from support.sentences import Sentence
 
-# What was done
+# Results
 CONTENTS = Sentence("{users:user}, {photos:photo} with {files:file}, {embeddings:embedding}")
 BACKED_UP = Sentence("{archive}: {contents}, ")
 NOT_ENCRYPTED = Sentence("Keep it where only you can read it, or add --encrypt.")
-IS_WHOLE = Sentence("{archive} is intact: {contents}.")
-IS_WHOLE_AND_ENCRYPTED = Sentence("{archive} is intact: encrypted, {contents}.")
+IS_INTACT = Sentence("{archive} is intact: {contents}.")
+IS_INTACT_AND_ENCRYPTED = Sentence("{archive} is intact: encrypted, {contents}.")
 RESTORED = Sentence("Restored {contents}")
 NOTHING_WAS_CHANGED = Sentence("Nothing was changed.")
 
@@ -23,13 +23,13 @@ PG_DUMP_COULD_NOT_READ = Sentence("pg_dump could not read the gallery: ")
 
 # Passphrases
 WRONG_PASSPHRASE = Sentence("This passphrase does not open the archive. Give the passphrase")
-NOBODY_TO_ASK_FOR_PASSPHRASE = Sentence(
+NO_TERMINAL_FOR_PASSPHRASE = Sentence(
     "A passphrase is needed, but there is no terminal to ask on. "
     "Set PGFACE_BACKUP_PASSPHRASE or give --passphrase-file."
 )
 PASSPHRASE_CANNOT_BE_READ = Sentence("Could not read the passphrase from {file}.")
 
-# An archive that is not whole, or not one of pgface
+# A damaged archive, or another file
 ARCHIVE_CANNOT_BE_READ = Sentence("{file} cannot be read ({reason}).")
 NOT_AN_ARCHIVE = Sentence("not an archive")
 NO_DUMP_AT_ITS_BEGINNING = Sentence("does not begin with a dump")
@@ -43,7 +43,7 @@ FILES_WITHOUT_CHECKSUM = Sentence("holds files that SHA256SUMS does not name")
 OTHER_NUMBER_OF_PHOTO_FILES = Sentence("The number of photo files in this archive differs")
 CANNOT_BE_DECRYPTED = Sentence("This archive is damaged or truncated: it cannot be decrypted to its end.")
 
-# Its manifest
+# The manifest of an archive
 MANIFEST_CANNOT_BE_READ = Sentence("manifest cannot be read")
 MANIFEST_OF_ANOTHER_FORMAT = Sentence("has format {format}, but this pgface knows {known}. Upgrade pgface")
 MANIFEST_CANNOT_BE_USED = Sentence("manifest cannot be used: {fact} is not valid")

@@ -1,4 +1,4 @@
-"""What `pgface bench` and the other benchmarks of searching say."""
+"""The messages of `pgface bench` and of the other benchmarks of search."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HNSWLIB_IS_NOT_INSTALLED = Sentence(
     "C++ compiler."
 )
 
-# The table of a gallery's figures: its title, what its lines are called, and what stands in them.
+# The table of a gallery's figures: its title, the names of its rows, and their contents.
 HOW_LONG_IT_TAKES = Sentence("This takes about")
 GALLERY = Sentence("{people} people × 5 photos, {kind}")
 AGREEMENT_OF_MATED_PROBES = Sentence("rank-1 agreement, mated probes")
@@ -52,7 +52,7 @@ SET_MORE_MEMORY = Sentence("set it to {wanted} MB or more")
 SEARCHED_BYTES = Sentence("({needed} MB for {faces} faces)")
 DISK_FOR_A_MILLION_FACES = Sentence("a million of them {size} GB")
 
-# Advice: many clients at once.
+# Advice: concurrent clients.
 CLIENTS_WAIT_LONGER = Sentence("{clients} clients that never pause wait {ratio} times as long")
 FACES_NOT_IDENTIFIED_AT_ONCE = Sentence("{missed} of {enrolled} new faces were not identified")
 
@@ -61,7 +61,7 @@ PANEL = Sentence("{people} people, {faces} faces, {kind}")
 PEER_IN_PROCESS = Sentence("{peer}, in process")
 SEARCH_AS_PGFACE_CHOSE = Sentence("pgface as it chose to search")
 
-# The program behind `make bench-search`: its steps, the titles of its tables, and what stands in them.
+# The program of `make bench-search`: its steps, the titles of its tables, and their contents.
 EXACT_ANSWERS_OF_A_GALLERY = Sentence("s  {people} people × 5 photos, {kind}: exact answers")
 BESIDE_THE_SPECIFICATIONS_SCRIPT = Sentence("beside the specification's own script")
 EVERY_KIND_OF_INDEX = Sentence("every kind of index")

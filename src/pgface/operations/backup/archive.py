@@ -17,12 +17,15 @@ import hashlib
 import io
 import re
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tarfile import TarInfo
 from typing import IO, Any, Final, Protocol
+
+from pydantic_core import to_jsonable_python
 
 from pgface.errors import ArchiveError, PassphraseError, StorageError
 from pgface.gallery.photos import is_crop_path
@@ -48,7 +51,7 @@ class ArchiveWriter:
         self._sums = sums
 
     def add(self, name: str, size: int, stream: Readable) -> None:
-        """Write a member of the size, in bytes."""
+        """Write a member with as many bytes of a stream as the size says."""
         hashed = _HashedStream(stream)
         self._tar.add(name, size, hashed)
         self._sums.write(_sum(hashed.digest.hexdigest(), name))
@@ -90,16 +93,22 @@ class Visitor(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
-    """The result of reading an intact archive."""
+class Verified:
+    """The result of reading an intact archive to its end."""
 
     manifest: Manifest
+    encrypted: bool
     sums_sha256: str
     """The SHA-256 of the list of checksums, to compare two readings of a file."""
-    encrypted: bool
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        values: dict[str, Any] = to_jsonable_python(self, exclude={"sums_sha256"})
+        return values
 
 
-def read_archive(file: Path, ask_passphrase: Callable[[], str], visitor: Visitor) -> Read:
+def read_archive(file: Path, ask_passphrase: Callable[[], str], visitor: Visitor) -> Verified:
     """Read an archive to its end and check all of it.
 
     Args:
@@ -113,19 +122,21 @@ def read_archive(file: Path, ask_passphrase: Callable[[], str], visitor: Visitor
         StorageError: the file cannot be read.
 
     """
+    began = time.monotonic()
     try:
         stream = file.open("rb")
     except OSError as error:
         raise StorageError(f"{file} cannot be read ({error.strerror}).") from error
-    with stream, _named(file):
+    with stream, _named(file), ExitStack() as decryption:
         reader = TarReader(stream)
         first = reader.next()
-        if first is not None and first.name == KEY and first.size <= MAX_KEY_BYTES:
+        encrypted = first is not None and first.name == KEY and first.size <= MAX_KEY_BYTES
+        if first is not None and encrypted:
             key = b"".join(reader.blocks(first))
-            with decrypting(reader, key, ask_passphrase()) as decrypted:
-                inner = TarReader(decrypted)
-                return _Reading(inner, inner.next(), visitor).run(encrypted=True)
-        return _Reading(reader, first, visitor).run(encrypted=False)
+            reader = TarReader(decryption.enter_context(decrypting(reader, key, ask_passphrase())))
+            first = reader.next()
+        manifest, sums = _Reading(reader, first, visitor).run()
+    return Verified(manifest, encrypted, sums, time.monotonic() - began)
 
 
 class _Reading:
@@ -137,22 +148,22 @@ class _Reading:
         self._visitor = visitor
         self._sums = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `run`
 
-    def run(self, *, encrypted: bool) -> Read:
+    def run(self) -> tuple[Manifest, str]:
+        """Read everything. Returns the manifest, and the SHA-256 of the list of checksums."""
         with self._sums:
             dump = self._dump()
             self._visitor.dump(dump)
-            for _ in dump:
-                pass
+            _skip(dump)
             files, size = self._photos()
             missing = self._missing()
-            manifest = parse_manifest(self._small(MANIFEST))
+            manifest = parse_manifest(self._manifest())
             sums = self._check_sums()
             if self._member is not None:
                 raise _unexpected(self._member)
         facts = manifest.photos
         if (files, size, missing) != ((facts.files, facts.size, facts.missing) if facts else (0, 0, 0)):
             raise ArchiveError("The number of photo files in this archive differs from its manifest.")
-        return Read(manifest, sums, encrypted)
+        return manifest, sums
 
     def _dump(self) -> Iterator[bytes]:
         number = 0
@@ -173,8 +184,7 @@ class _Reading:
                 raise _unexpected(member)
             contents = self._contents(member)
             self._visitor.photo(filepath, contents)
-            for _ in contents:
-                pass
+            _skip(contents)
             files, size, before = files + 1, size + member.size, filepath
         return files, size
 
@@ -183,31 +193,36 @@ class _Reading:
             return 0
         return sum(block.count(b"\n") for block in self._contents(self._member))
 
-    def _small(self, name: str) -> bytes:
-        member = self._member
-        if member is None:
-            raise ArchiveError(f"This archive is incomplete: {name} is missing.")
-        if member.name != name or member.size > _MAX_MANIFEST_BYTES:
+    def _manifest(self) -> bytes:
+        member = self._required(MANIFEST)
+        if member.size > _MAX_MANIFEST_BYTES:
             raise _unexpected(member)
         return b"".join(self._contents(member))
+
+    def _required(self, name: str) -> TarInfo:
+        """Give the current member, which must have the name."""
+        if self._member is None:
+            raise ArchiveError(f"This archive is incomplete: {name} is missing.")
+        if self._member.name != name:
+            raise _unexpected(self._member)
+        return self._member
 
     def _contents(self, member: TarInfo) -> Iterator[bytes]:
         """Give the member's bytes. After the last, the next member becomes the current one."""
         digest = hashlib.sha256()
-        yield from _hashed(self._reader.blocks(member), digest.update)
+        for block in self._reader.blocks(member):
+            digest.update(block)
+            yield block
         self._sums.write(_sum(digest.hexdigest(), member.name))
         self._member = self._reader.next()
 
     def _check_sums(self) -> str:
         """Compare the archive's list of checksums with the contents. Returns the checksum of the list."""
-        member = self._member
-        if member is None:
-            raise ArchiveError(f"This archive is incomplete: {SUMS} is missing.")
-        if member.name != SUMS:
-            raise _unexpected(member)
+        member = self._required(SUMS)
         self._sums.seek(0)
         digest = hashlib.sha256()
-        for block in _hashed(self._reader.blocks(member), digest.update):
+        for block in self._reader.blocks(member):
+            digest.update(block)
             ours = self._sums.read(len(block))
             if ours != block:
                 raise _difference(block, ours)
@@ -246,7 +261,7 @@ def _named(file: Path) -> Iterator[None]:
 
 
 class _HashedStream:
-    """A stream with the SHA-256 of what was read from it."""
+    """A stream that hashes the bytes that are read from it."""
 
     def __init__(self, stream: Readable) -> None:
         self._stream = stream
@@ -262,10 +277,9 @@ def _unexpected(member: TarInfo) -> ArchiveError:
     return ArchiveError(f"This archive holds {member.name[:200]!r}, which does not belong there.")
 
 
-def _hashed(blocks: Iterator[bytes], update: Callable[[bytes], Any]) -> Iterator[bytes]:
-    for block in blocks:
-        update(block)
-        yield block
+def _skip(blocks: Iterator[bytes]) -> None:
+    for _ in blocks:
+        pass
 
 
 def _sum(digest: str, name: str) -> bytes:

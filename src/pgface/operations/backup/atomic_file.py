@@ -1,4 +1,4 @@
-"""Files that appear only when they are complete."""
+"""Write a file that appears only when it is complete."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def atomic_file(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _opened_exclusively(path: Path, *, locks: bool) -> Iterator[BinaryIO]:
-    """Open an empty file, unless another process writes it. The file of a killed process is overwritten."""
+    """Open an empty file, unless another process is writing it. The file of a killed process is overwritten."""
     while True:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
         with os.fdopen(descriptor, "wb", buffering=1024 * 1024) as stream:
@@ -69,8 +69,8 @@ def _opened_exclusively(path: Path, *, locks: bool) -> Iterator[BinaryIO]:
                     raise StorageError(
                         f"{file} is being written by another process. Wait for its end, or give another name."
                     ) from None
-            # The process that had the lock may have finished, and renamed the opened file.
-            if not _is(path, descriptor):
+            # The process that had the lock may have finished and renamed the file that was opened here.
+            if not _is_same_file(path, descriptor):
                 continue
             make_private(descriptor, 0o600)
             os.ftruncate(descriptor, 0)
@@ -78,7 +78,7 @@ def _opened_exclusively(path: Path, *, locks: bool) -> Iterator[BinaryIO]:
             return
 
 
-def _is(path: Path, descriptor: int) -> bool:
+def _is_same_file(path: Path, descriptor: int) -> bool:
     with suppress(FileNotFoundError):
         return os.path.samestat(path.lstat(), os.fstat(descriptor))
     return False

@@ -2,40 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pgface.errors import ArchiveError
-from pgface.operations.backup.archive import Visitor, read_archive
+from pgface.operations.backup.archive import Verified, Visitor, read_archive
 from pgface.operations.backup.dump import UnreadableDumpError, dumped_tables
-from pgface.operations.backup.manifest import Manifest
 from pgface.operations.backup.programs import Program, find_pg_restore
 from pgface.operations.backup.tables import TABLES
 from pgface.settings import Settings
 
 AskPassphrase = Callable[[], str]
 """Called when an archive is encrypted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """The result of checking an intact archive."""
-
-    manifest: Manifest
-    encrypted: bool
-    sums_sha256: str
-    seconds: float
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON-ready values."""
-        return {
-            "encrypted": self.encrypted,
-            "seconds": self.seconds,
-            "manifest": self.manifest.model_dump(mode="json"),
-        }
 
 
 def verify(settings: Settings, file: Path, ask_passphrase: AskPassphrase) -> Verified:
@@ -48,14 +26,13 @@ def verify(settings: Settings, file: Path, ask_passphrase: AskPassphrase) -> Ver
         StorageError: the file cannot be read.
 
     """
-    began = time.monotonic()
-    counting = _Counting(settings)
-    read = read_archive(file, ask_passphrase, counting)
-    if counting.failure is not None:
-        raise ArchiveError(f"{file}: {counting.failure}") from counting.failure
-    if counting.rows != read.manifest.tables:
+    counter = _RowCounter(settings)
+    verified = read_archive(file, ask_passphrase, counter)
+    if counter.failure is not None:
+        raise ArchiveError(f"{file}: {counter.failure}") from counter.failure
+    if counter.rows != verified.manifest.tables:
         raise ArchiveError(f"{file}: The number of rows in this archive differs from its manifest.")
-    return Verified(read.manifest, read.encrypted, read.sums_sha256, time.monotonic() - began)
+    return verified
 
 
 def pg_restore_of(settings: Settings) -> Program:
@@ -63,7 +40,7 @@ def pg_restore_of(settings: Settings) -> Program:
     return find_pg_restore(embedded=settings.database_url is None)
 
 
-class _Counting(Visitor):
+class _RowCounter(Visitor):
     """Counts the rows of each table in a dump."""
 
     def __init__(self, settings: Settings) -> None:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import psycopg
 from psycopg import errors as pg
 from psycopg.rows import dict_row
+from pydantic_core import to_jsonable_python
 
 from pgface.database.pool import Database
 from pgface.database.sql import queries
@@ -31,12 +33,12 @@ from pgface.operations.backup.tables import LOCKS, MIGRATIONS, NOT_KEPT, TABLES,
 from pgface.settings import Settings
 
 OnStep = Callable[[int, int], None]
-"""Called with the number of steps done, and of all."""
+"""Called with the number of finished steps, and the number of all steps."""
 
 _BATCH_ROWS = 1_000
 _MAX_MISSING_EXAMPLES = 1_000
 _LOCK_TIMEOUT_SECONDS = 30
-"""How long to wait for another backup to end."""
+"""How long to wait for the end of another backup."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +51,13 @@ class BackupReport:
     encrypted: bool
     manifest: Manifest
     missing: tuple[str, ...]
-    """Paths of photo files that are missing, at most 1,000 of them."""
+    """Paths of missing photo files, at most 1,000 of them."""
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values."""
-        return {
-            "file": str(self.file),
-            "size": self.size,
-            "encrypted": self.encrypted,
-            "missing": list(self.missing),
-            "seconds": self.seconds,
-            "manifest": self.manifest.model_dump(mode="json"),
-        }
+        values: dict[str, Any] = to_jsonable_python(self)
+        return values
 
 
 def back_up(
@@ -96,156 +92,117 @@ def back_up(
     """
     began = time.monotonic()
     with Database.open(settings) as database, atomic_file(file, replace=replace) as stream:
-        backup = _Backup(settings, database, embeddings_only=embeddings_only, on_photos=on_photos)
-        manifest = backup.write(stream, passphrase)
+        manifest, missing = _write(settings, database, stream, passphrase, on_photos, embeddings_only=embeddings_only)
         stream.flush()
         size = os.fstat(stream.fileno()).st_size
-    return BackupReport(
-        file, size, passphrase is not None, manifest, tuple(backup.photos.missing_examples), time.monotonic() - began
+    return BackupReport(file, size, passphrase is not None, manifest, missing, time.monotonic() - began)
+
+
+def _write(
+    settings: Settings,
+    database: Database,
+    stream: BinaryIO,
+    passphrase: str | None,
+    on_photos: OnStep | None,
+    *,
+    embeddings_only: bool,
+) -> tuple[Manifest, tuple[str, ...]]:
+    """Write the archive. Returns its manifest, and examples of missing photo files."""
+    moment = datetime.now(UTC).replace(microsecond=0)
+    tables = ("face_embeddings",) if embeddings_only else TABLES
+    photos: PhotoFacts | None = None
+    missing: tuple[str, ...] = ()
+    with (
+        database.dedicated_connection() as keeper,
+        _no_photo_files_deleted(keeper),
+        database.dedicated_connection() as reader,
+        _snapshot(reader) as snapshot,
+    ):
+        config = read_config(reader)
+        pg_dump = find_pg_dump(reader.info.server_version // 10_000, embedded=settings.database_url is None)
+        files = PhotoFiles(settings.photos_dir, config.id)
+        counts = count_rows(reader, tables)
+        with writing(stream, int(moment.timestamp()), passphrase) as archive:
+            dump = dump_blocks(
+                pg_dump,
+                database.direct_url,
+                schema_name=settings.schema_name,
+                snapshot=snapshot,
+                tables=tables if embeddings_only else None,
+            )
+            archive.add_dump(dump)
+            if not embeddings_only:
+                photos, missing = _copy_photos(reader, files, archive, counts["photos"], on_photos)
+            manifest = _manifest(reader, moment, config, pg_dump, counts, photos)
+            archive.finish(manifest)
+    # Delete the files of users who were deleted meanwhile.
+    with database.transaction() as connection:
+        files.remove_deleted(connection)
+    return manifest, missing
+
+
+def _copy_photos(
+    reader: psycopg.Connection, files: PhotoFiles, archive: ArchiveWriter, total: int, on_photos: OnStep | None
+) -> tuple[PhotoFacts, tuple[str, ...]]:
+    """Copy the photo files of the snapshot's rows, ordered by path. Returns examples of missing files, too."""
+    counts: Counter[str] = Counter(files=0, size=0, missing=0, elsewhere=0)
+    examples: list[str] = []
+    with tempfile.TemporaryFile() as missing, reader.cursor("photo_paths") as cursor:
+        cursor.itersize = _BATCH_ROWS
+        cursor.execute(queries()["backup_photo_paths"])
+        for done, (filepath,) in enumerate(cursor, start=1):
+            # Another program may have written the row. The file of such a path must not end up in an archive.
+            if not is_crop_path(filepath):
+                counts["elsewhere"] += 1
+            elif (stream := files.open_crop(filepath)) is None:
+                counts["missing"] += 1
+                missing.write(f"{filepath}\n".encode())
+                if len(examples) < _MAX_MISSING_EXAMPLES:
+                    examples.append(filepath)
+            else:
+                with stream:
+                    size = os.fstat(stream.fileno()).st_size
+                    archive.add(f"{PHOTOS}{filepath}", size, stream)
+                counts.update(files=1, size=size)
+            if on_photos is not None:
+                on_photos(done, total)
+        if list_size := missing.tell():
+            missing.seek(0)
+            archive.add(MISSING, list_size, missing)
+    return PhotoFacts(**counts), tuple(examples)
+
+
+def _manifest(
+    reader: psycopg.Connection,
+    moment: datetime,
+    config: GalleryConfig,
+    pg_dump: Program,
+    counts: dict[str, int],
+    photos: PhotoFacts | None,
+) -> Manifest:
+    facts = _facts(reader)
+    other_tables = set(facts.pop("tables")) - {*TABLES, *NOT_KEPT, MIGRATIONS, LOCKS}
+    sequences = reader.execute(queries()["backup_sequences"], {"tables": list(counts)}).fetchall()
+    return Manifest(
+        format="pgface-backup",
+        version=1,
+        kind="embeddings" if photos is None else "gallery",
+        made_at=moment,
+        pgface=version("pgface"),
+        pg_dump=pg_dump.version,
+        gallery=GalleryFacts.model_validate(config, from_attributes=True),
+        tables=counts,
+        sequences=dict(sequences),
+        other_tables=() if photos is None else tuple(sorted(other_tables)),
+        vector_index=_vector_index(reader),
+        photos=photos,
+        **facts,
     )
 
 
-class _Backup:
-    """One backup of an open gallery."""
-
-    def __init__(
-        self, settings: Settings, database: Database, *, embeddings_only: bool, on_photos: OnStep | None
-    ) -> None:
-        self._settings = settings
-        self._database = database
-        self._tables = ("face_embeddings",) if embeddings_only else TABLES
-        self._embeddings_only = embeddings_only
-        self._on_photos = on_photos
-        self.photos = _Photos()
-
-    def write(self, stream: BinaryIO, passphrase: str | None) -> Manifest:
-        """Write the archive, and return its manifest."""
-        moment = datetime.now(UTC).replace(microsecond=0)
-        with (
-            self._database.dedicated_connection() as keeper,
-            _photo_files_kept(keeper),
-            self._database.dedicated_connection() as reader,
-            _snapshot(reader) as snapshot,
-        ):
-            config = read_config(reader)
-            facts = _facts(reader)
-            server_version = reader.info.server_version // 10_000
-            pg_dump = find_pg_dump(server_version, embedded=self._settings.database_url is None)
-            files = PhotoFiles(self._settings.photos_dir, config.id)
-            counts = count_rows(reader, self._tables)
-            with writing(stream, int(moment.timestamp()), passphrase) as archive:
-                archive.add_dump(self._dump(pg_dump, snapshot))
-                if not self._embeddings_only:
-                    self.photos.copy(reader, files, archive, counts["photos"], self._on_photos)
-                manifest = self._manifest(moment, config, facts, pg_dump, counts, reader)
-                archive.finish(manifest)
-        # Delete the files of users who were deleted meanwhile.
-        with self._database.transaction() as connection:
-            files.remove_deleted(connection)
-        return manifest
-
-    def _dump(self, pg_dump: Program, snapshot: str) -> Iterator[bytes]:
-        return dump_blocks(
-            pg_dump,
-            self._database.direct_url,
-            schema_name=self._settings.schema_name,
-            snapshot=snapshot,
-            tables=self._tables if self._embeddings_only else None,
-        )
-
-    def _manifest(
-        self,
-        moment: datetime,
-        config: GalleryConfig,
-        facts: dict[str, Any],
-        pg_dump: Program,
-        counts: dict[str, int],
-        reader: psycopg.Connection,
-    ) -> Manifest:
-        known = {*TABLES, *NOT_KEPT, MIGRATIONS, LOCKS}
-        others = () if self._embeddings_only else tuple(set(facts.pop("tables")) - known)
-        facts.pop("tables", None)
-        sequences = reader.execute(queries()["backup_sequences"], {"tables": list(self._tables)}).fetchall()
-        return Manifest(
-            format="pgface-backup",
-            version=1,
-            kind="embeddings" if self._embeddings_only else "gallery",
-            made_at=moment,
-            pgface=version("pgface"),
-            pg_dump=pg_dump.version,
-            gallery=GalleryFacts(
-                id=config.id,
-                model_name=config.model_name,
-                dimension=config.dimension,
-                detector_size=config.detector_size,
-                weights_sha256=config.weights_sha256,
-            ),
-            tables=counts,
-            sequences=dict(sequences),
-            other_tables=tuple(sorted(others)),
-            vector_index=_vector_index(reader),
-            photos=None if self._embeddings_only else self.photos.facts(),
-            **facts,
-        )
-
-
-@dataclass(slots=True)
-class _Photos:
-    """The photo files of a snapshot's rows."""
-
-    files: int = 0
-    size: int = 0
-    missing: int = 0
-    elsewhere: int = 0
-    missing_examples: list[str] = field(default_factory=list)
-
-    def copy(
-        self,
-        reader: psycopg.Connection,
-        files: PhotoFiles,
-        archive: ArchiveWriter,
-        total: int,
-        on_photos: OnStep | None,
-    ) -> None:
-        """Copy the files into the archive, ordered by path."""
-        with tempfile.TemporaryFile() as missing, reader.cursor("photo_paths") as cursor:
-            cursor.itersize = _BATCH_ROWS
-            cursor.execute(queries()["backup_photo_paths"])
-            for done, (filepath,) in enumerate(cursor, start=1):
-                self._copy_one(filepath, files, archive, missing)
-                if on_photos is not None:
-                    on_photos(done, total)
-            size = missing.tell()
-            if size:
-                missing.seek(0)
-                archive.add(MISSING, size, missing)
-
-    def _copy_one(self, filepath: str, files: PhotoFiles, archive: ArchiveWriter, missing: IO[bytes]) -> None:
-        # Other programs may have written rows, and the file of such a path must not end up in an archive.
-        if not is_crop_path(filepath):
-            self.elsewhere += 1
-            return
-        stream = files.open_crop(filepath)
-        if stream is None:
-            self.missing += 1
-            missing.write(f"{filepath}\n".encode())
-            if len(self.missing_examples) < _MAX_MISSING_EXAMPLES:
-                self.missing_examples.append(filepath)
-            return
-        with stream:
-            size = os.fstat(stream.fileno()).st_size
-            archive.add(f"{PHOTOS}{filepath}", size, stream)
-            self.files += 1
-            self.size += size
-
-    def facts(self) -> PhotoFacts:
-        """Give the counts for the manifest."""
-        return PhotoFacts(files=self.files, size=self.size, missing=self.missing, elsewhere=self.elsewhere)
-
-
 @contextmanager
-def _photo_files_kept(connection: psycopg.Connection) -> Iterator[None]:
-    """Keep photo files from being deleted. Entered before the snapshot, it keeps all files of the snapshot's rows."""
+def _no_photo_files_deleted(connection: psycopg.Connection) -> Iterator[None]:
+    """Prevent the deletion of photo files. Enter this before the snapshot, to keep the files of all of its rows."""
     with connection.transaction():
         connection.execute(queries()["never_idle_too_long"])
         connection.execute("SELECT set_config('lock_timeout', %s, true)", (f"{_LOCK_TIMEOUT_SECONDS}s",))
@@ -262,7 +219,7 @@ def _snapshot(connection: psycopg.Connection) -> Iterator[str]:
     with connection.transaction():
         connection.execute(queries()["read_one_state"])
         row = connection.execute(queries()["export_snapshot"]).fetchone()
-        assert row is not None  # noqa: S101 - it always gives one
+        assert row is not None  # noqa: S101 - it always has one row
         connection.execute(queries()["never_idle_too_long"])
         yield row[0]
 
@@ -271,12 +228,12 @@ def _facts(reader: psycopg.Connection) -> dict[str, Any]:
     with reader.cursor(row_factory=dict_row) as cursor:
         facts = cursor.execute(queries()["backup_facts"]).fetchone()
         version = cursor.execute(queries()["schema_version"]).fetchone()
-    assert facts is not None and version is not None  # noqa: S101, PT018 - they always give one
+    assert facts is not None and version is not None  # noqa: S101, PT018 - they always have one row
     return facts | version | {"postgresql": facts["postgresql"].partition(" ")[0]}
 
 
 def _vector_index(reader: psycopg.Connection) -> VectorIndex | None:
-    """Describe the index, None if it is that of a new gallery."""
+    """Describe the index of the embeddings, None if it is the index of a new gallery."""
     with reader.cursor(row_factory=dict_row) as cursor:
         found = cursor.execute(queries()["backup_vector_index"]).fetchone()
     if found is None or found["method"] not in ("hnsw", "ivfflat"):

@@ -1,4 +1,4 @@
-"""The rows of a gallery: dumped by pg_dump, and read from the dump by pg_restore."""
+"""Dump the rows of a gallery with pg_dump, and read them from the dump with pg_restore."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def dump_blocks(
         options.append(f"--schema={_quoted(schema_name)}")
     else:
         options += ["--data-only", *(f"--table={_quoted(schema_name)}.{_quoted(table)}" for table in tables)]
-    with running(program, *options, environment=client_environment(url)) as (process, complaints):
+    with running(program, *options, environment=client_environment(url)) as (process, messages):
         assert process.stdout is not None  # noqa: S101 - it is a pipe
         while block := process.stdout.read(_BATCH_BYTES):
             yield block
         if process.wait() != 0:
-            raise PostgresProgramError(f"pg_dump could not read the gallery: {reason(complaints)}.")
+            raise PostgresProgramError(f"pg_dump could not read the gallery: {reason(messages)}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def dumped_tables(program: Program, blocks: Iterator[bytes]) -> Iterator[DumpedT
 
     """
     options = ("--data-only", "--file=-")
-    with running(program, *options, environment=dict(ENVIRONMENT), stdin=subprocess.PIPE) as (process, complaints):
+    with running(program, *options, environment=dict(ENVIRONMENT), stdin=subprocess.PIPE) as (process, messages):
         assert process.stdin is not None  # noqa: S101 - both are pipes
         assert process.stdout is not None  # noqa: S101
         with ThreadPoolExecutor(1, "pgface-feeder") as executor:
@@ -96,17 +96,17 @@ def dumped_tables(program: Program, blocks: Iterator[bytes]) -> Iterator[DumpedT
                 process.kill()
         feeding.result()
         if code != 0:
-            if "unsupported version" in reason(complaints):
+            if "unsupported version" in reason(messages):
                 raise PostgresProgramError(
                     f"The archive's dump was made by a newer PostgreSQL than pg_restore {program.version} knows. "
                     "Install newer client programs of PostgreSQL, or add their folder to PATH."
                 )
-            raise UnreadableDumpError(f"pg_restore cannot read this archive's dump: {reason(complaints)}.")
+            raise UnreadableDumpError(f"pg_restore cannot read this archive's dump: {reason(messages)}.")
 
 
 def _feed(blocks: Iterator[bytes], sink: IO[bytes]) -> None:
     """Write blocks into a program, while its output is read."""
-    with suppress(BrokenPipeError), sink:  # if the program ends early, it has said why
+    with suppress(BrokenPipeError), sink:  # the messages of a program that ends early say why
         for block in blocks:
             sink.write(block)
 

@@ -1,7 +1,7 @@
-"""Encrypted archives in the age format (age-encryption.org/v1), by the library pyrage.
+"""Encryption of archives in the age format (age-encryption.org/v1), by the library pyrage.
 
 age encrypts a stream for a key pair. Every archive has a new key pair. Its secret key, encrypted with the passphrase,
-is the first file of the archive. age's own program reads both, so you can open an archive without pgface:
+is the first file of the archive. The program `age` reads both, so you can open an archive without pgface:
 
     tar -xf FILE key.age
     tar -xOf FILE --wildcards 'archive.tar.age.*' | age -d -i key.age > archive.tar
@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import lru_cache
+from itertools import count
 from typing import Any, BinaryIO
 
 from pgface.errors import ArchiveError, PassphraseError
@@ -51,17 +52,19 @@ def encrypting(stream: Writable, passphrase: str, mtime: int) -> Iterator[Writab
         outer.add(KEY, len(key), io.BytesIO(key))
         parts = Parts(outer.add, _PART)
 
-        def work(source: BinaryIO) -> None:
+        def encrypt(source: BinaryIO) -> None:
             try:
-                pyrage.encrypt_io(source, parts, [identity.to_public()])
+                with source:
+                    pyrage.encrypt_io(source, parts, [identity.to_public()])
             except pyrage.EncryptError as error:
                 raise parts.failure or error from error
 
-        with _pipe() as (source, sink), _in_thread(work, source) as result:
+        with _pipe() as (source, sink), ThreadPoolExecutor(1, "pgface-age") as executor:
+            encryption = executor.submit(encrypt, source)
             # If the thread fails, this side only sees a broken pipe. `result` raises the thread's error.
             with suppress(BrokenPipeError), sink:
                 yield sink
-            result()
+            encryption.result()
         parts.finish()
 
 
@@ -83,24 +86,25 @@ def decrypting(reader: TarReader, key: bytes, passphrase: str) -> Iterator[Reada
     identity = _opened(key, passphrase)
     parts = _PartsReader(reader)
 
-    def work(sink: BinaryIO) -> None:
+    def decrypt(sink: BinaryIO) -> None:
         try:
-            with suppress(BrokenPipeError), sink:  # the reader has stopped because of an error of its own
+            with suppress(BrokenPipeError), sink:  # after an error, the other side has closed the pipe
                 pyrage.decrypt_io(parts, sink, [identity])
         except (OSError, pyrage.DecryptError) as error:
             if parts.failure is not None:
                 raise parts.failure from error
             raise ArchiveError("This archive is damaged or truncated: it cannot be decrypted to its end.") from error
 
-    with _pipe() as (source, sink), _in_thread(work, sink) as result:
+    with _pipe() as (source, sink), ThreadPoolExecutor(1, "pgface-age") as executor:
+        decryption = executor.submit(decrypt, sink)
         with source:
             try:
                 yield source
             except ArchiveError:
                 source.close()  # so that the thread ends, too
-                result()  # a failed decryption looks like an early end here, so its error comes first
+                decryption.result()  # a failed decryption looks like an early end here, so its error comes first
                 raise
-        result()
+        decryption.result()
 
 
 class Parts:
@@ -145,44 +149,32 @@ def part_name(prefix: str, number: int) -> str:
 
 
 class _PartsReader:
-    """The stream that `Parts` wrote."""
+    """A stream of the parts that `Parts` wrote."""
 
     def __init__(self, reader: TarReader) -> None:
-        self._reader = reader
-        self._blocks: Iterator[bytes] = iter(())
+        self._blocks = _part_blocks(reader)
         self._left = memoryview(b"")
-        self._number = 0
-        self._ended = False
         self.failure: ArchiveError | None = None
         """The error of a read, because pyrage only passes on its text."""
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int) -> bytes:
         try:
-            return self._read(size)
+            self._left = self._left or memoryview(next(self._blocks, b""))
         except ArchiveError as error:
             self.failure = error
             raise
-
-    def _read(self, size: int) -> bytes:
-        while not self._left and not self._ended:
-            block = next(self._blocks, None)
-            if block is None:
-                self._next_part()
-            else:
-                self._left = memoryview(block)
-        taken = self._left if size < 0 else self._left[:size]
-        self._left = self._left[len(taken) :]
+        taken, self._left = self._left[:size], self._left[size:]
         return bytes(taken)
 
-    def _next_part(self) -> None:
-        member = self._reader.next()
+
+def _part_blocks(reader: TarReader) -> Iterator[bytes]:
+    for number in count():
+        member = reader.next()
         if member is None:
-            self._ended = True
-        elif member.name != part_name(_PART, self._number):
+            return
+        if member.name != part_name(_PART, number):
             raise ArchiveError(f"This archive is damaged: {member.name[:80]!r} does not belong there.")
-        else:
-            self._blocks = self._reader.blocks(member)
-            self._number += 1
+        yield from reader.blocks(member)
 
 
 @lru_cache(maxsize=1)
@@ -208,15 +200,3 @@ def _pipe() -> Iterator[tuple[BinaryIO, BinaryIO]]:
     source, sink = os.pipe()
     with os.fdopen(source, "rb") as reading, os.fdopen(sink, "wb", buffering=1024 * 1024) as writing:
         yield reading, writing
-
-
-@contextmanager
-def _in_thread(work: Callable[[BinaryIO], None], pipe_end: BinaryIO) -> Iterator[Callable[[], None]]:
-    """Run the work in a thread. Gives a function that waits for it, and raises its error."""
-
-    def run() -> None:
-        with pipe_end:
-            work(pipe_end)
-
-    with ThreadPoolExecutor(1, "pgface-age") as executor:
-        yield executor.submit(run).result

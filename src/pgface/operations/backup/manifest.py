@@ -1,9 +1,9 @@
-"""The manifest of an archive, which describes its contents."""
+"""The manifest of an archive, which describes its contents and where they come from."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -11,9 +11,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pgface.errors import ArchiveError
 from pgface.faces.models.registry import ModelIdentity
 from pgface.operations.backup.tables import NOT_KEPT
-
-FORMAT: Final = "pgface-backup"
-FORMAT_VERSION: Final = 1
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -43,14 +40,14 @@ def _kept(tables: dict[str, int]) -> dict[str, int]:
 
 
 class PhotoFacts(_Strict):
-    """How many photo files there are."""
+    """The numbers of photo files."""
 
     files: Count
     """The files in the archive. The checksums name each."""
     size: Count
     """The total size of the files, in bytes."""
     missing: Count
-    """The files that were not in the photos folder: on another machine, or lost. `missing-photos.txt` names each."""
+    """The files that were not in the photos folder. `missing-photos.txt` names each."""
     elsewhere: Count
     """The rows whose path pgface did not write. Their files are not in the archive."""
 
@@ -64,7 +61,7 @@ class VectorIndex(_Strict):
 
 
 class Manifest(_Strict):
-    """The manifest."""
+    """The manifest of one archive."""
 
     format: Literal["pgface-backup"]
     version: Literal[1]
@@ -96,22 +93,14 @@ def parse_manifest(data: bytes) -> Manifest:
 
     """
     try:
-        found = _Versioned.model_validate_json(data)
-    except ValidationError as error:
-        raise ArchiveError("This archive's manifest cannot be read. It is damaged, or not one of pgface.") from error
-    if found.version != FORMAT_VERSION:
-        raise ArchiveError(
-            f"This archive has format {found.version}, but this pgface knows {FORMAT_VERSION}. Upgrade pgface."
-        )
-    try:
         return Manifest.model_validate_json(data)
     except ValidationError as error:
-        where = ".".join(str(part) for part in error.errors(include_input=False, include_url=False)[0]["loc"])
+        first = error.errors(include_url=False)[0]  # in the order of the fields, so `format` and `version` come first
+        where, given = ".".join(map(str, first["loc"])), first["input"]
+        if where == "version" and isinstance(given, int):
+            raise ArchiveError(f"This archive has format {given}, but this pgface knows 1. Upgrade pgface.") from error
+        if where in ("", "format", "version"):
+            raise ArchiveError(
+                "This archive's manifest cannot be read. It is damaged, or not one of pgface."
+            ) from error
         raise ArchiveError(f"This archive's manifest cannot be used: {where[:80]} is not valid.") from error
-
-
-class _Versioned(BaseModel):
-    """The part that all versions of the manifest share."""
-
-    format: Literal["pgface-backup"]
-    version: int

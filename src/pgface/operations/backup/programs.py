@@ -20,7 +20,7 @@ from pgface.errors import EmbeddedPostgresError, PostgresProgramError
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)(\.\d+)?")
 _FORMAT_VARIABLES = ("PGOPTIONS", "PGTZ", "PGDATESTYLE", "PGGEQO")
 INSTALLED = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin")
-"""The folders where packages install PostgreSQL's programs, one for each version."""
+"""The folders into which packages install PostgreSQL's programs, one for each version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Program:
 
     @property
     def major(self) -> int:
-        """The major version, which decides what the program can read."""
+        """The major version, which decides which servers and dumps the program can read."""
         return int(self.version.partition(".")[0])
 
 
@@ -48,7 +48,7 @@ def find_pg_dump(server_version: int, *, embedded: bool) -> Program:
         embedded: whether the embedded PostgreSQL's programs come first.
 
     Raises:
-        PostgresProgramError: there is none. The message says what to install.
+        PostgresProgramError: there is no such program. The message says what to install.
 
     """
     found = _programs("pg_dump", embedded=embedded)
@@ -69,7 +69,7 @@ def find_pg_restore(*, embedded: bool) -> Program:
         embedded: whether the embedded PostgreSQL's programs come first.
 
     Raises:
-        PostgresProgramError: there is none. The message says what to install.
+        PostgresProgramError: there is no such program. The message says what to install.
 
     """
     if found := _programs("pg_restore", embedded=embedded):
@@ -104,7 +104,7 @@ def client_environment(url: str) -> dict[str, str]:
                     f"{option.keyword.decode()} in PGFACE_DATABASE_URL cannot be passed on to pg_dump. "
                     "Use a key without a passphrase, or ~/.pg_service.conf."
                 )
-            continue  # for example keepalive settings
+            continue  # such as keepalive settings
         environment[option.envvar.decode()] = option.val.decode()
     return environment
 
@@ -114,32 +114,29 @@ def running(
     program: Program, *arguments: str, environment: dict[str, str], stdin: int = subprocess.DEVNULL
 ) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
     """Run a program with its output in a pipe. Gives the process, and the file with its messages."""
-    with tempfile.TemporaryFile() as complaints:
-        process = subprocess.Popen(
+    with (
+        tempfile.TemporaryFile() as messages,
+        subprocess.Popen(
             [program.path, *arguments],
             stdin=stdin,
             stdout=subprocess.PIPE,
-            stderr=complaints,
+            stderr=messages,
             env=environment,
             bufsize=1024 * 1024,
-        )
+        ) as process,
+    ):
         try:
-            yield process, complaints
+            yield process, messages
         finally:
             process.kill()
-            process.wait()
-            for stream in (process.stdin, process.stdout):
-                with suppress(OSError):
-                    if stream is not None:
-                        stream.close()
 
 
-def reason(complaints: IO[bytes]) -> str:
-    """The first error message of a program."""
-    complaints.seek(0)
-    lines = [line.strip() for line in complaints.read(100_000).decode(errors="replace").splitlines() if line.strip()]
-    told = [line for line in lines if "error: " in line] or lines or ["no reason given"]
-    return told[0].partition("error: ")[2].rstrip(".") or told[0]
+def reason(messages: IO[bytes]) -> str:
+    """Return the first error message of a program."""
+    messages.seek(0)
+    lines = [line.strip() for line in messages.read(100_000).decode(errors="replace").splitlines() if line.strip()]
+    first = next((line for line in lines if "error: " in line), lines[0] if lines else "no reason given")
+    return first.partition("error: ")[2].rstrip(".") or first
 
 
 def _programs(name: str, *, embedded: bool) -> list[Program]:

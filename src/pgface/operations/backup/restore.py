@@ -32,8 +32,8 @@ from pgface.errors import (
 from pgface.gallery.config import read_config
 from pgface.gallery.model import GalleryModel
 from pgface.gallery.photos import PhotoFiles, RestoredFiles
-from pgface.operations.backup.archive import Read, Visitor, read_archive
-from pgface.operations.backup.check import AskPassphrase, Verified, pg_restore_of, verify
+from pgface.operations.backup.archive import Verified, Visitor, read_archive
+from pgface.operations.backup.check import AskPassphrase, pg_restore_of, verify
 from pgface.operations.backup.dump import dumped_tables
 from pgface.operations.backup.manifest import Manifest, VectorIndex
 from pgface.operations.backup.tables import (
@@ -50,9 +50,9 @@ from pgface.search.vector_index.lifecycle import OWN_DEFINITION, vector_index_lo
 from pgface.settings import Settings
 
 # Tables that must be empty before a restore.
-_PEOPLE = ("users", "photos", "auth_tokens", "face_embeddings")
+_EMPTY_TABLES = ("users", "photos", "auth_tokens", "face_embeddings")
 # Tables in which a new gallery already has rows, which the archive's rows replace.
-_FILLED_AT_CREATION = tuple(table for table in TABLES if table not in (*_PEOPLE, "deleted_photo_files"))
+_FILLED_AT_CREATION = tuple(table for table in TABLES if table not in (*_EMPTY_TABLES, "deleted_photo_files"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +85,9 @@ def restore(
     """Restore an archive into a new or empty gallery, whose schema may have another name.
 
     pgface's own migrations create tables, functions and triggers, and the archive only fills the tables. So nothing in
-    an archive is executed. The gallery keeps the archived id, unless `copy` asks for a new one or another schema of
-    the database has that id: two galleries with one id would share their photo files. Photo files go into this
-    machine's photos folder, and the paths of their rows are changed to that.
+    an archive is executed. The gallery keeps the archived id, unless `copy` is true or another schema of the database
+    has that id: two galleries with one id would share their photo files. Photo files go into this machine's photos
+    folder, and the paths of their rows are changed to that.
 
     Args:
         settings: the gallery to restore into.
@@ -114,8 +114,8 @@ def restore(
             f"The archive has schema version {manifest.schema_version}, newer than the {newest} known here. "
             "Upgrade pgface."
         )
-    with _stored(file), _connection(settings, manifest) as connection:
-        kind = _Embeddings if manifest.kind == "embeddings" else _Gallery
+    with _storage_errors(file), _connection(settings, manifest) as connection:
+        kind = _EmbeddingsRestore if manifest.kind == "embeddings" else _GalleryRestore
         restoring = kind(settings, connection, verified, copy=copy, in_place=in_place)
         with wrap_psycopg_errors(), connection.transaction(), restoring.files_discarded_on_error():
             restoring.prepare()
@@ -128,11 +128,12 @@ def restore(
     )
 
 
-class _Restoring(Visitor):
+class _Restore(Visitor):
     """One restore, in a transaction that the caller starts and commits."""
 
     tables: tuple[str, ...] = TABLES
     beside: str | None = None
+    _files: RestoredFiles | None = None
 
     def __init__(
         self, settings: Settings, connection: psycopg.Connection, verified: Verified, *, copy: bool, in_place: bool
@@ -154,7 +155,15 @@ class _Restoring(Visitor):
     @contextmanager
     def files_discarded_on_error(self) -> Iterator[None]:
         """Delete the restored files if the transaction is rolled back."""
-        yield
+        try:
+            yield
+        except BaseException:
+            if self._files is not None:
+                self._files.discard()
+            raise
+        finally:
+            if self._files is not None:
+                self._files.close()
 
     @abstractmethod
     def prepare(self) -> None:
@@ -169,11 +178,11 @@ class _Restoring(Visitor):
         del blocks
         raise ArchiveError(f"The archive of embeddings only holds the photo file {filepath}.")
 
-    def finish(self, read: Read) -> None:
+    def finish(self, read: Verified) -> None:
         """Check that everything was restored, and enable constraints again."""
         if read.sums_sha256 != self._verified.sums_sha256:
             raise ArchiveError("The archive was changed while it was restored. The gallery was not changed.")
-        # An archive of an older schema lacks some tables. `verify` has checked that it has no unknown ones.
+        # An archive of an older schema does not have all tables. `verify` has checked that it has no unknown ones.
         if count_rows(self._connection, tuple(self.manifest.tables)) != self.manifest.tables:
             raise ArchiveError("The number of restored rows differs from the manifest. Nothing was changed.")
 
@@ -185,19 +194,17 @@ class _Restoring(Visitor):
             )
 
 
-class _Gallery(_Restoring):
+class _GalleryRestore(_Restore):
     """The restore of a whole gallery."""
-
-    _files: RestoredFiles | None = None
 
     def prepare(self) -> None:
         migrate(self._connection, self._settings.schema_name)
         self._connection.execute(queries()["lock_enrollment"])
-        self._require_empty(_PEOPLE)
-        own = read_config(self._connection).id
+        self._require_empty(_EMPTY_TABLES)
+        new_id = read_config(self._connection).id
         self.beside = self._gallery_of_same_id()
         if self._copy or self.beside is not None:
-            self.gallery_id = own
+            self.gallery_id = new_id
         elif not self._in_place and PhotoFiles(self._settings.photos_dir, self.gallery_id).has_any():
             # Another database may still have that gallery, and deleting a photo in one would delete it in both.
             raise GalleryNotEmptyError(
@@ -209,7 +216,7 @@ class _Gallery(_Restoring):
         self._deleted_files = [filepath for (filepath,) in self._connection.execute(queries()["take_deletion_notes"])]
         self._constraints.enter_context(without_constraints(self._connection, TABLES))
         for table in _FILLED_AT_CREATION:
-            self._connection.execute(statement("delete_rows_of", table=sql.Identifier(table)))
+            self._connection.execute(statement("delete_rows_of", table=table))
 
     def photo(self, filepath: str, blocks: Iterator[bytes]) -> None:
         if self._files is None:
@@ -219,14 +226,14 @@ class _Gallery(_Restoring):
         self._files.add(name, blocks)
         self.photo_files += 1
 
-    def finish(self, read: Read) -> None:
+    def finish(self, read: Verified) -> None:
         super().finish(read)
         connection = self._connection
         if read_config(connection).id != self.manifest.gallery.id:
             raise ArchiveError("The archive's gallery has another id than its manifest says. Nothing was changed.")
         if self.gallery_id != self.manifest.gallery.id:
             connection.execute(queries()["set_gallery_id"], {"id": self.gallery_id})
-            connection.execute(queries()["take_deletion_notes"])  # of the other gallery's files
+            connection.execute(queries()["take_deletion_notes"])  # notes about files of the other gallery
         own_prefix = PhotoFiles(self._settings.photos_dir, self.gallery_id).prefix if self._prefixes else ""
         for prefix in self._prefixes - {own_prefix}:
             connection.execute(queries()["move_photo_paths"], {"prefix": prefix, "into": own_prefix})
@@ -242,27 +249,15 @@ class _Gallery(_Restoring):
         if self._files is not None:
             self._files.sync()
 
-    @contextmanager
-    def files_discarded_on_error(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            if self._files is not None:
-                self._files.discard()
-            raise
-        finally:
-            if self._files is not None:
-                self._files.close()
-
     def _gallery_of_same_id(self) -> str | None:
         for (schema,) in self._connection.execute(queries()["galleries_beside"]).fetchall():
-            found = self._connection.execute(statement("gallery_id_of", schema=sql.Identifier(schema))).fetchall()
+            found = self._connection.execute(statement("gallery_id_of", schema=schema)).fetchall()
             if (self.manifest.gallery.id,) in found:
                 return str(schema)
         return None
 
 
-class _Embeddings(_Restoring):
+class _EmbeddingsRestore(_Restore):
     """The restore of embeddings only, into a gallery that has their users and photos."""
 
     tables = ("face_embeddings",)
@@ -279,7 +274,7 @@ class _Embeddings(_Restoring):
         self._constraints.enter_context(without_constraints(self._connection, self.tables))
         self._require_empty(self.tables)
 
-    def finish(self, read: Read) -> None:
+    def finish(self, read: Verified) -> None:
         super().finish(read)
         try:
             self._constraints.close()
@@ -294,7 +289,7 @@ class _Embeddings(_Restoring):
 
 
 @contextmanager
-def _stored(file: Path) -> Iterator[None]:
+def _storage_errors(file: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -306,17 +301,16 @@ def _stored(file: Path) -> Iterator[None]:
 
 @contextmanager
 def _connection(settings: Settings, manifest: Manifest) -> Iterator[psycopg.Connection]:
-    """Connect to the gallery, which must exist only for an archive of embeddings only."""
-    with ExitStack() as resources:
-        if manifest.kind == "embeddings":
-            database = resources.enter_context(Database.open(settings))
-            connection = resources.enter_context(database.dedicated_connection())
-        else:
-            connection = resources.enter_context(connected(settings, session=True))
-        yield connection
+    """Connect to the gallery. It must already exist if the archive has embeddings only."""
+    if manifest.kind == "embeddings":
+        with Database.open(settings) as database, database.dedicated_connection() as connection:
+            yield connection
+    else:
+        with connected(settings, session=True) as connection:
+            yield connection
 
 
-def _settle(settings: Settings, restoring: _Restoring) -> None:
+def _settle(settings: Settings, restoring: _Restore) -> None:
     """Move the files to their final places, vacuum the tables, and fit the search."""
     with Database.open(settings) as database:
         with database.transaction() as connection:
@@ -324,7 +318,7 @@ def _settle(settings: Settings, restoring: _Restoring) -> None:
         try:
             with database.dedicated_connection() as connection, vector_index_lock(connection):
                 for table in restoring.tables:
-                    connection.execute(statement("vacuum_table", table=sql.Identifier(table)))
+                    connection.execute(statement("vacuum_table", table=table))
                 definition = _definition(restoring.manifest.vector_index)
                 fit_search_if_due(connection, settings.search_latency_target, index_definition=definition)
         except PgfaceError as error:

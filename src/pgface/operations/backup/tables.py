@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 from psycopg import sql
 
 from pgface.database.sql import queries
-from pgface.errors import ArchiveError, DatabaseError
+from pgface.errors import ArchiveError
 from pgface.operations.backup.dump import DumpedTable
 
 TABLES: Final = (
@@ -51,20 +51,24 @@ BUILT_WHEN_NEEDED: Final = (
 """Vector indexes, which `pgface.search` builds for the restored rows."""
 
 
-def statement(name: str, **parts: sql.Composable) -> sql.Composed:
-    """Give a named statement, with identifiers such as table names put in."""
-    return sql.SQL(queries()[name]).format(**parts)
+def statement(name: str, **parts: str | sql.Composable) -> sql.Composed:
+    """Compose a named statement with identifiers, such as the name of a table, or with other parts."""
+    composed = {key: sql.Identifier(part) if isinstance(part, str) else part for key, part in parts.items()}
+    return sql.SQL(queries()[name]).format(**composed)
 
 
 def count_rows(connection: psycopg.Connection, tables: Sequence[str]) -> dict[str, int]:
     """Count the rows of each table."""
-    return {table: int(_value(connection, statement("count_table_rows", table=_name(table)))) for table in tables}
+    counts = {}
+    for table in tables:
+        ((counts[table],),) = connection.execute(statement("count_table_rows", table=table)).fetchall()
+    return counts
 
 
 def first_with_rows(connection: psycopg.Connection, tables: Sequence[str]) -> str | None:
     """Find the first table that is not empty, None if all are empty."""
     for table in tables:
-        if _value(connection, statement("has_rows", table=_name(table))):
+        if connection.execute(statement("has_rows", table=table)).fetchall() == [(True,)]:
             return table
     return None
 
@@ -80,10 +84,10 @@ def without_constraints(connection: psycopg.Connection, tables: Sequence[str]) -
         psycopg.errors.IntegrityError: the new rows violate a constraint.
 
     """
-    names = {"tables": [_name(table).as_string(connection) for table in tables]}
+    names = {"tables": [sql.Identifier(table).as_string(connection) for table in tables]}
     for table in tables:
-        connection.execute(statement("lock_table_alone", table=_name(table)))
-        connection.execute(statement("disable_triggers", table=_name(table)))
+        connection.execute(statement("lock_table_alone", table=table))
+        connection.execute(statement("disable_triggers", table=table))
     keys = connection.execute(queries()["foreign_keys_of"], names).fetchall()
     for table, key, _ in keys:
         connection.execute(sql.SQL(f"ALTER TABLE {table} DROP CONSTRAINT {key}"))
@@ -97,14 +101,14 @@ def without_constraints(connection: psycopg.Connection, tables: Sequence[str]) -
     for table, key, definition in keys:
         connection.execute(sql.SQL(f"ALTER TABLE {table} ADD CONSTRAINT {key} {definition}"))
     for table in tables:
-        connection.execute(statement("enable_triggers", table=_name(table)))
+        connection.execute(statement("enable_triggers", table=table))
 
 
 def load(connection: psycopg.Connection, table: DumpedTable) -> None:
     """Load the rows of a dumped table.
 
     Raises:
-        ArchiveError: the gallery's table lacks one of the columns.
+        ArchiveError: the gallery's table does not have one of the columns.
         DatabaseError: PostgreSQL refuses the rows.
 
     """
@@ -115,7 +119,7 @@ def load(connection: psycopg.Connection, table: DumpedTable) -> None:
             "gallery with `pgface init`, add the column to it, and restore again. Nothing was changed."
         )
     columns = sql.SQL(", ").join(sql.Identifier(column) for column in table.columns)
-    copy_rows = statement("copy_table_rows", table=_name(table.name), columns=columns)
+    copy_rows = statement("copy_table_rows", table=table.name, columns=columns)
     with connection.cursor() as cursor, cursor.copy(copy_rows) as copy:
         for block in table.blocks:
             copy.write(block)
@@ -128,15 +132,4 @@ def set_sequences(connection: psycopg.Connection, sequences: dict[str, int]) -> 
         if table not in TABLES:
             raise ArchiveError(f"The archive names a sequence of {table[:80]!r}, which is not a table of a gallery.")
         values = {"table": table, "column": column, "last": last}
-        connection.execute(statement("set_sequence", table=_name(table), column=sql.Identifier(column)), values)
-
-
-def _name(table: str) -> sql.Identifier:
-    return sql.Identifier(table)
-
-
-def _value(connection: psycopg.Connection, query: sql.Composed) -> Any:
-    row = connection.execute(query).fetchone()
-    if row is None:
-        raise DatabaseError
-    return row[0]
+        connection.execute(queries()["set_sequence"], values)

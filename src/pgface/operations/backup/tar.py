@@ -1,7 +1,7 @@
-"""Tar files, written and read as streams by the standard library, in the one form that pgface uses.
+"""Write and read tar files as streams, in the one form that pgface uses.
 
 Any tar program reads them. pgface reads only what it writes: regular files with a name, a size and a time, and zeros
-between them. It refuses links, devices, other owners, long names and everything else that a tar file can hold.
+between them. It refuses links, devices, other owners, long names and everything else that a tar file can contain.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Readable(Protocol):
     """A stream to read from."""
 
     def read(self, size: int, /) -> bytes:
-        """Read at most so many bytes. Returns none at the end."""
+        """Read at most `size` bytes. Returns no bytes at the end."""
 
 
 class Writable(Protocol):
@@ -41,7 +41,7 @@ class TarWriter:
         """Write a member with the next bytes of a stream, as many as the size says.
 
         Raises:
-            StorageError: The stream has fewer bytes.
+            StorageError: the stream has fewer bytes.
 
         """
         try:
@@ -55,7 +55,7 @@ class TarWriter:
 
 @contextmanager
 def tar_writer(stream: Writable, mtime: int) -> Iterator[TarWriter]:
-    """Give the writer of a tar file, whose end is written after the block.
+    """Give the writer of a tar file. The end of the file is written when the context ends.
 
     Args:
         stream: receives the tar file.
@@ -71,7 +71,7 @@ class TarReader:
     """Reads a tar file, one member after the other. Read each member to its end.
 
     Raises:
-        ArchiveError: The file is damaged, ends too early, or was not written by `TarWriter`.
+        ArchiveError: the file is damaged, ends too early, or was not written by `TarWriter`.
 
     """
 
@@ -122,7 +122,7 @@ class TarReader:
 
 
 class _PlainFile(tarfile.TarInfo):
-    """A regular file with nothing but a name, a size and a time. Any other header is refused."""
+    """The header of a regular file with only a name, a size and a time. Any other header is refused."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
@@ -139,7 +139,7 @@ class _PlainFile(tarfile.TarInfo):
 
 
 def _clear_members(tar: tarfile.TarFile) -> None:
-    """Clear the list of members that were handled. For a million members, it would take hundreds of megabytes."""
+    """Clear the list of finished members. For a million members, it would take hundreds of megabytes."""
     tar.members.clear()  # type: ignore[attr-defined]
 
 

@@ -28,11 +28,11 @@ class ExactAnswers:
     """The similarities of these people, of the same shape, -1 to 1."""
 
     def share_above(self, threshold: float) -> Proportion:
-        """The share of probes with a person at or above a threshold. For non-mated probes, this is the FPIR."""
+        """Measure the share of probes with a person at or above a threshold, for non-mated probes the FPIR."""
         return Proportion.of(int((self.similarities[:, 0] >= threshold).sum()), len(self.similarities))
 
     def agreement(self, persons: Sequence[int], similarities: Sequence[float]) -> Proportion:
-        """The share of probes for which another search finds the best person, or one who is equally similar.
+        """Measure how often another search finds the best person, or one who is equally similar.
 
         Args:
             persons: the answers to the first probes, -1 for none.
@@ -45,7 +45,7 @@ class ExactAnswers:
         return Proportion.of(int((same | equal).sum()), len(theirs))
 
     def recall(self, threshold: float, found: Sequence[AbstractSet[int]]) -> Proportion:
-        """The share of the people above the threshold that another search finds.
+        """Measure the share of the people above the threshold that another search finds.
 
         Args:
             threshold: the minimum similarity. A person within a rounding error of it may be missing.
@@ -87,5 +87,5 @@ def exact_answers(
 
 
 def threshold_at_fpir(non_mated: ExactAnswers, fpir: float) -> float:
-    """The threshold that this share of the non-mated probes reaches, to three decimal places."""
+    """Find the threshold that this share of the non-mated probes reaches, to three decimal places."""
     return round(float(np.quantile(non_mated.similarities[:, 0], 1 - fpir)), 3)

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from pgface.errors import DatabaseError, PgfaceError
 from pgface.gallery import Gallery
 from pgface.operations.bench.results import Crowd, Latency
-from pgface.operations.bench.workspace import without_ctrl_c
 from pgface.settings import Settings
+from pgface.system.signals import ignore_termination
 
 ENROLLMENTS_PER_SECOND = 20.0
 PACES = (20.0, 40.0)
@@ -54,7 +54,7 @@ class Searching:
     per_second: float | None = None
     """The pace, None to search without pauses. A paced search is timed from when it was due, including any wait."""
     delay: float = 0.0
-    """Seconds to wait before the first search, so that paced clients do not all start together."""
+    """Seconds to wait before the first search, so that paced clients start at different times."""
 
     def run(self, gallery: Gallery) -> list[float]:
         """Search, and time each search."""
@@ -65,18 +65,13 @@ class Searching:
         return taken
 
 
-@dataclass(frozen=True, slots=True)
-class Enrolled:
-    """The result of an enrolling client."""
-
-    seconds: list[float]
-    """The duration of each enrollment."""
-    found_at_once: int
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Enrolling:
-    """A task that enrolls faces at a steady pace, of new and existing users in turn, and identifies each at once."""
+    """A task that enrolls faces at a steady pace, and identifies each directly after.
+
+    The faces are of new and existing users in turn. The result is the duration of each enrollment in seconds, and the
+    number of faces that were identified.
+    """
 
     newcomers: NDArray[np.float32]
     """Faces of new users, shape (n, 512)."""
@@ -86,14 +81,13 @@ class Enrolling:
     """Another face of each existing user, shape (n, 512)."""
     threshold: float
     seconds: float
-    per_second: float = ENROLLMENTS_PER_SECOND
 
-    def run(self, gallery: Gallery) -> Enrolled:
-        """Enroll until there is no time or no face left. Count the faces that are identified directly after."""
+    def run(self, gallery: Gallery) -> tuple[list[float], int]:
+        """Enroll until the time or the faces run out."""
         series = secrets.token_hex(4)
         taken = []
         found = 0
-        for number, _ in _due(time.perf_counter(), self.seconds, self.per_second):
+        for number, _ in _due(time.perf_counter(), self.seconds, ENROLLMENTS_PER_SECOND):
             index, is_further = divmod(number, 2)
             if index == len(self.newcomers):
                 break
@@ -105,7 +99,7 @@ class Enrolling:
             taken.append(time.perf_counter() - began)
             matches = gallery.identify_embedding(embedding, threshold=self.threshold)
             found += [match.user_id for match in matches] == [user_id]
-        return Enrolled(taken, found)
+        return taken, found
 
 
 def measure_crowds(
@@ -130,40 +124,43 @@ def measure_crowds(
 
     """
     with clients_ready(settings, clients + 1) as (enroller, *searchers):
-        at_once(searchers, [replace(searching(0, None), seconds=_WARM_UP_SECONDS)] * clients)
-        crowds = []
+        run_together(searchers, [replace(searching(0, None), seconds=_WARM_UP_SECONDS)] * clients)
         turns = count()
-        for per_second in (None, *PACES):
-            tasks = [searching(number, per_second) for number in range(clients)]
-            alone: list[float] = []
-            together: list[list[float]] = []
-            enrolled: list[Enrolled] = []
-            for _ in range(ROUNDS):
-                alone += at_once(searchers[:1], tasks[:1])[0]
-                everyone = at_once([enroller, *searchers], [enrolling(next(turns)), *tasks])
-                enrolled.append(everyone[0])
-                together += everyone[1:]
-            crowds.append(_crowd(per_second, tasks[0].seconds * ROUNDS, alone, together, enrolled))
-    return tuple(crowds)
+        return tuple(
+            _measure_crowd(
+                enroller, searchers, [searching(number, pace) for number in range(clients)], enrolling, turns
+            )
+            for pace in (None, *PACES)
+        )
 
 
-def _crowd(
-    per_second: float | None,
-    seconds: float,
-    alone: list[float],
-    together: list[list[float]],
-    enrolled: list[Enrolled],
+def _measure_crowd(
+    enroller: Connection,
+    searchers: Sequence[Connection],
+    tasks: Sequence[Searching],
+    enrolling: Callable[[int], Enrolling],
+    turns: Iterator[int],
 ) -> Crowd:
-    enrollments = [second for turn in enrolled for second in turn.seconds]
+    alone: list[float] = []
+    together: list[float] = []
+    enrollments: list[float] = []
+    found = 0
+    for _ in range(ROUNDS):
+        alone += run_together(searchers[:1], tasks[:1])[0]
+        (taken, found_now), *searches = run_together([enroller, *searchers], [enrolling(next(turns)), *tasks])
+        enrollments += taken
+        found += found_now
+        together += chain.from_iterable(searches)
+    seconds = ROUNDS * tasks[0].seconds
     return Crowd(
-        clients=len(together) // ROUNDS,
-        searches_per_second_each=per_second,
+        clients=len(tasks),
+        searches_per_second_each=tasks[0].per_second,
         enrollments_per_second=len(enrollments) / seconds,
         alone=Latency.of(alone),
-        together=Latency.of(chain.from_iterable(together)),
-        searches_per_second=sum(map(len, together)) / seconds,
+        together=Latency.of(together),
+        searches_per_second=len(together) / seconds,
         enrolled=len(enrollments),
-        found_at_once=sum(turn.found_at_once for turn in enrolled),
+        found_at_once=found,
         enrolling=Latency.of(enrollments),
     )
 
@@ -183,7 +180,9 @@ def clients_ready(settings: Settings, clients: int) -> Iterator[list[Connection]
         for _ in range(clients):
             ours, theirs = context.Pipe()
             process = context.Process(target=_client, args=(theirs, settings), daemon=True)
-            with without_ctrl_c():  # Ctrl-C goes to every process of the terminal, but this one ends the others
+            # A terminal sends Ctrl-C to all of its processes. The clients inherit to ignore it, and this process
+            # ends them.
+            with ignore_termination():
                 process.start()
             theirs.close()
             processes.append(process)
@@ -196,13 +195,12 @@ def clients_ready(settings: Settings, clients: int) -> Iterator[list[Connection]
             pipe.close()
         for process in processes:
             process.join(1)
-            if process.is_alive():
-                process.terminate()
-                process.join()
+            process.kill()
+            process.join()
 
 
 def _client(pipe: Connection, settings: Settings) -> None:
-    """Run in each client process: run one task after the other, until the pipe is closed."""
+    """Run one task after the other in a client process, until the pipe is closed."""
     try:
         with Gallery.open(settings) as gallery:
             pipe.send(None)
@@ -215,7 +213,7 @@ def _client(pipe: Connection, settings: Settings) -> None:
         pass  # the benchmark is over
 
 
-def at_once(pipes: Sequence[Connection], tasks: Sequence[Task]) -> list[Any]:
+def run_together(pipes: Sequence[Connection], tasks: Sequence[Task]) -> list[Any]:
     """Run the clients' tasks at the same time. Gives the results in the same order.
 
     Raises:
@@ -249,7 +247,7 @@ def _lost_client() -> Iterator[None]:
 
 
 def _due(began: float, seconds: float, per_second: float | None) -> Iterator[tuple[int, float]]:
-    """Give numbers, each when it is due, until the time is over. Without a pace, a number is due at once."""
+    """Give numbers, each when it is due, until the time is over. Without a pace, a number is due immediately."""
     for number in count():
         now = time.perf_counter()
         due = now if per_second is None else began + number / per_second

@@ -1,4 +1,4 @@
-"""Facts about the machine and the server, which belong to every figure."""
+"""The machine and the server of a benchmark."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SELECT
     current_setting('max_parallel_workers_per_gather')::integer AS max_parallel_workers_per_gather
 """
 
-# The size of a table includes what was moved out of line, but not its indexes.
+# The size of a table includes its out-of-line values, but not its indexes.
 _RELATIONS = """
 SELECT
     relation.relname AS name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 from pgface.errors import StorageError
 from pgface.evaluation.reports.plotting import BLUE, GREEN, GREY, INK, VERMILION, require_matplotlib, tidy
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
-# Each line has its own marker, so that the plot does not depend on colours.
+# Each line has its own marker, so that you can read the plot without colours.
 _LINES = {
-    "pgface": (BLUE, "o", "right", "pgface, one index search"),
-    "FAISS": (VERMILION, "s", "right", "FAISS HNSW, in process"),
-    "hnswlib": (GREEN, "^", "left", "hnswlib, in process"),
-    "NumPy": (GREY, "D", "right", "NumPy, exact, in process"),
+    "pgface": (BLUE, "o", 5, "pgface, one index search"),
+    "FAISS": (VERMILION, "s", 5, "FAISS HNSW, in process"),
+    "hnswlib": (GREEN, "^", -5, "hnswlib, in process"),
+    "NumPy": (GREY, "D", 5, "NumPy, exact, in process"),
 }
-"""Colour, marker, side of the efforts, and label, by the start of a curve's name."""
+"""Colour, marker, offset of the efforts to the right, and label, by the start of a curve's name."""
 _CHOSEN = "pgface as it chose to search"
 _MAX_MISS_RATE = 0.6
 """The miss rate at the top of every panel."""
 _FLOOR_MARGIN = 3.0
-"""The factor from the bottom of a panel to the points without a miss."""
+"""How many times as high as the bottom of a panel the points without a miss are."""
 
 
 def draw(results: Sequence[GalleryResult], file: Path) -> None:
@@ -71,7 +71,7 @@ def _figure(results: Sequence[GalleryResult]) -> Figure:
         panel.set_xlabel("median time of a search, ms", color=INK)
     handles: dict[str, Artist] = {}
     for panel in panels.flat:
-        handles |= {label: handle for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+        handles |= {str(artist.get_label()): artist for artist in panel.get_legend_handles_labels()[0]}
     labels = [label for label in [_CHOSEN, *(line[-1] for line in _LINES.values())] if label in handles]
     figure.legend(
         handles=[handles[label] for label in labels],
@@ -96,34 +96,23 @@ def _draw_panel(panel: Axes, result: GalleryResult, floor: float) -> None:
         _draw_curve(panel, curve, floor)
     chosen = result.mated.p50, _height(result.mated_agreement, floor)
     panel.scatter(*chosen, s=260, marker="*", color="#F0E442", edgecolors=BLUE, label=_CHOSEN, zorder=5)
-    _write(panel, f"{result.method}, {result.mated.p50:.2g} ms", chosen, (0, -17), "center", INK, 8)
+    _write(panel, f"{result.method}, {result.mated.p50:.2g} ms", chosen, xytext=(0, -17), color=INK, fontsize=8)
     _draw_axes(panel, floor)
 
 
 def _draw_curve(panel: Axes, curve: Curve, floor: float) -> None:
-    colour, marker, side, label = next(line for name, line in _LINES.items() if curve.name.startswith(name))
+    colour, marker, right, label = next(line for name, line in _LINES.items() if curve.name.startswith(name))
     places = [(point.latency.p50, _height(point.agreement, floor)) for point in curve.points]
     panel.plot(*zip(*places, strict=True), color=colour, marker=marker, markersize=5, linewidth=1.8, label=label)
     if len(places) > 1:
-        for point, place in ((curve.points[0], places[0]), (curve.points[-1], places[-1])):
-            if side == "right":
-                _write(panel, f"{point.effort}", place, (5, 4), "left", colour, 7)
-            else:
-                _write(panel, f"{point.effort}", place, (-5, 4), "right", colour, 7)
+        for end in (0, -1):
+            effort = str(curve.points[end].effort)
+            align = "left" if right > 0 else "right"
+            _write(panel, effort, places[end], xytext=(right, 4), ha=align, color=colour, fontsize=7)
 
 
-def _write(
-    panel: Axes,
-    text: str,
-    place: tuple[float, float],
-    offset: tuple[float, float],
-    align: Literal["left", "center", "right"],
-    colour: str,
-    size: float,
-) -> None:
-    panel.annotate(
-        text, place, xytext=offset, textcoords="offset points", ha=align, color=colour, fontsize=size, zorder=6
-    )
+def _write(panel: Axes, text: str, place: tuple[float, float], *, ha: str = "center", **style: Any) -> None:
+    panel.annotate(text, place, textcoords="offset points", ha=ha, zorder=6, **style)
 
 
 def _draw_axes(panel: Axes, floor: float) -> None:
@@ -139,5 +128,5 @@ def _draw_axes(panel: Axes, floor: float) -> None:
 
 
 def _height(agreement: Proportion, floor: float) -> float:
-    """The miss rate. For no miss it is below every other rate, because a logarithmic axis has no zero."""
+    """Give the miss rate, or the floor for no miss, because a logarithmic axis has no zero."""
     return agreement.misses / agreement.trials if agreement.misses else floor

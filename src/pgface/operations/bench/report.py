@@ -1,4 +1,4 @@
-"""Report results as a table with targets and verdicts."""
+"""Show results as a table with targets and verdicts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.table import Table
 
 from pgface.operations.bench.crowd import ENROLLMENTS_PER_SECOND
 from pgface.operations.bench.results import Comparison, Crowd, GalleryResult, Proportion
-from pgface.operations.bench.timing import Row, figure, ratio_row
+from pgface.operations.bench.timing import Row, ratio_row
 
 AGREEMENT_TARGET = 0.999
 INDEX_TARGET = 1_500
@@ -20,18 +20,16 @@ _NUMPY_TARGET = 1.0
 _NUMPY_MIN_FACES = 1_000_000
 CROWD_TARGET = 3.0
 _MIN_ENROLLMENT_SHARE = 0.9
-"""The share of the planned enrollments that is enough, because a measurement can end during an enrollment."""
+"""The necessary share of the planned enrollments. A measurement can end during an enrollment."""
 
 
 def rows(result: GalleryResult) -> Iterator[Row]:
     """Give the rows of one gallery."""
     estimate = "" if result.estimated_agreement is None else f"pgface's own estimate: {result.estimated_agreement:.4f}"
-    yield share_row("rank-1 agreement, mated probes", result.mated_agreement, estimate, has_target=True)
+    yield share_row("rank-1 agreement, mated probes", result.mated_agreement, estimate)
     yield share_row("rank-1 agreement, non-mated probes", result.non_mated_agreement, has_target=False)
-    yield share_row(
-        f"recall above {result.threshold:g} (FPIR {100 * result.fpir.value:.1f} %)", result.recall, has_target=True
-    )
-    yield figure(
+    yield share_row(f"recall above {result.threshold:g} (FPIR {100 * result.fpir.value:.1f} %)", result.recall)
+    yield Row(
         f"identify_embedding, {_method(result)}",
         f"mated: {result.mated}",
         f"non-mated: {result.non_mated}",
@@ -39,7 +37,7 @@ def rows(result: GalleryResult) -> Iterator[Row]:
     )
     yield from (_comparison(compared, result.faces) for compared in result.comparisons)
     yield _index_size(result)
-    yield figure(
+    yield Row(
         "loading and fitting the search",
         f"{result.faces / result.load_seconds:,.0f} faces/s, {result.load_seconds:.1f} s",
     )
@@ -49,17 +47,17 @@ def rows(result: GalleryResult) -> Iterator[Row]:
 
 def table(title: str, lines: Iterable[Row]) -> Table:
     """Format rows as a table."""
-    made = Table(title=title, title_style="bold", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    shown = Table(title=title, title_style="bold", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("what", "pgface", "compared with", "ratio", "n", "target", "verdict"):
-        made.add_column(column, overflow="fold")
+        shown.add_column(column, overflow="fold")
     for row in lines:
         ratio = "" if row.ratio is None else f"{row.ratio:.3g} ×"
         if row.quartiles is not None:
             low, high = row.quartiles
             ratio += f" ({low:.3g} to {high:.3g}), {row.fastest:.3g}"
         verdict = {None: "", True: "[green]met[/green]", False: "[red]missed[/red]"}[row.met]
-        made.add_row(row.what, row.ours, row.other, ratio, f"{row.rounds:,}", row.target, verdict)
-    return made
+        shown.add_row(row.what, row.ours, row.other, ratio, f"{row.rounds:,}", row.target, verdict)
+    return shown
 
 
 def _method(result: GalleryResult) -> str:
@@ -67,11 +65,11 @@ def _method(result: GalleryResult) -> str:
     return result.method + (f", effort {' then '.join(efforts)}" if efforts and result.method != "exact" else "")
 
 
-def share_row(what: str, share: Proportion, other: str = "", *, has_target: bool) -> Row:
+def share_row(what: str, share: Proportion, other: str = "", *, has_target: bool = True) -> Row:
     """Give a row for an agreement or a recall, with its interval."""
     met = share.value >= AGREEMENT_TARGET if has_target and share.trials else None
     target = f"≥ {AGREEMENT_TARGET:g}" if has_target else ""
-    return figure(what, str(share), other, rounds=share.trials, target=target, met=met)
+    return Row(what, str(share), other, rounds=share.trials, target=target, met=met)
 
 
 def _comparison(compared: Comparison, faces: int) -> Row:
@@ -95,16 +93,15 @@ def _comparison(compared: Comparison, faces: int) -> Row:
 
 def _index_size(result: GalleryResult) -> Row:
     size = result.search_index_bytes / result.faces
-    everything = f"all: {kilobytes(result.total_bytes / result.faces)}"
-    parts = [
+    parts = [f"all: {kilobytes(result.total_bytes / result.faces)}"] + [
         f"{relation.name} {kilobytes(relation.bytes / result.faces)}"
         for relation in result.relations
-        if relation.is_vector_index or relation.name == "face_embeddings"
+        if relation.method in ("hnsw", "ivfflat") or relation.name == "face_embeddings"
     ]
-    return figure(
+    return Row(
         "disk for each face, of templates and index",
         kilobytes(size),
-        ", ".join([everything, *parts]),
+        ", ".join(parts),
         target=f"≤ {kilobytes(INDEX_TARGET)}",
         met=size <= INDEX_TARGET,
     )
@@ -124,14 +121,12 @@ def _crowd(crowd: Crowd) -> Iterator[Row]:
         f"{crowd.clients} clients {pace}, {crowd.enrollments_per_second:.0f} faces/s enrolled",
         f"{crowd.together}, {crowd.searches_per_second:,.0f} searches/s",
         f"one client alone: {crowd.alone}",
-        crowd.ratio,
-        None,
-        None,
-        crowd.together.calls,
-        f"p95 ≤ {CROWD_TARGET:g} × at {ENROLLMENTS_PER_SECOND:g} faces/s",
-        crowd.ratio <= CROWD_TARGET and kept_up,
+        ratio=crowd.ratio,
+        rounds=crowd.together.calls,
+        target=f"p95 ≤ {CROWD_TARGET:g} × at {ENROLLMENTS_PER_SECOND:g} faces/s",
+        met=crowd.ratio <= CROWD_TARGET and kept_up,
     )
-    yield figure(
+    yield Row(
         "enrolled, then identified at once",
         f"{crowd.found_at_once} of {crowd.enrolled}",
         f"enrolling one: {crowd.enrolling}",

@@ -55,7 +55,7 @@ class Latency:
     def of(cls, seconds: Iterable[float]) -> Self:
         """Compute the latency from the seconds of each call."""
         taken = np.fromiter(seconds, float) * 1e3
-        p50, p95 = (float(value) for value in np.percentile(taken, (50, 95)))
+        p50, p95 = np.percentile(taken, (50, 95)).tolist()
         return cls(p50, p95, len(taken))
 
     def __str__(self) -> str:
@@ -91,20 +91,15 @@ class Relation:
     """The index method, such as hnsw, ivfflat or btree, or heap for a table."""
     bytes: int
 
-    @property
-    def is_vector_index(self) -> bool:
-        """Whether this is an index of pgvector."""
-        return self.method in ("hnsw", "ivfflat")
-
 
 def search_index_bytes(relations: Iterable[Relation]) -> int:
-    """The size of the templates and their indexes, which identification has beside the embeddings."""
+    """Add up the size of the templates and their indexes, which identification uses beside the embeddings."""
     return sum(relation.bytes for relation in relations if relation.table in _TEMPLATES)
 
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """Concurrent clients that search while another enrolls, compared with a single client."""
+    """Concurrent clients that search while another client enrolls, compared with a single client."""
 
     clients: int
     searches_per_second_each: float | None
@@ -116,7 +111,7 @@ class Crowd:
     """The searches of all clients together."""
     enrolled: int
     found_at_once: int
-    """The number of enrolled faces that were identified directly after."""
+    """The number of faces that were identified directly after they were enrolled."""
     enrolling: Latency
 
     @property
@@ -127,7 +122,7 @@ class Crowd:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """`identify_embedding` compared with another search, which run in turn."""
+    """`identify_embedding` compared with another search. The two run in turn."""
 
     name: str
     """The name of the other search."""
@@ -179,11 +174,6 @@ class GalleryResult:
     comparisons: tuple[Comparison, ...]
     relations: tuple[Relation, ...]
     crowds: tuple[Crowd, ...]
-
-    @property
-    def vector_index_bytes(self) -> int:
-        """The size of all vector indexes."""
-        return sum(relation.bytes for relation in self.relations if relation.is_vector_index)
 
     @property
     def total_bytes(self) -> int:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
-from itertools import product
+from dataclasses import dataclass, replace
+from itertools import accumulate, product
 from pathlib import Path
-from typing import Any
+
+from pydantic_core import to_json
 
 from pgface.errors import PgfaceError, StorageError
+from pgface.operations.bench.crowd import PACES, ROUNDS
 from pgface.operations.bench.facts import Server, machine, read_server
-from pgface.operations.bench.forecast import Forecast
-from pgface.operations.bench.loading import loaded_gallery
+from pgface.operations.bench.loading import loaded_gallery, server
 from pgface.operations.bench.measure import Plan, measure
+from pgface.operations.bench.peers import installed_peers
 from pgface.operations.bench.results import GalleryResult
 from pgface.operations.bench.synthetic import DIMENSION, PHOTOS_PER_PERSON, Kind, SyntheticPeople
-from pgface.operations.bench.workspace import server
 from pgface.settings import Settings
 from pgface.system.resources import usable_memory
 
@@ -28,6 +26,8 @@ _COPIES_WITH_PEERS = 2.4
 """Copies of the embeddings in this process. Each peer keeps a copy, with a graph."""
 _MEMORY_SHARE = 0.8
 """The share of the memory for this process, because the server may be on this machine, too."""
+_SMALL_GALLERY_FACES = 5_000
+"""Galleries up to this size are searched exactly, which is fast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +38,6 @@ class Benchmark:
     server: Server
     seed: int
     results: tuple[GalleryResult, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON-ready values, with null for NaN."""
-        return {name: without_nan(value) for name, value in asdict(self).items()}
-
-    def write(self, file: Path) -> None:
-        """Write the figures as JSON.
-
-        Raises:
-            StorageError: the file cannot be written.
-
-        """
-        write_json(self.to_json(), file)
 
 
 def run(
@@ -84,23 +71,49 @@ def run(
     require_memory(max(sizes), plan)
     results = []
     with server(settings):  # keeps the embedded server running between two galleries
-        galleries = list(product(sorted(set(sizes)), kinds))
-        plans = [plan if people == max(sizes) else replace(plan, clients=0) for people, _ in galleries]
-        forecast = Forecast([(people, in_this) for (people, _), in_this in zip(galleries, plans, strict=True)])
-        on_begin(forecast.seconds)
-        for (people, kind), in_this in zip(galleries, plans, strict=True):
-            begin = partial(_begin, forecast, on_step, f"{people:,} people, {kind}")
+        galleries = [
+            (people, kind, plan if people == max(sizes) else replace(plan, clients=0))
+            for people, kind in product(sorted(set(sizes)), kinds)
+        ]
+        estimates = [seconds for people, _, its_plan in galleries for seconds in step_seconds(people, its_plan)]
+        on_begin(sum(estimates))
+        finished = accumulate(estimates, initial=0.0)
+        for people, kind, its_plan in galleries:
+
+            def begin(step: str, name: str = f"{people:,} people, {kind}") -> None:
+                on_step(f"{name}: {step}", next(finished) / sum(estimates))
+
             begin("loading")
             with loaded_gallery(settings, SyntheticPeople(kind, seed), people) as loaded:
-                result = measure(loaded, in_this, begin)
+                result = measure(loaded, its_plan, begin)
                 found_server = read_server(loaded.database)
             results.append(result)
             on_result(result)
     return Benchmark(machine(), found_server, seed, tuple(results))
 
 
-def _begin(forecast: Forecast, on_step: Callable[[str, float], None], name: str, step: str) -> None:
-    on_step(f"{name}: {step}", forecast.begin(step))
+def step_seconds(people: int, plan: Plan) -> list[float]:
+    """Estimate the seconds of each step of one gallery, in order. The figures come from two shared cores.
+
+    Args:
+        people: the number of people in the gallery.
+        plan: how much to measure.
+
+    """
+    faces = people * PHOTOS_PER_PERSON
+    small = faces <= _SMALL_GALLERY_FACES
+    steps = [
+        1 + faces / 1_500,  # loading
+        0.3 + faces / 4_000,  # exact answers
+        6 if small else 4 * plan.agreement_patience,  # agreement with the exact answers
+        plan.patience + 2,  # latency
+        0 if small else 3 * plan.patience,  # agreement against latency
+    ]
+    if plan.peers:
+        steps += [faces / 2_000, 4] * len(installed_peers())  # building, searching
+    if plan.clients:
+        steps.append(5 + 2 * ROUNDS * (1 + len(PACES)) * plan.seconds)
+    return steps
 
 
 def require_memory(people: int, plan: Plan) -> None:
@@ -112,36 +125,23 @@ def require_memory(people: int, plan: Plan) -> None:
     """
     copies = _COPIES_WITH_PEERS if plan.peers else _COPIES
     needed = people * PHOTOS_PER_PERSON * _EMBEDDING_BYTES * copies
-    there = usable_memory()
-    if needed > _MEMORY_SHARE * there:
+    available = usable_memory()
+    if needed > _MEMORY_SHARE * available:
         how = "Give fewer --people" + (", or --no-peers" if plan.peers else "")
         raise PgfaceError(
             f"{people:,} people need about {needed / 2**30:.1f} GiB of memory in this program, but the machine has "
-            f"{there / 2**30:.1f}. {how}."
+            f"{available / 2**30:.1f}. {how}."
         )
 
 
-def write_json(values: Any, file: Path) -> None:
-    """Write JSON-ready values.
+def write_json(figures: object, file: Path) -> None:
+    """Write dataclasses of figures as JSON, with null for NaN.
 
     Raises:
         StorageError: the file cannot be written.
 
     """
     try:
-        file.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        file.write_bytes(to_json(figures, indent=2, inf_nan_mode="null") + b"\n")
     except OSError as error:
         raise StorageError(f"{file}: the figures cannot be written ({error.strerror}).") from error
-
-
-def without_nan(value: Any) -> Any:
-    """Replace NaN by null, because JSON has no NaN."""
-    match value:
-        case float() if math.isnan(value):
-            return None
-        case dict():
-            return {name: without_nan(part) for name, part in value.items()}
-        case list() | tuple():
-            return [without_nan(part) for part in value]
-        case _:
-            return value

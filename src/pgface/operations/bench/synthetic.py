@@ -1,4 +1,4 @@
-"""Synthetic people, whose similarities are distributed like those of real faces.
+"""Make synthetic people, whose similarities are distributed like those of real faces.
 
 A person is a direction, and a photo is that direction with noise. The amount of noise varies, so that some photos are
 hard. The similarity of two photos of a person has a mean of 0.59 and a 5 % quantile of 0.44. ArcFace has 0.60 and 0.40
@@ -24,9 +24,9 @@ _NOISE = 0.8165
 _NOISE_SPREAD = 0.25
 """The standard deviation of the logarithm of the noise's length."""
 _BATCH_PEOPLE = 2_000
-"""The number of people that are made at a time. Their photos take 20 MB."""
+"""The number of people in a batch. Their photos take 20 MB."""
 
-_ENROLLED, _STRANGERS, _PROBES = range(3)
+_ENROLLED, _NON_MATED, _PROBES = range(3)
 """Streams of random numbers."""
 
 
@@ -34,9 +34,9 @@ class Kind(StrEnum):
     """The distribution of people."""
 
     ISOTROPIC = "isotropic"
-    """In all 512 dimensions, the hardest case for an index: 0.1 % of strangers' pairs are above 0.13."""
+    """People differ in all 512 dimensions, the hardest case for an index. 0.1 % of non-mated pairs are above 0.13."""
     CLUSTERED = "clustered"
-    """In 64 of them, nearer to real faces: 0.1 % of strangers' pairs are above 0.25 (LFW: 0.24)."""
+    """People differ in 64 dimensions, as real faces do. 0.1 % of non-mated pairs are above 0.25 (LFW: 0.24)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,8 @@ class SyntheticPeople:
             first: the number of the first person. Other numbers are other people.
 
         """
-        random = np.random.default_rng((self.seed, _PROBES, _STRANGERS, first))
-        return _photos(self._directions(_STRANGERS, np.arange(first, first + count)), random)
+        random = np.random.default_rng((self.seed, _PROBES, _NON_MATED, first))
+        return _photos(self._directions(_NON_MATED, np.arange(first, first + count)), random)
 
     def _directions(self, stream: int, persons: NDArray[np.int64]) -> NDArray[np.float32]:
         """Make the directions of persons, in ascending order. Each batch of people has its own random numbers."""
@@ -102,7 +102,7 @@ class SyntheticPeople:
 
 @cache
 def _subspace() -> NDArray[np.float32]:
-    """Make 64 orthonormal directions, shape (64, 512)."""
+    """Make orthonormal directions, shape (64, 512)."""
     random = np.random.default_rng(_SUBSPACE_SEED)
     basis, _ = np.linalg.qr(random.standard_normal((DIMENSION, _SUBSPACE_DIMENSION)))
     return np.ascontiguousarray(basis.T, dtype=np.float32)
@@ -112,8 +112,8 @@ def _photos(directions: NDArray[np.float32], random: np.random.Generator) -> NDA
     # Lengths and noise have separate streams, so that a smaller number of photos is a prefix of a larger one.
     lengths, noise = random.spawn(2)
     count = len(directions)
-    strayed = _NOISE * np.exp(_NOISE_SPREAD * lengths.standard_normal((count, 1), dtype=np.float32))
-    return _unit(directions + strayed * _unit(noise.standard_normal((count, DIMENSION), dtype=np.float32)))
+    distances = _NOISE * np.exp(_NOISE_SPREAD * lengths.standard_normal((count, 1), dtype=np.float32))
+    return _unit(directions + distances * _unit(noise.standard_normal((count, DIMENSION), dtype=np.float32)))
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

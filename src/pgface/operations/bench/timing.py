@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 
@@ -19,11 +19,11 @@ Call = Callable[[int], object]
 
 _BLOCK_SECONDS = 0.1
 _MIN_CALLS, _MAX_CALLS = 3, 200
-"""The number of calls of a block."""
+"""The number of calls in a block."""
 _MIN_ROUNDS, _MAX_ROUNDS = 5, 10
 
 
-def seconds(call: Callable[[int], object]) -> Side:
+def seconds(call: Call) -> Side:
     """Make a side that times each call."""
 
     def side(round_number: int) -> float:
@@ -45,14 +45,14 @@ def interleave(sides: Mapping[str, Side], rounds: int, *, warm_up: int = 0) -> S
     return series
 
 
-def in_turn(calls: Mapping[str, Call], most_seconds: float, *, rest: float = 0.0) -> tuple[Series, Series]:
+def in_turn(calls: Mapping[str, Call], max_seconds: float, *, rest: float = 0.0) -> tuple[Series, Series]:
     """Time blocks of calls, one side after the other.
 
-    With single calls in turn, each side would find the caches filled by the other one, and its own threads asleep.
+    If single calls took turns, each side would find the caches filled by the other one, and its own threads asleep.
 
     Args:
         calls: the sides.
-        most_seconds: the maximum duration. Slow sides have fewer calls.
+        max_seconds: the maximum duration. Slow sides have fewer calls.
         rest: seconds after each block, in which threads that wait for work fall asleep.
 
     Returns:
@@ -63,7 +63,7 @@ def in_turn(calls: Mapping[str, Call], most_seconds: float, *, rest: float = 0.0
     blocks = {name: _block(call, taken[name], rest) for name, call in calls.items()}
     began = time.perf_counter()
     interleave(blocks, 1)
-    rounds = int(most_seconds / (time.perf_counter() - began))
+    rounds = int(max_seconds / (time.perf_counter() - began))
     for warm_up in taken.values():
         warm_up.clear()
     medians = interleave(blocks, min(max(rounds, _MIN_ROUNDS), _MAX_ROUNDS))
@@ -71,7 +71,7 @@ def in_turn(calls: Mapping[str, Call], most_seconds: float, *, rest: float = 0.0
 
 
 def _block(call: Call, taken: list[float], rest: float) -> Side:
-    """Make a side that gives the median of a block of calls, which takes a tenth of a second, and records each."""
+    """Make a side that times a block of calls for a tenth of a second, records each, and gives their median."""
     timed = seconds(call)
     size = int(min(max(_BLOCK_SECONDS / min(timed(number) for number in range(3)), _MIN_CALLS), _MAX_CALLS))
     numbers = count()
@@ -99,7 +99,7 @@ class Ratio:
     def of(cls, times: Sequence[float], other_times: Sequence[float]) -> Self:
         """Compute the ratio of times. With swapped arguments, it is the ratio of rates."""
         mine, theirs = np.array(times), np.array(other_times)
-        low, median, high = (float(value) for value in np.percentile(mine / theirs, (25, 50, 75)))
+        low, median, high = np.percentile(mine / theirs, (25, 50, 75)).tolist()
         return cls(median, (low, high), float(mine.min() / theirs.min()), len(mine))
 
 
@@ -110,23 +110,17 @@ class Row:
     what: str
     ours: str
     """The figure of pgface, with its unit."""
-    other: str
+    other: str = ""
     """The figure to compare with."""
-    ratio: float | None
-    """None for a figure without a comparison."""
-    quartiles: tuple[float, float] | None
+    ratio: float | None = None
+    quartiles: tuple[float, float] | None = None
     """The quartiles of the ratios of single rounds."""
-    fastest: float | None
+    fastest: float | None = None
     """The ratio of the fastest rounds."""
-    rounds: int
-    target: str
-    """Empty for a row without a target."""
-    met: bool | None
-
-
-def figure(what: str, ours: str, other: str = "", *, rounds: int = 1, target: str = "", met: bool | None = None) -> Row:
-    """Make a row without a ratio."""
-    return Row(what, ours, other, None, None, None, rounds, target, met)
+    rounds: int = 1
+    target: str = ""
+    met: bool | None = None
+    """None for a row without a target."""
 
 
 def ratio_row(what: str, ours: str, other: str, ratio: Ratio, rounds: int, *, at_most: float | None = None) -> Row:
@@ -134,44 +128,3 @@ def ratio_row(what: str, ours: str, other: str, ratio: Ratio, rounds: int, *, at
     target = "" if at_most is None else f"≤ {at_most:g} ×"
     met = None if at_most is None else ratio.median <= at_most
     return Row(what, ours, other, ratio.median, ratio.quartiles, ratio.fastest, rounds, target, met)
-
-
-def compare(
-    what: str,
-    series: Series,
-    ours: str,
-    other: str,
-    *,
-    measure: Literal["time", "rate"],
-    target: float | None = None,
-    unit: str = "",
-) -> Row:
-    """Compare two sides by the median of their ratios, round by round.
-
-    Args:
-        what: the name of the comparison.
-        series: the result of `interleave`.
-        ours: the side of pgface.
-        other: the side to compare with.
-        measure: "time" gives ratios of times, whose target is a maximum. "rate" gives ratios of rates, whose target
-            is a minimum.
-        target: the target of the ratio.
-        unit: the unit of the rate.
-
-    """
-    mine, theirs = series[ours], series[other]
-    ratio = Ratio.of(mine, theirs) if measure == "time" else Ratio.of(theirs, mine)
-    sign = "≤" if measure == "time" else "≥"
-    met = None if target is None else (ratio.median <= target if measure == "time" else ratio.median >= target)
-
-    def text(name: str, values: list[float]) -> str:
-        middle = float(np.median(values))
-        return (
-            f"{name}: {middle * 1e3:.3g} ms"
-            if measure == "time"
-            else f"{name}: {1 / middle:,.{0 if middle < 0.01 else 1}f} {unit}"
-        )
-
-    goal = "" if target is None else f"{sign} {target:g} ×"
-    texts = text(ours, mine), text(other, theirs)
-    return Row(what, *texts, ratio.median, ratio.quartiles, ratio.fastest, ratio.rounds, goal, met)
