@@ -2,9 +2,9 @@
 
 BEGIN;
 
--- Two programs that make or upgrade the gallery at the same time wait for each other here, or give up after lock_timeout. The
--- lock ends with the transaction. It is a lock on the gallery's own table, which other sessions go on reading. Before that table
--- exists it is an advisory lock, which every role that can connect can take. Its number is the bytes of 'pgface' as an integer.
+-- Makes programs that create or upgrade the gallery at the same time wait for each other, or give up after lock_timeout. The lock
+-- ends with the transaction. It is a lock on the gallery's own table, which other sessions can still read. Before that table
+-- exists, it is an advisory lock, which every role that can connect can take. Its number is the bytes of 'pgface' as an integer.
 DO $$
 BEGIN
     IF to_regclass(quote_ident(current_schema()) || '.pgface_migrations') IS NULL THEN
@@ -15,8 +15,8 @@ BEGIN
 END
 $$;
 
--- Before the tables: pgvector is present and new enough, and names lead to this schema alone.
--- That is the first schema of the search_path. psql has its own search_path, and pgface sets it from PGFACE_SCHEMA.
+-- Checks pgvector, and sets the search_path to the gallery's schema. The gallery's schema is the first one of the search_path.
+-- pgface sets the search_path from PGFACE_SCHEMA. In psql, you set it.
 
 SET LOCAL client_min_messages = warning;
 
@@ -26,7 +26,7 @@ DECLARE
     installed text;
 BEGIN
     IF current_schema() IS NULL THEN
-        RAISE EXCEPTION 'no schema of the search_path (%) exists; create it first', current_setting('search_path')
+        RAISE EXCEPTION 'no schema of the search_path (%) exists. Create it first', current_setting('search_path')
             USING ERRCODE = 'invalid_schema_name';
     END IF;
     IF to_regclass(format('%I.pgface_migrations', current_schema())) IS NOT NULL THEN
@@ -37,13 +37,13 @@ BEGIN
             USING ERRCODE = 'PGF01';
     END IF;
 
-    -- An extension belongs to the whole database, so it goes where all galleries of the database find it.
+    -- An extension exists once in a database, so it goes into a schema where all galleries find it.
     IF NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'vector') THEN
         EXECUTE format('CREATE EXTENSION vector SCHEMA %I', coalesce(to_regnamespace('public')::text, current_schema()));
     END IF;
     SELECT extversion INTO installed FROM pg_extension WHERE extname = 'vector';
     IF string_to_array(regexp_replace(installed, '[^0-9.]', '', 'g'), '.')::integer[] < '{0,7}' THEN
-        RAISE EXCEPTION 'pgvector % is too old, 0.7 or newer is needed: install it on the server, then run '
+        RAISE EXCEPTION 'pgvector % is too old, 0.7 or newer is needed. Install it on the server, then run '
             'ALTER EXTENSION vector UPDATE', installed
             USING ERRCODE = 'PGF02';
     END IF;
@@ -71,11 +71,11 @@ CREATE TABLE IF NOT EXISTS pgface_migrations (
     applied_at TIMESTAMPTZ NOT NULL DEFAULT now()
 );
 
--- Other sessions go on reading it.
+-- Other sessions can still read it.
 LOCK TABLE pgface_migrations IN EXCLUSIVE MODE;
 
--- A database that the specification's own script has made and filled keeps its rows. Its tables get what schema.sql adds to them.
--- The tables are named with their schema, because the search_path goes on to pgvector's, which may have tables of these names.
+-- Upgrades a database that the specification's own script has made. It keeps its rows, and its tables get the columns of schema.sql.
+-- The tables are named with their schema, because pgvector's schema follows in the search_path and may have tables of these names.
 DO $$
 DECLARE
     home CONSTANT TEXT := current_schema();
@@ -111,7 +111,7 @@ BEGIN
     FROM face_embeddings
     WHERE NOT vector_norm(embedding) BETWEEN 1e-15 AND 1e15;
     IF without_cosine > 0 THEN
-        RAISE EXCEPTION '% embeddings are zero vectors, which have no cosine and would match every user; delete '
+        RAISE EXCEPTION '% embeddings are zero vectors, which have no cosine and would match every user. Delete '
             'them first: DELETE FROM face_embeddings WHERE NOT vector_norm(embedding) BETWEEN 1e-15 AND 1e15',
             without_cosine
             USING ERRCODE = 'check_violation';
@@ -123,7 +123,8 @@ BEGIN
 END
 $$;
 
--- The gallery of pgface: face recognition with pgvector. It goes into the first schema of the search_path and can run again.
+-- The gallery of pgface: face recognition with pgvector. The script makes it in the first schema of the search_path. It can run
+-- again without harm.
 --
 --   1. Tables, each with its indexes
 --   2. API: functions for every client
@@ -132,17 +133,17 @@ $$;
 --   5. Triggers, each with its internal function
 --   6. Rights
 --
--- After loading many embeddings by SQL, run CALL fit_search(): it makes the search fast and says how exact it is.
--- \df+ shows what each function does.
+-- After you load many embeddings by SQL, run CALL fit_search(). It makes the search fast and reports how exact it is.
+-- \df+ describes each function.
 
--- Loads pgvector's library, so that PostgreSQL knows the settings that functions below set.
+-- Loads pgvector's library, so that PostgreSQL accepts its settings in the functions below.
 DO $$ BEGIN PERFORM '[1]'::vector; END $$;
 
 -- ================================================
 -- 1. TABLES, each with its indexes
 -- ================================================
 
--- The people. pgface calls a person a user.
+-- The people, called users.
 CREATE TABLE IF NOT EXISTS users (
     id SERIAL PRIMARY KEY,
     name VARCHAR(255) NOT NULL,
@@ -159,12 +160,12 @@ CREATE TABLE IF NOT EXISTS photos (
     id SERIAL PRIMARY KEY,
     user_id INTEGER NOT NULL,
     filename VARCHAR(255) NOT NULL,
-    -- Relative to the photos folder. Paths that pgface writes begin with the gallery's id.
+    -- Relative to the photos folder. Paths that pgface writes start with the gallery's id.
     filepath TEXT NOT NULL,
     width INTEGER DEFAULT 224,
     height INTEGER DEFAULT 224,
     created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP,
-    -- SHA-256 of the photo as it was given, in hexadecimal. A user has each photo once.
+    -- Hexadecimal SHA-256 of the original file. A user has each photo once.
     content_sha256 TEXT DEFAULT NULL,
     FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
 );
@@ -172,7 +173,7 @@ CREATE TABLE IF NOT EXISTS photos (
 CREATE INDEX IF NOT EXISTS idx_photos_user_id ON photos(user_id);
 CREATE UNIQUE INDEX IF NOT EXISTS idx_photos_user_content ON photos(user_id, content_sha256);
 
--- Logins. pgface keeps the SHA-256 of a token here and never the token.
+-- Login sessions. pgface stores the SHA-256 of a token, and never the token itself.
 CREATE TABLE IF NOT EXISTS auth_tokens (
     id SERIAL PRIMARY KEY,
     user_id INTEGER NOT NULL,
@@ -200,8 +201,8 @@ CREATE TABLE IF NOT EXISTS face_embeddings (
     embedding vector(512) STORAGE PLAIN NOT NULL,
     created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP,
     updated_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP,
-    -- What enrollment measured: the detector's score, the face's box in pixels of the photo, and the face's quality. They are
-    -- numbers, because PostgreSQL would move values of variable length out of these 2 kB rows.
+    -- Measurements at enrollment: the detector's score, the face's box in pixels of the photo, and the face's quality. Each is a
+    -- number, because PostgreSQL would move values of variable length out of these 2 kB rows.
     detection_score REAL DEFAULT NULL,
     box_x REAL DEFAULT NULL,
     box_y REAL DEFAULT NULL,
@@ -215,8 +216,8 @@ CREATE TABLE IF NOT EXISTS face_embeddings (
     FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE,
     FOREIGN KEY (photo_id) REFERENCES photos(id) ON DELETE SET NULL,
     -- The similarity of a zero vector is NaN, which PostgreSQL sorts above every number: such a row would match every probe.
-    -- A vector near the limits of a float loses its bits in the cosine's sums and matches people by chance. The vector type
-    -- itself refuses NaN and infinity. vector_norm() sums in double precision.
+    -- A vector near the limits of a float loses precision in the sums of the cosine and matches people by chance. The vector
+    -- type itself refuses NaN and infinity. vector_norm() sums in double precision.
     CONSTRAINT embedding_has_a_cosine_so_it_is_not_zero_or_nan CHECK (vector_norm(embedding) BETWEEN 1e-15 AND 1e15)
 );
 
@@ -229,9 +230,9 @@ CREATE INDEX IF NOT EXISTS idx_embeddings_photo_id ON face_embeddings(photo_id);
 -- the data: an IVFFlat index made on an empty table later finds the right person for less than half of the probes.
 CREATE INDEX IF NOT EXISTS idx_embeddings_vector ON face_embeddings USING hnsw (embedding vector_cosine_ops);
 
--- Faces that users enrolled themselves and that the gallery identifies as another user's. Verification compares them.
--- Identification ignores them until an administrator accepts them. Their ids are those of face_embeddings, so that an id does
--- not tell which faces are contested.
+-- Contested faces: users enrolled them themselves, but the gallery identifies them as another user. Verification compares them.
+-- Identification ignores them until an administrator accepts them. Their ids come from the sequence of face_embeddings, so that
+-- an id does not reveal which faces are contested.
 CREATE TABLE IF NOT EXISTS contested_faces (
     id INTEGER PRIMARY KEY DEFAULT nextval('face_embeddings_id_seq'),
     user_id INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE,
@@ -254,8 +255,8 @@ CREATE TABLE IF NOT EXISTS contested_faces (
 CREATE INDEX IF NOT EXISTS idx_contested_faces_user_id ON contested_faces(user_id);
 CREATE INDEX IF NOT EXISTS idx_contested_faces_photo_id ON contested_faces(photo_id);
 
--- The gallery itself, one row: the model that all embeddings come from, and the thresholds. Until a model is bound, the
--- thresholds are the specification's.
+-- The gallery, one row: the model of all embeddings, and the thresholds. A gallery without a model has the specification's
+-- thresholds.
 CREATE TABLE IF NOT EXISTS gallery (
     only_row BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (only_row),
     id UUID NOT NULL DEFAULT gen_random_uuid(),
@@ -274,8 +275,8 @@ INSERT INTO gallery DEFAULT VALUES ON CONFLICT DO NOTHING;
 -- again.
 ANALYZE gallery;
 
--- What a similarity means for the gallery's model, as a confidence of 0 to 100. One pair of strangers in 1,000, 10,000, 100,000
--- and 1,000,000 reaches a confidence of 80, 90, 95 and 99.
+-- The confidence scale of the gallery's model, 0 to 100. One pair of strangers in 1,000, 10,000, 100,000 and 1,000,000 reaches a
+-- confidence of 80, 90, 95 and 99.
 CREATE TABLE IF NOT EXISTS confidence_anchors (
     similarity FLOAT PRIMARY KEY,
     confidence FLOAT NOT NULL,
@@ -283,36 +284,36 @@ CREATE TABLE IF NOT EXISTS confidence_anchors (
     extrapolated BOOLEAN NOT NULL
 );
 
--- One row for each threshold that a calibration set. Rows of the gallery's present model count.
+-- The thresholds that calibrations have set, one row each. pgface uses only rows of the gallery's present model.
 CREATE TABLE IF NOT EXISTS calibrations (
     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     calibrated_at TIMESTAMPTZ NOT NULL DEFAULT now(),
     kind TEXT NOT NULL CHECK (kind IN ('verify', 'identify')),
     threshold FLOAT NOT NULL,
-    -- The threshold at which the photos show the target, with its 95 % interval. The threshold that is set is the upper end of
-    -- the interval, or above it.
+    -- The estimated threshold for the target, with its 95 % interval. The threshold that was set is the upper end of the
+    -- interval or higher.
     threshold_likely FLOAT NOT NULL,
     threshold_low FLOAT NOT NULL,
     threshold_high FLOAT NOT NULL,
     threshold_before FLOAT NOT NULL,
-    -- The FMR of verify or the FPIR of identify: the target, and what the threshold gives, with its 95 % interval.
+    -- The FMR of verify or the FPIR of identify: the target, and the rate at the threshold with its 95 % interval.
     target FLOAT NOT NULL,
     rate FLOAT NOT NULL,
     rate_low FLOAT NOT NULL,
     rate_high FLOAT NOT NULL,
-    -- Whether there were too few comparisons to count, so that the rate follows from the tail of their similarities.
+    -- Whether the rate was extrapolated from the tail of the similarities, because there were too few comparisons to count.
     extrapolated BOOLEAN NOT NULL,
-    -- The FNMR of verify or the FNIR of identify. NULL where only the number of people changed and nothing was measured.
+    -- The FNMR of verify or the FNIR of identify. NULL if only the number of people changed, without a new measurement.
     miss_rate FLOAT,
     miss_rate_low FLOAT,
     miss_rate_high FLOAT,
-    -- For identify: how many people were enrolled, and the tail that gives the threshold for other numbers.
+    -- For identify: the number of enrolled people, and the tail that gives the threshold for other numbers.
     people_enrolled INTEGER,
     tail_start FLOAT,
     tail_share FLOAT,
     tail_scale FLOAT,
     tail_shape FLOAT,
-    -- What it was measured on.
+    -- The photos of the measurement.
     source TEXT NOT NULL,
     people INTEGER NOT NULL,
     photos INTEGER NOT NULL,
@@ -324,7 +325,7 @@ CREATE TABLE IF NOT EXISTS calibrations (
     weights_sha256 TEXT
 );
 
--- A user's template: the normalized mean of their embeddings, or a few means where the embeddings differ too much. Templates are
+-- A user's template: the normalized mean of their embeddings, or several means if the embeddings differ too much. Templates are
 -- biometric data, so triggers delete them together with the embeddings.
 CREATE TABLE IF NOT EXISTS user_templates (
     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -358,29 +359,29 @@ BEGIN
     ALTER TABLE user_templates ALTER COLUMN template SET STATISTICS 0;
     ALTER TABLE template_bits ALTER COLUMN bits SET STATISTICS 0;
 EXCEPTION WHEN feature_not_supported THEN
-    -- A distributed PostgreSQL may refuse it on tables that it has distributed.
+    -- A distributed PostgreSQL may refuse this on distributed tables.
     RAISE WARNING 'this server keeps statistics of embeddings. Set STATISTICS 0 on each node (%)', SQLERRM;
 END
 $$;
 
--- How identification searches, one row: what was asked for, what is used, and what was measured.
+-- The search of identification, one row: the chosen method, the method in use, and the measurements.
 CREATE TABLE IF NOT EXISTS gallery_search (
     only_row BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (only_row),
     choice TEXT NOT NULL DEFAULT 'auto' CHECK (choice IN ('auto', 'exact', 'hnsw', 'hnsw_binary', 'ivfflat')),
     method TEXT NOT NULL DEFAULT 'exact' CHECK (method IN ('exact', 'hnsw', 'hnsw_binary', 'ivfflat')),
-    -- hnsw.ef_search or ivfflat.probes of the first look. NULL while there is no index: then every template is compared.
+    -- hnsw.ef_search or ivfflat.probes of the first look. NULL while there is no index. Then every template is compared.
     first_effort INTEGER,
-    -- How many templates the second look proposes.
+    -- The number of templates that the second look proposes.
     second_effort INTEGER,
     -- The similarity that one stranger in 1,000 reaches. A match above it needs no second look.
     certain_similarity FLOAT,
-    -- Share of probes for which the index and the exact scan gave the same person, with its 95 % interval.
+    -- Share of probes for which the index and the exact scan found the same person, with its 95 % interval.
     agreement FLOAT,
     agreement_low FLOAT,
     agreement_high FLOAT,
     probes INTEGER,
-    -- When the method was last chosen: milliseconds of an exact scan, the gallery's size, and how many changed rows PostgreSQL
-    -- had counted.
+    -- When the method was last chosen: the milliseconds of an exact scan, the gallery's size, and PostgreSQL's count of changed
+    -- rows.
     scan_ms FLOAT,
     embeddings BIGINT NOT NULL DEFAULT 0,
     changes BIGINT NOT NULL DEFAULT 0,
@@ -392,10 +393,10 @@ CREATE TABLE IF NOT EXISTS gallery_search (
 
 INSERT INTO gallery_search DEFAULT VALUES ON CONFLICT DO NOTHING;
 
--- As for gallery.
+-- See gallery above.
 ANALYZE gallery_search;
 
--- Photo files whose rows are gone and that pgface has not deleted yet. Triggers on photos write it.
+-- Files of deleted photos that pgface still has to delete. Triggers on photos add the rows.
 CREATE TABLE IF NOT EXISTS deleted_photo_files (
     filepath TEXT PRIMARY KEY,
     deleted_at TIMESTAMPTZ NOT NULL DEFAULT now()
@@ -412,13 +413,13 @@ CREATE TABLE IF NOT EXISTS gallery_locks (
 
 INSERT INTO gallery_locks (name) VALUES ('enrollment'), ('photo files'), ('index') ON CONFLICT DO NOTHING;
 
--- Users who may see all data in the web pages. The gallery's owner chooses them. The service's role only reads this table.
+-- Users who may see all data in the web pages. The gallery's owner chooses them. The service's role can only read this table.
 CREATE TABLE IF NOT EXISTS administrators (
     user_id INTEGER PRIMARY KEY REFERENCES users(id) ON DELETE CASCADE,
     since TIMESTAMPTZ NOT NULL DEFAULT now()
 );
 
--- Failed logins, so that limits hold for all processes. A subject is a digest of an account or an address. Accounts that do not
+-- Failed logins, so that all processes share the limits. A subject is a digest of an account or an address. Accounts that do not
 -- exist are counted as well, so that an attacker does not learn which accounts exist.
 CREATE TABLE IF NOT EXISTS login_attempts (
     subject TEXT NOT NULL,
@@ -431,7 +432,7 @@ CREATE TABLE IF NOT EXISTS login_attempts (
 CREATE INDEX IF NOT EXISTS idx_login_attempts_last_failure ON login_attempts(last_failure);
 
 -- Browsers that users have logged in with. Failed logins of others do not lock these out. Each login replaces the browser's
--- token, of which only the SHA-256 is kept.
+-- token. Only its SHA-256 is stored.
 CREATE TABLE IF NOT EXISTS known_devices (
     id INTEGER GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     user_id INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE,
@@ -441,20 +442,20 @@ CREATE TABLE IF NOT EXISTS known_devices (
 
 CREATE INDEX IF NOT EXISTS idx_known_devices_user_id ON known_devices(user_id);
 
--- Logins by face that are under way. The state is encrypted with a key that is made from the token, and only the SHA-256 of the
--- token is kept, so this table and its copies reveal nothing. It is UNLOGGED: not in the write-ahead log, not on replicas, and
--- empty after a crash. `pgface backup` skips it. Users then start their login again.
+-- Running logins by face. The state is encrypted with a key that is made from the token, and only the SHA-256 of the token is
+-- stored, so this table and its copies reveal nothing. It is UNLOGGED: not in the write-ahead log, not on replicas, and empty
+-- after a crash. `pgface backup` skips it. Users then start their login again.
 CREATE UNLOGGED TABLE IF NOT EXISTS login_challenges (
     id TEXT PRIMARY KEY,
     ends_at TIMESTAMPTZ NOT NULL,
-    -- How many small pictures were analyzed to tell the user how to stand.
+    -- Number of small pictures that were analyzed for hints to the user.
     hints INTEGER NOT NULL DEFAULT 0,
     state BYTEA NOT NULL
 );
 
 CREATE INDEX IF NOT EXISTS idx_login_challenges_ends_at ON login_challenges(ends_at);
 
--- Digests of the frames of logins by face, of pixels and of embeddings (keyed hashes). No frame is accepted twice. One row for
+-- Keyed hashes of the frames of logins by face, of their pixels and their embeddings. No frame is accepted twice. One row for
 -- each login.
 CREATE TABLE IF NOT EXISTS used_frames (
     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -465,8 +466,8 @@ CREATE TABLE IF NOT EXISTS used_frames (
 CREATE INDEX IF NOT EXISTS idx_used_frames_user_id ON used_frames(user_id);
 CREATE INDEX IF NOT EXISTS idx_used_frames_digests ON used_frames USING gin (digests);
 
--- Who did what, when, from where, and with which outcome. It holds no name, e-mail, image or embedding. Users are numbers, and
--- their rows stay when the user is deleted. The service's role adds rows by record_event() and cannot change or delete any.
+-- Who did what, when, from where, and with which outcome. It contains no name, e-mail, image or embedding. Users are numbers,
+-- and their rows stay when the user is deleted. The service's role adds rows by record_event() and cannot change or delete them.
 CREATE TABLE IF NOT EXISTS audit_log (
     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(),
@@ -478,7 +479,7 @@ CREATE TABLE IF NOT EXISTS audit_log (
     key_id INTEGER,
     address INET,
     similarity REAL,
-    -- Similar events of one hour share a row: how many they were, when the last one was, and what makes them similar.
+    -- Similar events of one hour share a row: their number, the time of the last one, and the key of the group.
     count INTEGER NOT NULL DEFAULT 1,
     last_at TIMESTAMPTZ DEFAULT NULL,
     alike TEXT DEFAULT NULL
@@ -489,7 +490,7 @@ CREATE INDEX IF NOT EXISTS idx_audit_log_user_id ON audit_log(user_id, id);
 CREATE INDEX IF NOT EXISTS idx_audit_log_actor ON audit_log(actor, at);
 CREATE UNIQUE INDEX IF NOT EXISTS idx_audit_log_alike ON audit_log(alike);
 
--- Keys of programs. Only the SHA-256 of a key is kept, which is enough because a key is long and random.
+-- Keys of programs. Only the SHA-256 of a key is stored, which is safe because a key is long and random.
 CREATE TABLE IF NOT EXISTS api_keys (
     id INTEGER GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name TEXT NOT NULL,
@@ -507,7 +508,7 @@ CREATE TABLE IF NOT EXISTS service_secrets (
 );
 
 -- Requests with an Idempotency-Key, kept for a day. A row without a status is a request that is running, or one whose process
--- died. The client's key and its request are kept as SHA-256.
+-- died. The client's key and its request are stored as SHA-256.
 CREATE TABLE IF NOT EXISTS idempotent_requests (
     caller TEXT NOT NULL,
     key TEXT NOT NULL,
@@ -525,21 +526,17 @@ CREATE INDEX IF NOT EXISTS idx_idempotent_requests_started_at ON idempotent_requ
 CREATE INDEX IF NOT EXISTS idx_idempotent_requests_user_id ON idempotent_requests(user_id);
 CREATE INDEX IF NOT EXISTS idx_idempotent_requests_photo_id ON idempotent_requests(photo_id);
 
--- Users whose embeddings were there before the triggers below, such as those of the specification's own script.
-INSERT INTO stale_templates (user_id)
-SELECT DISTINCT fe.user_id
-FROM face_embeddings fe
-WHERE NOT EXISTS (SELECT FROM user_templates t WHERE t.user_id = fe.user_id)
-    AND NOT EXISTS (SELECT FROM stale_templates s WHERE s.user_id = fe.user_id);
-
 -- ================================================
 -- 2. API: functions for every client
 -- ================================================
 --
--- SET search_path FROM CURRENT binds a function to this gallery: whatever the caller's search_path and temporary tables are,
--- it reads the tables above.
+-- SET search_path FROM CURRENT binds a function to this gallery. It reads the tables above, whatever the caller's search_path and
+-- temporary tables are.
+--
+-- The columns of a match are repeated in each RETURNS TABLE, in place of one composite type. The specification's script also
+-- replaces find_similar_face(), and PostgreSQL refuses to replace a function that has another return type.
 
--- First two internal functions, because verify_face is bound to them when it is made.
+-- Two internal functions come first, because verify_face is bound to them when it is made.
 
 CREATE OR REPLACE FUNCTION refuse_zero_vector(norm float)
 RETURNS boolean
@@ -565,8 +562,8 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION require_cosine(vector) IS
-    'Internal: true, or an error for a probe without a direction. Its similarity to every embedding would be NaN, which '
-    'PostgreSQL sorts above every threshold.';
+    'Internal: returns true, or raises an error for a probe without a direction. Its similarity to every embedding would be NaN, '
+    'which PostgreSQL sorts above every threshold.';
 
 CREATE OR REPLACE FUNCTION find_similar_face(
     query_embedding vector(512),
@@ -591,12 +588,12 @@ COMMENT ON FUNCTION find_similar_face(vector, float) IS
     'Identifies a face: the best person whose similarity reaches the threshold, or no row. '
     'A threshold of NULL means the gallery''s own for identification.';
 
--- Small galleries are scanned. Large ones are searched through the templates, in two looks. The first look goes through an
--- index. Where it finds no person beyond doubt, the second look compares the signs of every template. Both looks only propose
--- people: the people proposed, and those whose templates are stale, are compared exactly, by all of their embeddings.
+-- A small gallery is scanned. A large one is searched through the templates, in two looks. The first look goes through an index.
+-- If it finds no certain match, the second look compares the signs of every template. Both looks only propose people. These
+-- people, and those with stale templates, are compared exactly, by all of their embeddings.
 --
--- A scan also answers where templates would not: for long lists, while many templates are stale (a bulk load), and for a role
--- that may not read the templates.
+-- A large gallery is also scanned for long lists, while many templates are stale (a bulk load), and for a role that may not read
+-- the templates.
 CREATE OR REPLACE FUNCTION find_similar_faces(
     query_embedding vector(512),
     similarity_threshold float DEFAULT NULL,
@@ -616,11 +613,11 @@ SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
-    longest_list CONSTANT integer := 50;
-    many_stale CONSTANT integer := 1000;
-    -- How many more users than asked for are compared by all of their embeddings, after the first and the second look.
-    spare CONSTANT integer := 2;
-    more_spare CONSTANT integer := 20;
+    max_list CONSTANT integer := 50;
+    max_stale CONSTANT integer := 1000;
+    -- Number of additional users that the first and the second look propose.
+    first_spare CONSTANT integer := 2;
+    second_spare CONSTANT integer := 20;
     search gallery_search;
     proposed INTEGER[];
     threshold float := coalesce(similarity_threshold, (SELECT g.identify_threshold FROM gallery g));
@@ -628,29 +625,29 @@ BEGIN
     SELECT * INTO search FROM gallery_search;
     IF search.method <> 'exact'
         AND query_embedding IS NOT NULL
-        AND max_results <= longest_list
+        AND max_results <= max_list
         AND has_table_privilege('user_templates', 'SELECT')
         AND has_table_privilege('template_bits', 'SELECT')
         AND has_table_privilege('stale_templates', 'SELECT')
     THEN
         PERFORM require_cosine(query_embedding);
-        IF many_stale > (SELECT count(*) FROM (SELECT FROM stale_templates LIMIT many_stale) s) THEN
-            -- Without a first effort there is no index at the moment.
+        IF max_stale > (SELECT count(*) FROM (SELECT FROM stale_templates LIMIT max_stale) s) THEN
+            -- Without a first effort there is no index now.
             IF max_results = 1 AND search.first_effort IS NOT NULL THEN
                 RETURN QUERY
                     SELECT * FROM compare_with_users(
                         query_embedding, greatest(threshold, search.certain_similarity), 1,
-                        users_by_index(query_embedding, search.method, search.first_effort, 1 + spare)
+                        users_by_index(query_embedding, search.method, search.first_effort, 1 + first_spare)
                     );
                 IF FOUND THEN
                     RETURN;
                 END IF;
             END IF;
             proposed := users_by_signs(
-                query_embedding, max_results + search.second_effort, 2 * max_results + more_spare
+                query_embedding, max_results + search.second_effort, 2 * max_results + second_spare
             );
-            -- There are fewer where a few users with very many templates have filled the list. Then a scan answers.
-            IF cardinality(proposed) >= max_results + more_spare THEN
+            -- There are fewer if the many templates of a few users fill the list. Then a scan answers.
+            IF cardinality(proposed) >= max_results + second_spare THEN
                 RETURN QUERY SELECT * FROM compare_with_users(query_embedding, threshold, max_results, proposed);
                 RETURN;
             END IF;
@@ -685,9 +682,9 @@ AS $$
 DECLARE
     threshold float := coalesce(similarity_threshold, (SELECT g.identify_threshold FROM gallery g));
 BEGIN
-    -- The threshold comes first. The few rows that remain cannot let one person's many photos crowd out another person.
-    -- MATERIALIZED keeps this a plain, parallel scan: the planner expects a third of the rows to remain, and would read all of
-    -- the table through idx_embeddings_user_id to have them in order.
+    -- The threshold comes first, so that the many photos of one person cannot crowd out another person.
+    -- MATERIALIZED keeps this a plain, parallel scan. Otherwise the planner, which expects a third of the rows to remain, would
+    -- read the whole table through idx_embeddings_user_id to have them in order.
     RETURN QUERY
         WITH near AS MATERIALIZED (
             SELECT fe.user_id, fe.id AS embedding_id, 1 - (fe.embedding <=> query_embedding) AS similarity
@@ -707,16 +704,16 @@ BEGIN
         )
         SELECT best.user_id, person.name, person.email, best.similarity, best.embedding_id
         FROM best
-        -- LIMIT 1 cuts off nothing. It keeps the planner from reading all users where it does not know how many are wanted.
+        -- LIMIT 1 removes no row. It keeps the planner from reading all users if it does not know max_results.
         CROSS JOIN LATERAL (SELECT u.name, u.email FROM users u WHERE u.id = best.user_id LIMIT 1) person
         ORDER BY best.similarity DESC, best.embedding_id;
 END;
 $$;
 
 COMMENT ON FUNCTION find_similar_faces_exactly(vector, float, integer) IS
-    'As find_similar_faces, by comparing the probe with every embedding, whatever the size of the gallery.';
+    'The same as find_similar_faces, but always compares the probe with every embedding.';
 
--- In SQL, because PostgreSQL writes it into the statement that calls it and keeps the plan: PL/pgSQL takes 0.015 ms (16 %) longer.
+-- In SQL, because PostgreSQL inlines it into the calling statement and keeps the plan. PL/pgSQL takes 0.015 ms (16 %) longer.
 -- BEGIN ATOMIC binds every name to this gallery when the function is made.
 CREATE OR REPLACE FUNCTION verify_face(
     query_embedding vector(512),
@@ -750,8 +747,8 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION verify_face(vector, integer, float) IS
-    'Verifies a face: whether the probe is this user. One row for a user, also for one without embeddings (no match, '
-    'similarity 0), and none for an unknown user. A threshold of NULL means the gallery''s own for verification.';
+    'Verifies a face: whether the probe is this user. Returns one row for a user, also for one without embeddings (no match, '
+    'similarity 0), and no row for an unknown user. A threshold of NULL means the gallery''s own for verification.';
 
 CREATE OR REPLACE FUNCTION get_user_embeddings_count(target_user_id INTEGER)
 RETURNS INTEGER
@@ -763,7 +760,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION get_user_embeddings_count(integer) IS 'How many embeddings a user has. 0 for an unknown user.';
+COMMENT ON FUNCTION get_user_embeddings_count(integer) IS 'The number of embeddings of a user. 0 for an unknown user.';
 
 CREATE OR REPLACE FUNCTION similarity_confidence(similarity float)
 RETURNS float
@@ -796,20 +793,20 @@ END;
 $$;
 
 COMMENT ON FUNCTION similarity_confidence(float) IS
-    'The confidence, 0 to 100, of a similarity that find_similar_faces or verify_face gave. NULL for NULL or NaN, and for a '
-    'gallery without a model.';
+    'The confidence, 0 to 100, of a similarity from find_similar_faces or verify_face. NULL for NULL or NaN, and for a gallery '
+    'without a model.';
 
 CREATE OR REPLACE FUNCTION refresh_templates(max_users INTEGER DEFAULT 100)
 RETURNS INTEGER
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
--- Users whose rows another transaction has locked are left out. Where this function has to wait all the same, it gives up before
--- PostgreSQL detects a deadlock and cancels one of the two transactions.
+-- Users whose rows another transaction has locked are skipped. If this function has to wait anyway, it gives up before PostgreSQL
+-- detects a deadlock and cancels one of the two transactions.
 SET lock_timeout = '200ms'
 AS $$
 DECLARE
     taken INTEGER[];
-    -- Photos that would not be verified as one person's do not share a template.
+    -- Photos that verification would not accept as one person do not share a template.
     least_similarity float := (SELECT greatest(g.verify_threshold, 0.1) FROM gallery g);
 BEGIN
     DELETE FROM stale_templates s WHERE NOT EXISTS (SELECT FROM users u WHERE u.id = s.user_id);
@@ -821,11 +818,11 @@ BEGIN
         LIMIT max_users
         FOR NO KEY UPDATE SKIP LOCKED
     );
-    -- First the notes, then the embeddings: an enrollment in between leaves a note that stays.
+    -- These rows are deleted before the embeddings are read, so that the row of an enrollment in between stays.
     DELETE FROM stale_templates s WHERE s.user_id = ANY (taken);
     DELETE FROM user_templates t WHERE t.user_id = ANY (taken);
-    -- One template is enough where every embedding is as similar to the mean as photos of that similarity would be: n unit
-    -- vectors with pairwise cosine c have the cosine sqrt((1 + (n - 1) c) / n) with their mean. Opposite ones have no mean.
+    -- One template is enough if every embedding is similar enough to the mean. The limit is the cosine of n unit vectors with
+    -- pairwise cosine c to their mean, sqrt((1 + (n - 1) c) / n). Opposite vectors have no mean.
     WITH means AS (
         SELECT fe.user_id, avg(l2_normalize(fe.embedding)) AS mean, count(*) AS photos
         FROM face_embeddings fe
@@ -862,24 +859,24 @@ END;
 $$;
 
 COMMENT ON FUNCTION refresh_templates(integer) IS
-    'Makes the templates of at most max_users users whose embeddings changed, and returns how many users that were. Call it '
-    'until it returns 0. pgface does so in the background. Call it yourself now and then if you enroll only by SQL.';
+    'Makes the templates of at most max_users users whose embeddings changed, and returns the number of those users. Call it '
+    'until it returns 0. pgface does so in the background. If you enroll only by SQL, call it yourself now and then.';
 
--- It commits after each step, so that enrollment and identification go on. Identification works as before until the last step.
--- A procedure that commits can have no settings of its own, so it sets the search_path again after each COMMIT.
+-- It commits after each step, so that other sessions can enroll and identify. Searches work as before until the last step. A
+-- procedure that commits cannot have settings, so it sets the search_path again after each COMMIT.
 CREATE OR REPLACE PROCEDURE fit_search(method TEXT DEFAULT 'auto', latency_target_ms float DEFAULT 10)
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    users_at_once CONSTANT INTEGER := 5000;
+    batch_users CONSTANT INTEGER := 5000;
     path TEXT;
     own_oid OID;
     used TEXT;
     scan float;
+    next_step TEXT := 'choose the method';
     fitted RECORD;
     failure TEXT;
     failure_code TEXT;
-    refreshed INTEGER;
 BEGIN
     GET DIAGNOSTICS own_oid = PG_ROUTINE_OID;
     SELECT concat_ws(', ', quote_ident(n.nspname), nullif(quote_ident(v.nspname), quote_ident(n.nspname)), 'pg_temp') INTO path
@@ -900,69 +897,59 @@ BEGIN
     END LOOP;
     COMMIT;
 
-    PERFORM set_config('search_path', path, true);
-    BEGIN
-        ANALYZE users, face_embeddings, stale_templates;
-        scan := fastest_scan();
-        used := CASE WHEN method <> 'auto' THEN method WHEN scan * 1e3 <= latency_target_ms THEN 'exact' ELSE 'hnsw' END;
-        IF used <> 'exact' THEN
-            IF NOT EXISTS (SELECT FROM face_embeddings) THEN
-                RAISE EXCEPTION 'the gallery is empty, so % cannot be fitted. Enroll people first', used
-                    USING ERRCODE = 'PGF03';
-            END IF;
-            PERFORM note_users_not_searched();
-        END IF;
-    EXCEPTION WHEN query_canceled OR OTHERS THEN
-        GET STACKED DIAGNOSTICS failure = MESSAGE_TEXT, failure_code = RETURNED_SQLSTATE;
-    END;
-    COMMIT;
-
-    WHILE failure IS NULL AND used <> 'exact' LOOP
+    WHILE next_step <> 'clean up' LOOP
         PERFORM set_config('search_path', path, true);
         BEGIN
-            refreshed := refresh_templates(users_at_once);
+            CASE next_step
+                WHEN 'choose the method' THEN
+                    ANALYZE users, face_embeddings, stale_templates;
+                    scan := fastest_scan();
+                    used := method;
+                    IF method = 'auto' THEN
+                        used := CASE WHEN scan * 1e3 <= latency_target_ms THEN 'exact' ELSE 'hnsw' END;
+                    END IF;
+                    IF used = 'exact' THEN
+                        next_step := 'switch';
+                    ELSIF NOT EXISTS (SELECT FROM face_embeddings) THEN
+                        RAISE EXCEPTION 'the gallery is empty, so % cannot be fitted. Enroll people first', used
+                            USING ERRCODE = 'PGF03';
+                    ELSE
+                        PERFORM note_users_not_searched();
+                        next_step := 'make templates';
+                    END IF;
+                WHEN 'make templates' THEN
+                    -- Users who are enrolled in the meantime may remain. They are compared exactly.
+                    IF refresh_templates(batch_users) < batch_users THEN
+                        next_step := 'delete dead rows';
+                    END IF;
+                WHEN 'delete dead rows' THEN
+                    -- Every search reads this table, and a load leaves it full of dead rows.
+                    BEGIN
+                        SET LOCAL lock_timeout = '1s';
+                        LOCK TABLE stale_templates IN ACCESS EXCLUSIVE MODE;
+                        IF NOT EXISTS (SELECT FROM stale_templates) THEN
+                            TRUNCATE stale_templates;
+                        END IF;
+                    EXCEPTION WHEN lock_not_available THEN
+                        NULL; -- Another session needs the table.
+                    END;
+                    next_step := 'build the index';
+                WHEN 'build the index' THEN
+                    ANALYZE user_templates, template_bits, stale_templates;
+                    PERFORM build_template_index(used);
+                    next_step := 'switch';
+                WHEN 'switch' THEN
+                    PERFORM switch_search(method, used, scan);
+                    next_step := 'clean up';
+            END CASE;
         EXCEPTION WHEN query_canceled OR OTHERS THEN
             GET STACKED DIAGNOSTICS failure = MESSAGE_TEXT, failure_code = RETURNED_SQLSTATE;
+            next_step := 'clean up';
         END;
         COMMIT;
-        -- Users who are enrolled meanwhile may remain. They are compared exactly.
-        EXIT WHEN refreshed < users_at_once;
     END LOOP;
 
-    IF failure IS NULL AND used <> 'exact' THEN
-        PERFORM set_config('search_path', path, true);
-        BEGIN
-            -- Every search reads this table, and a load leaves it full of dead rows. It is skipped if another session needs the table.
-            SET LOCAL lock_timeout = '1s';
-            LOCK TABLE stale_templates IN ACCESS EXCLUSIVE MODE;
-            IF NOT EXISTS (SELECT FROM stale_templates) THEN
-                TRUNCATE stale_templates;
-            END IF;
-        EXCEPTION WHEN lock_not_available THEN
-            NULL;
-        END;
-        COMMIT;
-        PERFORM set_config('search_path', path, true);
-        BEGIN
-            ANALYZE user_templates, template_bits, stale_templates;
-            PERFORM build_template_index(used);
-        EXCEPTION WHEN query_canceled OR OTHERS THEN
-            GET STACKED DIAGNOSTICS failure = MESSAGE_TEXT, failure_code = RETURNED_SQLSTATE;
-        END;
-        COMMIT;
-    END IF;
-
-    IF failure IS NULL THEN
-        PERFORM set_config('search_path', path, true);
-        BEGIN
-            PERFORM switch_search(method, used, scan);
-        EXCEPTION WHEN query_canceled OR OTHERS THEN
-            GET STACKED DIAGNOSTICS failure = MESSAGE_TEXT, failure_code = RETURNED_SQLSTATE;
-        END;
-        COMMIT;
-    END IF;
-
-    -- Also after a failure: the search then goes on as before, and its index stays.
+    -- Also after a failure. The search then works as before, and its index stays.
     PERFORM set_config('search_path', path, true);
     BEGIN
         PERFORM drop_unused_indexes();
@@ -994,16 +981,16 @@ END;
 $$;
 
 COMMENT ON PROCEDURE fit_search(text, float) IS
-    'Makes identification fast for the gallery''s size, and says how exact it is. Call it outside a transaction after loading many '
-    'embeddings. method: auto, exact, hnsw, hnsw_binary or ivfflat. With auto, a gallery gets an index if an exact scan takes longer '
+    'Makes identification fast for the gallery''s size, and reports how exact it is. Call it outside a transaction after you load '
+    'many embeddings. method: auto, exact, hnsw, hnsw_binary or ivfflat. With auto, a gallery gets an index if an exact scan takes longer '
     'than latency_target_ms. pgface fit-search does the same.';
 
 -- ================================================
 -- 3. API of the service's role
 -- ================================================
 --
--- What the role of a web service may do with passwords, tokens, keys and the audit log, to whose columns it has no rights. Each
--- function runs with the owner's rights and checks what it is given. `pgface roles create` grants them, and no other role has them.
+-- The web service's role has no rights on the columns of passwords, tokens, keys and the audit log. These functions run with the
+-- owner's rights and check their arguments. `pgface roles create` grants them to that role, and no other role has them.
 
 CREATE OR REPLACE FUNCTION find_session(token_sha256 TEXT)
 RETURNS TABLE(
@@ -1024,7 +1011,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION find_session(text) IS 'The login that a token belongs to, if it has not ended.';
+COMMENT ON FUNCTION find_session(text) IS 'The session of a token, if it has not ended.';
 
 CREATE OR REPLACE FUNCTION begin_session(
     of_user INTEGER, token_sha256 TEXT, confidence REAL, password_given BOOLEAN, proof TEXT, seconds FLOAT
@@ -1037,7 +1024,7 @@ DECLARE
     ends TIMESTAMP;
 BEGIN
     IF token_sha256 IS NULL OR token_sha256 !~ '^[0-9a-f]{64}$' OR seconds > 366 * 24 * 3600.0 THEN
-        RAISE EXCEPTION 'a login needs the SHA-256 of its token, and ends within a year'
+        RAISE EXCEPTION 'a login needs the SHA-256 of its token, and has to end within a year'
             USING ERRCODE = 'insufficient_privilege';
     END IF;
     IF password_given
@@ -1057,7 +1044,7 @@ END;
 $$;
 
 COMMENT ON FUNCTION begin_session(integer, text, real, boolean, text, float) IS
-    'Begins a login and returns when it ends. A login with a password needs a proof: the stored hash of that password, '
+    'Starts a session and returns when it ends. A login with a password needs a proof: the stored hash of that password, '
     'which the service''s role cannot read. The gallery''s owner needs no proof. A login by face alone gives no '
     'administrator''s rights. Times are in the server''s time zone, as in the specification.';
 
@@ -1081,7 +1068,7 @@ END;
 $$;
 
 COMMENT ON FUNCTION end_sessions(integer, integer, text, text) IS
-    'Ends logins and returns whose they were: those of a user, the one with an id, the one with a token, or all but one.';
+    'Ends sessions and returns their users: the sessions of a user, with an id or with a token, except the one with but_sha256.';
 
 CREATE OR REPLACE FUNCTION find_password(spellings TEXT[])
 RETURNS TABLE(user_id INTEGER, blank TEXT)
@@ -1099,7 +1086,7 @@ END;
 $$;
 
 COMMENT ON FUNCTION find_password(text[]) IS
-    'The user with one of these spellings of an e-mail, and how their password is hashed: the hash without its digest.';
+    'The user with one of these spellings of an e-mail, and the hash of their password without its digest.';
 
 CREATE OR REPLACE FUNCTION confirm_password(of_user INTEGER, proofs TEXT[])
 RETURNS TEXT
@@ -1115,7 +1102,7 @@ END;
 $$;
 
 COMMENT ON FUNCTION confirm_password(integer, text[]) IS
-    'Which of these hashes is the user''s stored one, or NULL. Locks the user''s row until the transaction ends.';
+    'The user''s stored hash, if it is among these hashes. NULL if not. Locks the user''s row until the transaction ends.';
 
 CREATE OR REPLACE FUNCTION set_password(of_user INTEGER, hash TEXT, proof TEXT, authority TEXT)
 RETURNS VOID
@@ -1124,7 +1111,7 @@ SET search_path FROM CURRENT
 AS $$
 BEGIN
     IF NOT is_gallery_owner() AND blank_password(hash) = '' THEN
-        RAISE EXCEPTION 'this is no hash of a password' USING ERRCODE = 'insufficient_privilege';
+        RAISE EXCEPTION 'this is not the hash of a password' USING ERRCODE = 'insufficient_privilege';
     END IF;
     IF proof IS NULL OR confirm_password(of_user, ARRAY[proof]) IS NULL THEN
         PERFORM require_authority(authority);
@@ -1134,8 +1121,8 @@ END;
 $$;
 
 COMMENT ON FUNCTION set_password(integer, text, text, text) IS
-    'Gives a user another password. It needs the hash of the former password as proof, or the authority of an administrator '
-    'or the owner.';
+    'Sets a user''s password. It needs the hash of the former password as proof, or the authority of an administrator or the '
+    'owner.';
 
 -- LIKE and split_part(), because regular expressions would take half a minute for a million users.
 CREATE OR REPLACE FUNCTION password_kinds(but TEXT)
@@ -1166,7 +1153,7 @@ END;
 $$;
 
 COMMENT ON FUNCTION password_kinds(text) IS
-    'The beginnings of the users'' password hashes, which tell their kinds and costs, except for one kind.';
+    'The kinds and costs of the users'' password hashes: the starts of the hashes, except for one kind.';
 
 CREATE OR REPLACE FUNCTION has_password(of_user INTEGER)
 RETURNS BOOLEAN
@@ -1178,7 +1165,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION has_password(integer) IS 'Whether a user can log in by a password.';
+COMMENT ON FUNCTION has_password(integer) IS 'Whether a user has a password.';
 
 CREATE OR REPLACE FUNCTION find_api_key(key_sha256 TEXT)
 RETURNS TABLE(
@@ -1202,7 +1189,7 @@ END;
 $$;
 
 COMMENT ON FUNCTION find_api_key(text) IS
-    'What a key may do, unless it is revoked. Notes when the key was used, at most once a minute.';
+    'The key and its scopes, unless it is revoked. Records the time of use, at most once a minute.';
 
 CREATE OR REPLACE FUNCTION create_api_key(key_name TEXT, key_sha256 TEXT, key_scopes TEXT[], authority TEXT)
 RETURNS TABLE(
@@ -1222,7 +1209,7 @@ END;
 $$;
 
 COMMENT ON FUNCTION create_api_key(text, text, text[], text) IS
-    'Makes a key. It needs the authority of an administrator or the owner.';
+    'Creates a key. It needs the authority of an administrator or the owner.';
 
 CREATE OR REPLACE FUNCTION revoke_api_key(key_id INTEGER, authority TEXT)
 RETURNS INTEGER
@@ -1242,9 +1229,9 @@ COMMENT ON FUNCTION revoke_api_key(integer, text) IS
     'Revokes a key and returns its id, or NULL if there is no such key. It needs the authority of an administrator or the '
     'owner.';
 
--- An attacker can cause any number of refusals. Similar events of an hour (same event, reason, account and network) are one
--- row. Beyond a thousand such rows an hour, all accounts and networks share a row. The same goes for what one user does more than
--- a hundred times an hour.
+-- An attacker can cause any number of refusals. So similar refusals of an hour (same event, reason, account and network) share a
+-- row. After a thousand such rows in an hour, all accounts and networks share a row. The same applies to the events of one user
+-- after the first hundred in an hour.
 CREATE OR REPLACE FUNCTION record_event(
     event TEXT, refused TEXT, actor TEXT, of_user INTEGER, of_key INTEGER, from_address INET, similarity REAL
 )
@@ -1254,12 +1241,11 @@ SET search_path FROM CURRENT
 AS $$
 #variable_conflict use_variable
 DECLARE
-    most_refused CONSTANT INTEGER := 1000;
-    most_of_one CONSTANT INTEGER := 100;
+    max_rows CONSTANT INTEGER := 1000;
+    max_of_user CONSTANT INTEGER := 100;
     this_hour TIMESTAMPTZ := date_trunc('hour', clock_timestamp());
     network INET := network(set_masklen(from_address, CASE family(from_address) WHEN 6 THEN 64 ELSE 32 END));
     same TEXT;
-    all_together BOOLEAN := FALSE;
 BEGIN
     IF event IS NULL OR event !~ '^[a-z]+( [a-z]+){0,3}$' OR length(event) > 40 OR length(refused) > 200
         OR actor !~ '^(command line|(user|key) [0-9]{1,10})$'
@@ -1267,28 +1253,32 @@ BEGIN
     THEN
         RAISE EXCEPTION 'this is not for the audit log' USING ERRCODE = 'insufficient_privilege';
     END IF;
-    IF refused IS NULL AND (actor IS NULL OR actor NOT LIKE 'user %' OR most_of_one > (
+    IF refused IS NULL AND (actor IS NULL OR actor NOT LIKE 'user %' OR max_of_user > (
         SELECT count(*) FROM (
-            SELECT FROM audit_log l WHERE l.actor = actor AND l.at >= this_hour LIMIT most_of_one
-        ) AS those
+            SELECT FROM audit_log l WHERE l.actor = actor AND l.at >= this_hour LIMIT max_of_user
+        ) AS events
     )) THEN
         INSERT INTO audit_log (event, outcome, actor, user_id, key_id, address, similarity)
         VALUES (event, 'done', actor, of_user, of_key, from_address, similarity);
         RETURN;
     END IF;
     same := concat_ws('|', extract(epoch FROM this_hour)::bigint, event, coalesce(refused, 'done'), coalesce(of_user, 0), network);
-    IF NOT EXISTS (SELECT FROM audit_log l WHERE l.alike = same) AND most_refused <= (
-        SELECT count(*) FROM (SELECT FROM audit_log l WHERE l.alike IS NOT NULL AND l.at >= this_hour LIMIT most_refused) AS those
+    IF NOT EXISTS (SELECT FROM audit_log l WHERE l.alike = same) AND max_rows <= (
+        SELECT count(*) FROM (SELECT FROM audit_log l WHERE l.alike IS NOT NULL AND l.at >= this_hour LIMIT max_rows) AS events
     ) THEN
-        same := concat_ws('|', extract(epoch FROM this_hour)::bigint, event, CASE WHEN refused IS NULL THEN 'done' ELSE 'refused' END);
+        same := concat_ws(
+            '|', extract(epoch FROM this_hour)::bigint, event, CASE WHEN refused IS NULL THEN 'done' ELSE 'refused' END
+        );
         refused := CASE WHEN refused IS NOT NULL THEN 'among too many to be told one by one' END;
-        all_together := TRUE;
+        actor := NULL;
+        of_user := NULL;
+        from_address := NULL;
+        similarity := NULL;
     END IF;
     INSERT INTO audit_log AS l (event, outcome, reason, actor, user_id, key_id, address, similarity, alike)
     VALUES (
-        event, CASE WHEN refused IS NULL THEN 'done' ELSE 'refused' END, refused,
-        CASE WHEN all_together THEN NULL ELSE actor END, CASE WHEN all_together THEN NULL ELSE of_user END, of_key,
-        CASE WHEN all_together THEN NULL ELSE from_address END, CASE WHEN all_together THEN NULL ELSE similarity END, same
+        event, CASE WHEN refused IS NULL THEN 'done' ELSE 'refused' END, refused, actor, of_user, of_key, from_address, similarity,
+        same
     )
     ON CONFLICT (alike) DO UPDATE
     SET count = l.count + 1, last_at = EXCLUDED.at, similarity = greatest(l.similarity, EXCLUDED.similarity);
@@ -1296,7 +1286,7 @@ END;
 $$;
 
 COMMENT ON FUNCTION record_event(text, text, text, integer, integer, inet, real) IS
-    'Adds an event to the audit log, with the present time. Only the owner can record what only the owner does.';
+    'Adds an event to the audit log, with the present time. Only the owner can record events of administrators'' rights.';
 
 CREATE OR REPLACE FUNCTION prune_audit_log(days INTEGER)
 RETURNS BIGINT
@@ -1304,27 +1294,28 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT
 AS $$
 DECLARE
-    removed BIGINT;
+    deleted BIGINT;
 BEGIN
     IF days < 30 AND NOT is_gallery_owner() THEN
-        RAISE EXCEPTION 'only the owner of the gallery may remove rows of less than 30 days ago'
+        RAISE EXCEPTION 'only the owner of the gallery may delete rows of the last 30 days'
             USING ERRCODE = 'insufficient_privilege';
     END IF;
     DELETE FROM audit_log l WHERE coalesce(l.last_at, l.at) < statement_timestamp() - make_interval(days => days);
-    GET DIAGNOSTICS removed = ROW_COUNT;
-    RETURN removed;
+    GET DIAGNOSTICS deleted = ROW_COUNT;
+    RETURN deleted;
 END;
 $$;
 
 COMMENT ON FUNCTION prune_audit_log(integer) IS
-    'Deletes older rows of the audit log and returns how many. Only the owner deletes rows of the last 30 days.';
+    'Deletes rows of the audit log that are older than so many days, and returns their number. Only the owner can delete rows of '
+    'the last 30 days.';
 
 -- ================================================
 -- 4. INTERNAL functions
 -- ================================================
 --
--- Other functions and pgface call these. They may change in any version, so do not call them yourself. Each has a comment that
--- begins with "Internal:".
+-- Other functions and pgface call these. They may change in any version, so do not call them yourself. The comment of each starts
+-- with "Internal:".
 
 CREATE OR REPLACE FUNCTION users_by_index(
     query_embedding vector(512),
@@ -1335,20 +1326,20 @@ CREATE OR REPLACE FUNCTION users_by_index(
 RETURNS INTEGER[]
 LANGUAGE plpgsql STABLE
 SET search_path FROM CURRENT
--- The session gets its own values back when the function ends.
+-- These values end with the function, and the session's own ones return.
 SET hnsw.ef_search = 40
 SET ivfflat.probes = 1
 SET jit = off
--- PostgreSQL would plan every call again, because it expects longer lists where it does not know the limit.
+-- Otherwise PostgreSQL would plan every call again, because it expects longer lists if it does not know the limit.
 SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
-    -- Of norm 1, because halfvec cannot hold very large and very small numbers.
+    -- With norm 1, because halfvec cannot represent very large and very small numbers.
     probe halfvec(512) := l2_normalize(query_embedding)::halfvec(512);
     probe_bits bit(512);
 BEGIN
     PERFORM set_config(CASE method WHEN 'ivfflat' THEN 'ivfflat.probes' ELSE 'hnsw.ef_search' END, effort::text, true);
-    -- The constant limits are for the planner. It cannot know how many rows are wanted and would expect a tenth of the table.
+    -- The constant limits are for the planner. It does not know the other limits and would expect a tenth of the table.
     IF method = 'hnsw_binary' THEN
         probe_bits := binary_quantize(query_embedding)::bit(512);
         RETURN nearest_users(
@@ -1361,8 +1352,8 @@ BEGIN
             max_users
         );
     END IF;
-    -- Each kind of index has an operator of its own, so that the method decides which index is used while both exist. Templates
-    -- have norm 1, so both operators give the same order.
+    -- Each kind of index has a different operator, so that the method decides which index is used while both exist. Templates have
+    -- norm 1, so both operators give the same order.
     IF method = 'ivfflat' THEN
         RETURN ARRAY(
             SELECT near.user_id
@@ -1379,8 +1370,8 @@ END;
 $$;
 
 COMMENT ON FUNCTION users_by_index(vector, text, integer, integer) IS
-    'Internal: the first look. The users of the templates that an index finds nearest to the probe. The effort is '
-    'hnsw.ef_search (1 to 1000) or ivfflat.probes.';
+    'Internal: the first look. Returns the users of the nearest templates in an index. The effort is hnsw.ef_search (1 to 1000) or '
+    'ivfflat.probes.';
 
 CREATE OR REPLACE FUNCTION users_by_signs(
     query_embedding vector(512),
@@ -1400,7 +1391,7 @@ DECLARE
     probe_bits bit(512) := binary_quantize(query_embedding)::bit(512);
     nearest BIGINT[];
 BEGIN
-    -- hamming_distance() and not its operator, because an index on the bits would be used for the operator.
+    -- hamming_distance() and not its operator, for which the planner could use an index on the bits.
     nearest := ARRAY(
         SELECT b.template_id
         FROM template_bits b
@@ -1418,8 +1409,8 @@ END;
 $$;
 
 COMMENT ON FUNCTION users_by_signs(vector, integer, integer) IS
-    'Internal: the second look. Compares the signs of every template with the probe''s, and then the templates themselves of '
-    'as many as the effort says. It uses no index, so no person is missed because of one.';
+    'Internal: the second look. Compares the signs of every template with those of the probe. Then it compares the nearest '
+    'templates themselves, as many as the effort. It uses no index, so an index cannot make it miss a person.';
 
 CREATE OR REPLACE FUNCTION nearest_users(
     probe halfvec(512),
@@ -1440,7 +1431,7 @@ BEGIN
                 SELECT t.user_id, t.template <=> probe AS distance
                 FROM user_templates t
                 WHERE t.id = proposed.id
-                -- It cuts off nothing. It keeps the planner from reading all templates where it expects many ids.
+                -- LIMIT 1 removes no row. It keeps the planner from reading all templates if it expects many ids.
                 LIMIT 1
             ) candidate
             GROUP BY candidate.user_id
@@ -1452,7 +1443,7 @@ END;
 $$;
 
 COMMENT ON FUNCTION nearest_users(halfvec, bigint[], integer) IS
-    'Internal: the users of those templates that are nearest to the probe, each once.';
+    'Internal: the users of these templates, the nearest to the probe first, each once.';
 
 CREATE OR REPLACE FUNCTION compare_with_users(
     query_embedding vector(512),
@@ -1483,8 +1474,8 @@ BEGIN
                 SELECT fe.user_id, fe.id AS embedding_id, 1 - (fe.embedding <=> query_embedding) AS similarity
                 FROM face_embeddings fe
                 WHERE fe.user_id = candidate.id
-                -- By similarity and not by distance. For a distance the planner could take a vector index, which gives the
-                -- nearest embeddings of all users and might give none of this user's.
+                -- By similarity and not by distance. For a distance the planner could use a vector index. It finds the nearest
+                -- embeddings of all users, and maybe no embedding of this user.
                 ORDER BY 1 - (fe.embedding <=> query_embedding) DESC, fe.id
                 LIMIT 1
             ) nearest
@@ -1498,8 +1489,8 @@ END;
 $$;
 
 COMMENT ON FUNCTION compare_with_users(vector, float, integer, integer[]) IS
-    'Internal: as find_similar_faces among some users only, by all of their embeddings. They are the users given and those '
-    'whose templates are stale.';
+    'Internal: the same as find_similar_faces, but only among these users and those with stale templates. Compares all of their '
+    'embeddings.';
 
 CREATE OR REPLACE FUNCTION changed_embeddings()
 RETURNS BIGINT
@@ -1514,7 +1505,7 @@ END;
 $$;
 
 COMMENT ON FUNCTION changed_embeddings() IS
-    'Internal: how many rows of face_embeddings have changed since PostgreSQL began to count.';
+    'Internal: the number of rows of face_embeddings that have changed since PostgreSQL began to count.';
 
 CREATE OR REPLACE FUNCTION process_is_alive(pid INTEGER, since TIMESTAMPTZ)
 RETURNS BOOLEAN
@@ -1522,7 +1513,7 @@ LANGUAGE plpgsql STABLE
 SET search_path FROM CURRENT
 AS $$
 BEGIN
-    -- Only a role with pg_read_all_stats sees when the processes of other roles began.
+    -- Only a role with pg_read_all_stats sees the start time of other roles' processes.
     RETURN EXISTS (
         SELECT FROM pg_stat_activity a
         WHERE a.pid = process_is_alive.pid
@@ -1533,7 +1524,7 @@ END;
 $$;
 
 COMMENT ON FUNCTION process_is_alive(integer, timestamptz) IS
-    'Internal: whether this server process is still the one that began then.';
+    'Internal: whether the server process with this id and start time is still running.';
 
 CREATE OR REPLACE FUNCTION take_index_lock()
 RETURNS BOOLEAN
@@ -1555,8 +1546,8 @@ END;
 $$;
 
 COMMENT ON FUNCTION take_index_lock() IS
-    'Internal: takes the lock ''index'' for this session, and returns whether that was possible. A session holds it while it builds '
-    'indexes.';
+    'Internal: takes the lock ''index'' for this session and returns TRUE, or returns FALSE if another session holds it. A session '
+    'holds it while it builds indexes.';
 
 CREATE OR REPLACE FUNCTION sequences_behind_ids()
 RETURNS TABLE(table_name TEXT, sequence REGCLASS, newest_id BIGINT)
@@ -1574,7 +1565,7 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION sequences_behind_ids() IS 'Internal: the tables whose next id would be one that exists.';
+COMMENT ON FUNCTION sequences_behind_ids() IS 'Internal: the tables whose sequence would give an id that already exists.';
 
 CREATE OR REPLACE FUNCTION set_sequence(table_name TEXT, column_name TEXT, last BIGINT)
 RETURNS BIGINT
@@ -1590,7 +1581,7 @@ END;
 $$;
 
 COMMENT ON FUNCTION set_sequence(text, text, bigint) IS
-    'Internal: continues a sequence after a number, and after the largest one in the column.';
+    'Internal: sets a sequence to a number, or to the largest one in the column if that is larger.';
 
 CREATE OR REPLACE FUNCTION gallery_size()
 RETURNS TABLE(users BIGINT, embeddings BIGINT)
@@ -1613,7 +1604,7 @@ END;
 $$;
 
 COMMENT ON FUNCTION gallery_size() IS
-    'Internal: how many users and embeddings there are. Where PostgreSQL estimates millions, the estimate is near enough.';
+    'Internal: the number of users and embeddings. Above a million, it is PostgreSQL''s estimate.';
 
 CREATE OR REPLACE FUNCTION template_index(method TEXT)
 RETURNS TABLE(index_name TEXT, definition TEXT)
@@ -1630,7 +1621,7 @@ BEGIN
         CASE method
             WHEN 'hnsw' THEN 'user_templates USING hnsw (template halfvec_cosine_ops) WITH (m = 16, ef_construction = 128)'
             WHEN 'hnsw_binary' THEN 'template_bits USING hnsw (bits bit_hamming_ops) WITH (m = 16, ef_construction = 128)'
-            -- The specification's rule: as many lists as the square root of the rows.
+            -- The specification's rule: the square root of the rows.
             WHEN 'ivfflat' THEN format(
                 'user_templates USING ivfflat (template halfvec_ip_ops) WITH (lists = %s)',
                 greatest(1, floor(sqrt((SELECT count(*) FROM user_templates))))
@@ -1641,7 +1632,7 @@ END;
 $$;
 
 COMMENT ON FUNCTION template_index(text) IS
-    'Internal: the index that a method of search needs: its name, and its definition after ON.';
+    'Internal: the index that a search method needs: its name, and its definition after ON.';
 
 CREATE OR REPLACE FUNCTION scaled(vector vector, factor float)
 RETURNS vector
@@ -1655,9 +1646,9 @@ $$;
 
 COMMENT ON FUNCTION scaled(vector, float) IS 'Internal: a vector times a number.';
 
--- A probe is the mean of a user's embeddings, moved. How far follows from how similar a random embedding of the gallery is to the
--- other embeddings of its user. In which direction is a random mixture of the differences between such embeddings and the means of
--- the others.
+-- A probe is the mean of a user's embeddings, moved by a random distance in a random direction. The distance follows from the
+-- similarity of a random embedding of the gallery to the other embeddings of its user. The direction is a random mixture of the
+-- differences between such embeddings and the means of the others.
 CREATE OR REPLACE FUNCTION draw_probes(wanted INTEGER)
 RETURNS TABLE(user_id INTEGER, probe vector)
 LANGUAGE plpgsql
@@ -1665,7 +1656,7 @@ SET search_path FROM CURRENT
 AS $$
 #variable_conflict use_column
 DECLARE
-    most_mixed CONSTANT INTEGER := 1000;
+    max_mixed CONSTANT INTEGER := 1000;
     share float := 100.0 * wanted / greatest(1, (SELECT count(*) FROM face_embeddings));
     users INTEGER[];
     means vector[];
@@ -1703,14 +1694,14 @@ BEGIN
         EXIT WHEN users IS NOT NULL OR share >= 100;
         share := 100;
     END LOOP;
-    differences := (coalesce(differences, means))[1:most_mixed];
+    differences := (coalesce(differences, means))[1:max_mixed];
     opposites := ARRAY(SELECT scaled(u.difference, -1) FROM unnest(differences) AS u(difference));
     FOR number IN 1..coalesce(cardinality(users), 0) LOOP
         away := (
             SELECT sum(CASE WHEN random() < 0.5 THEN u.difference ELSE u.opposite END)
             FROM unnest(differences, opposites) AS u(difference, opposite)
         );
-        -- A little in every direction, so that a mixture of few differences is like none of them.
+        -- A small random part in every direction, so that a mixture of few differences resembles none of them too closely.
         away := away + (SELECT array_agg(0.1 * random_normal()) FROM generate_series(1, vector_dims(away)))::vector;
         away := l2_normalize(away + scaled(means[number], away <#> means[number]));
         cosine := CASE
@@ -1726,7 +1717,7 @@ END;
 $$;
 
 COMMENT ON FUNCTION draw_probes(integer) IS
-    'Internal: probes that differ from users of the gallery as further photos of them would, about as many as wanted.';
+    'Internal: probes that resemble further photos of users of the gallery. Their number is about the wanted one.';
 
 CREATE OR REPLACE FUNCTION exact_answers(users INTEGER[], probes vector[])
 RETURNS TABLE(number BIGINT, best float, stranger float)
@@ -1750,14 +1741,14 @@ END;
 $$;
 
 COMMENT ON FUNCTION exact_answers(integer[], vector[]) IS
-    'Internal: for each probe, the similarity of the best person, and of the best who is not the one that the probe was made of.';
+    'Internal: for each probe, the similarity of the best person, and of the best person other than the probe''s own.';
 
-CREATE OR REPLACE FUNCTION look(probe vector, method TEXT, effort INTEGER)
-RETURNS float
-LANGUAGE plpgsql STABLE
+CREATE OR REPLACE FUNCTION look(probe vector, method TEXT, effort INTEGER, OUT similarity float, OUT seconds float)
+LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
 DECLARE
+    start CONSTANT TIMESTAMPTZ := clock_timestamp();
     proposed INTEGER[];
 BEGIN
     IF method IS NULL THEN
@@ -1765,16 +1756,17 @@ BEGIN
     ELSE
         proposed := users_by_index(probe, method, effort, 3);
     END IF;
-    RETURN coalesce((SELECT c.similarity FROM compare_with_users(probe, -1, 1, proposed) c), -1);
+    similarity := coalesce((SELECT c.similarity FROM compare_with_users(probe, -1, 1, proposed) c), -1);
+    seconds := extract(epoch FROM clock_timestamp() - start);
 END;
 $$;
 
 COMMENT ON FUNCTION look(vector, text, integer) IS
-    'Internal: the similarity of the best person that one look of find_similar_faces finds: the first look through the method''s '
-    'index, or the second one where the method is NULL.';
+    'Internal: one look of find_similar_faces: the similarity of the best person that it finds, and the time that it takes. It is '
+    'the first look through the method''s index, or the second look if the method is NULL.';
 
--- The first effort is the one with the least expected time, including a second look where it leaves a doubt. The second effort is
--- the least that misses no probe, or the largest.
+-- The first effort is the one with the least expected time, including the second look after a doubt. The second effort is the
+-- smallest that misses no probe, or the largest.
 CREATE OR REPLACE FUNCTION measure_search(method TEXT, max_probes INTEGER DEFAULT 1000)
 RETURNS TABLE(
     first_effort INTEGER,
@@ -1794,32 +1786,23 @@ DECLARE
     second_efforts CONSTANT INTEGER[] := ARRAY[100, 200, 400, 1000];
     first_efforts INTEGER[] := ARRAY[10, 16, 24, 40, 64];
     warm_up CONSTANT INTEGER := 50;
-    -- How many probes try every first effort, and every how many of them a second look is timed.
-    most_timed CONSTANT INTEGER := 400;
+    -- Number of probes that try every first effort. For every 20th of them, a second look is timed.
+    max_timed CONSTANT INTEGER := 400;
     second_timed_every CONSTANT INTEGER := 20;
     users INTEGER[];
     drawn vector[];
     best float[];
-    timed INTEGER;
-    began TIMESTAMPTZ;
-    seconds float[];
-    second_seconds float[] := '{}';
-    similarities float[];
-    expected float;
-    least_expected float := 'infinity';
-    found float;
-    wrong INTEGER := 0;
-    missed INTEGER[] := '{}';
-    still_missed INTEGER[];
+    wrong INTEGER;
+    missed INTEGER[];
     z CONSTANT float := 1.959964;
     center float;
     half float;
 BEGIN
     IF method = 'ivfflat' THEN
-        -- The specification's rule: as many probes as the square root of the lists.
+        -- The specification's rule: the square root of the lists.
         first_efforts := ARRAY[greatest(1, floor(sqrt(floor(sqrt((SELECT count(*) FROM user_templates))))))::integer];
     END IF;
-    -- At most a tenth of the embeddings, because measuring a small gallery should not take longer than filling it.
+    -- At most a tenth of the embeddings, so that measuring a small gallery does not take longer than filling it.
     SELECT array_agg(d.user_id), array_agg(d.probe) INTO users, drawn
     FROM draw_probes(least(max_probes, ceil(0.1 * (SELECT count(*) FROM face_embeddings)))::integer) d;
     IF users IS NULL THEN
@@ -1829,59 +1812,48 @@ BEGIN
     SELECT array_agg(a.best ORDER BY a.number), percentile_cont(0.999) WITHIN GROUP (ORDER BY a.stranger)
     INTO best, certain_similarity
     FROM exact_answers(users, drawn) a;
-    -- Of one person there are no strangers to measure.
+    -- NULL in a gallery of one person, who has no strangers.
     certain_similarity := greatest(0.1, certain_similarity);
     probes := cardinality(drawn);
 
-    timed := least(probes, most_timed);
-    FOR number IN 1..least(timed, warm_up) LOOP
-        PERFORM look(drawn[number], method, first_efforts[cardinality(first_efforts)]);
-    END LOOP;
-    -- One effort after the other for each probe, because the speed of the machine may change meanwhile.
-    seconds := array_fill(0::float, ARRAY[timed * cardinality(first_efforts)]);
-    similarities := seconds;
-    FOR number IN 1..timed LOOP
-        FOR place IN 1..cardinality(first_efforts) LOOP
-            began := clock_timestamp();
-            similarities[(place - 1) * timed + number] := look(drawn[number], method, first_efforts[place]);
-            seconds[(place - 1) * timed + number] := extract(epoch FROM clock_timestamp() - began);
-        END LOOP;
-        IF number % second_timed_every = 1 THEN
-            began := clock_timestamp();
-            PERFORM look(drawn[number], NULL, second_efforts[1]);
-            second_seconds := second_seconds || extract(epoch FROM clock_timestamp() - began)::float;
-        END IF;
-    END LOOP;
-    FOR place IN 1..cardinality(first_efforts) LOOP
-        SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY t.seconds)
-            + avg((t.similarity < certain_similarity)::integer)
-            * (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY s.seconds) FROM unnest(second_seconds) AS s(seconds))
-        INTO expected
-        FROM unnest(
-            seconds[(place - 1) * timed + 1 : place * timed], similarities[(place - 1) * timed + 1 : place * timed]
-        ) AS t(seconds, similarity);
-        IF expected < least_expected THEN
-            least_expected := expected;
-            first_effort := first_efforts[place];
-        END IF;
-    END LOOP;
+    PERFORM look(p.probe, method, first_efforts[cardinality(first_efforts)]) FROM unnest(drawn[:warm_up]) AS p(probe);
+    -- All efforts are timed for one probe before the next, because the speed of the machine may change.
+    WITH looks AS MATERIALIZED (
+        SELECT planned.is_second, planned.effort, l.similarity, l.seconds
+        FROM (
+            SELECT p.number, p.probe, FALSE AS is_second, e.effort
+            FROM unnest(drawn[:max_timed]) WITH ORDINALITY AS p(probe, number)
+            CROSS JOIN unnest(first_efforts) AS e(effort)
+            UNION ALL
+            SELECT p.number, p.probe, TRUE, second_efforts[1]
+            FROM unnest(drawn[:max_timed]) WITH ORDINALITY AS p(probe, number)
+            WHERE p.number % second_timed_every = 1
+            ORDER BY number, is_second, effort
+        ) planned
+        CROSS JOIN LATERAL look(planned.probe, CASE WHEN NOT planned.is_second THEN method END, planned.effort) l
+    )
+    SELECT l.effort INTO first_effort
+    FROM looks l
+    WHERE NOT l.is_second
+    GROUP BY l.effort
+    ORDER BY percentile_cont(0.5) WITHIN GROUP (ORDER BY l.seconds)
+        + avg((l.similarity < certain_similarity)::integer)
+        * (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY s.seconds) FROM looks s WHERE s.is_second),
+        l.effort
+    LIMIT 1;
 
-    FOR number IN 1..probes LOOP
-        found := look(drawn[number], method, first_effort);
-        IF found < certain_similarity THEN
-            missed := missed || number;
-        ELSIF found < best[number] - tolerance THEN
-            wrong := wrong + 1;
-        END IF;
-    END LOOP;
+    SELECT count(*) FILTER (WHERE l.similarity >= certain_similarity AND l.similarity < best[p.number] - tolerance),
+        coalesce(array_agg(p.number) FILTER (WHERE l.similarity < certain_similarity), '{}')
+    INTO wrong, missed
+    FROM unnest(drawn) WITH ORDINALITY AS p(probe, number)
+    CROSS JOIN LATERAL look(p.probe, method, first_effort) l;
     FOREACH second_effort IN ARRAY second_efforts LOOP
-        still_missed := '{}';
-        FOR place IN 1..cardinality(missed) LOOP
-            IF look(drawn[missed[place]], NULL, second_effort) < best[missed[place]] - tolerance THEN
-                still_missed := still_missed || missed[place];
-            END IF;
-        END LOOP;
-        missed := still_missed;
+        missed := ARRAY(
+            SELECT m.number
+            FROM unnest(missed) AS m(number)
+            CROSS JOIN LATERAL look(drawn[m.number], NULL, second_effort) l
+            WHERE l.similarity < best[m.number] - tolerance
+        );
         EXIT WHEN cardinality(missed) = 0;
     END LOOP;
 
@@ -1896,8 +1868,8 @@ END;
 $$;
 
 COMMENT ON FUNCTION measure_search(text, integer) IS
-    'Internal: chooses the efforts for an index that exists, and measures how often the search then names the same person as the '
-    'exact scan, with its 95 % interval, on probes that it makes of the gallery''s own embeddings.';
+    'Internal: chooses the efforts for an existing index, and measures how often the search finds the same person as an exact '
+    'scan, with its 95 % interval. The probes are made from the gallery''s own embeddings.';
 
 CREATE OR REPLACE FUNCTION fastest_scan()
 RETURNS float
@@ -1905,25 +1877,25 @@ LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
 DECLARE
-    least_scans CONSTANT INTEGER := 5;
-    most_scans CONSTANT INTEGER := 20;
-    enough CONSTANT float := 0.5;
+    min_scans CONSTANT INTEGER := 5;
+    max_scans CONSTANT INTEGER := 20;
+    enough_seconds CONSTANT float := 0.5;
     took float[] := '{}';
     began TIMESTAMPTZ;
     probe vector;
 BEGIN
-    FOR probe IN SELECT d.probe FROM draw_probes(2 * most_scans) d LIMIT most_scans LOOP
+    FOR probe IN SELECT d.probe FROM draw_probes(2 * max_scans) d LIMIT max_scans LOOP
         began := clock_timestamp();
         PERFORM find_similar_faces_exactly(probe);
         took := took || extract(epoch FROM clock_timestamp() - began)::float;
-        EXIT WHEN cardinality(took) >= least_scans AND (SELECT sum(t) FROM unnest(took) t) >= enough;
+        EXIT WHEN cardinality(took) >= min_scans AND (SELECT sum(t) FROM unnest(took) t) >= enough_seconds;
     END LOOP;
     RETURN coalesce((SELECT min(t) FROM unnest(took) t), 0);
 END;
 $$;
 
 COMMENT ON FUNCTION fastest_scan() IS
-    'Internal: seconds of the fastest of some exact scans, because a busy server only slows a scan. 0 for an empty gallery.';
+    'Internal: the seconds of the fastest of several exact scans, because a busy server slows some. 0 for an empty gallery.';
 
 CREATE OR REPLACE FUNCTION note_users_not_searched()
 RETURNS VOID
@@ -1941,7 +1913,7 @@ END;
 $$;
 
 COMMENT ON FUNCTION note_users_not_searched() IS
-    'Internal: marks users as stale who have no template though they have embeddings. Triggers were off when those came, as in '
+    'Internal: marks users as stale who have embeddings and no template. No trigger ran for their embeddings, for example in '
     'logical replication.';
 
 CREATE OR REPLACE FUNCTION build_template_index(method TEXT)
@@ -1949,24 +1921,24 @@ RETURNS VOID
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
 SET client_min_messages = warning
--- A build waits for transactions that write to the templates, and they wait for it.
+-- A build waits for transactions that write to the templates. Later ones wait for the build.
 SET lock_timeout = '30min'
 AS $$
 DECLARE
     wanted RECORD;
     server_memory BIGINT := pg_size_bytes(current_setting('maintenance_work_mem'));
-    -- The graph that HNSW builds: the template, its node, and its neighbors.
+    -- The graph of HNSW: the template, its node, and its neighbors.
     needed BIGINT := (SELECT count(*) FROM user_templates) * (1024 + 220 + 512) + 4 * 1024 * 1024;
 BEGIN
     SELECT * INTO wanted FROM template_index(method);
-    -- An HNSW index has grown with the gallery. The lists of an IVFFlat index are those of an earlier size.
+    -- An HNSW index grows with the gallery. The lists of an IVFFlat index stay those of an earlier size.
     IF method <> 'ivfflat' AND EXISTS (
         SELECT FROM pg_index i
         WHERE i.indexrelid = to_regclass(format('%I.%I', current_schema(), wanted.index_name)) AND i.indisvalid
     ) THEN
         RETURN;
     END IF;
-    -- As much as it needs, within what the server's owner has set aside for PostgreSQL.
+    -- As much as the build needs, within the memory that the administrator has reserved for PostgreSQL.
     needed := least(needed, greatest(server_memory, pg_size_bytes(current_setting('shared_buffers'))));
     PERFORM set_config('maintenance_work_mem', greatest(needed, server_memory) / 1024 || 'kB', true);
     -- In pgvector before 0.8.2, parallel builds of HNSW indexes write beyond their memory.
@@ -1974,14 +1946,14 @@ BEGIN
     FROM pg_extension e
     WHERE e.extname = 'vector'
         AND string_to_array(regexp_replace(e.extversion, '[^0-9.]', '', 'g'), '.')::integer[] < '{0,8,2}';
-    -- Searches use an old index until the new one is there, and wait only while the two are swapped.
+    -- Searches use the old index until the new one is built, and wait only while the two are swapped.
     EXECUTE format('CREATE INDEX %I ON %s', wanted.index_name || '_new', wanted.definition);
     EXECUTE format('DROP INDEX IF EXISTS %I.%I', current_schema(), wanted.index_name);
     EXECUTE format('ALTER INDEX %I.%I RENAME TO %I', current_schema(), wanted.index_name || '_new', wanted.index_name);
 END;
 $$;
 
-COMMENT ON FUNCTION build_template_index(text) IS 'Internal: builds the index that a method of search needs.';
+COMMENT ON FUNCTION build_template_index(text) IS 'Internal: builds the index that a search method needs.';
 
 CREATE OR REPLACE FUNCTION switch_search(choice TEXT, method TEXT, scan float)
 RETURNS VOID
@@ -1995,15 +1967,9 @@ DECLARE
     size CONSTANT BIGINT := (SELECT count(*) FROM face_embeddings);
     changed CONSTANT BIGINT := changed_embeddings();
 BEGIN
-    IF method = 'exact' THEN
-        UPDATE gallery_search
-        SET choice = switch_search.choice, method = switch_search.method, first_effort = NULL, second_effort = NULL,
-            certain_similarity = NULL, agreement = NULL, agreement_low = NULL, agreement_high = NULL, probes = NULL,
-            scan_ms = scan * 1e3, embeddings = size, changes = changed, chosen_at = now();
-        RETURN;
-    END IF;
-    SELECT * INTO measured FROM measure_search(method);
-    -- A search that agrees less is broken, and not only fast.
+    -- For "exact", nothing is measured, and all columns are NULL.
+    SELECT * INTO measured FROM measure_search(method) WHERE method <> 'exact';
+    -- With less agreement, the index is broken.
     IF measured.agreement_high < least_agreement THEN
         RAISE EXCEPTION 'with % only % %% of % probes get the exact answer, so the search was not changed. Choose another method, '
             'such as exact', method, round((100 * measured.agreement)::numeric, 1), measured.probes
@@ -2018,14 +1984,14 @@ END;
 $$;
 
 COMMENT ON FUNCTION switch_search(text, text, float) IS
-    'Internal: measures a method and switches the search to it, unless it gives wrong answers. Its index has to exist.';
+    'Internal: measures a method and switches the search to it, unless it gives wrong answers. Its index must exist.';
 
 CREATE OR REPLACE FUNCTION drop_unused_indexes()
 RETURNS VOID
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
 SET client_min_messages = warning
--- Searches wait while it waits for a transaction that uses an index.
+-- Searches wait while this function waits for a transaction that uses an index.
 SET lock_timeout = '10s'
 AS $$
 DECLARE
@@ -2069,7 +2035,7 @@ END;
 $$;
 
 COMMENT ON FUNCTION settle_vector_index() IS
-    'Internal: builds idx_embeddings_vector in a gallery that is searched exactly, and drops it in one that is not. There it would '
+    'Internal: builds idx_embeddings_vector if the gallery is searched exactly, and drops it if not. In a large gallery it would '
     'cost 2.6 kB and some milliseconds for every face. An index that you have made in its place stays.';
 
 -- The first 32 groups get a template each. After that, each embedding that remains gets its own.
@@ -2106,10 +2072,10 @@ END;
 $$;
 
 COMMENT ON FUNCTION templates_of_groups(integer, float) IS
-    'Internal: for a user whose photos differ too much, such as a child and an adult or two people who share an account: a '
-    'template for each group of embeddings that are similar to the first of the group.';
+    'Internal: the templates of a user whose photos differ too much, such as two people who share an account. Each group of '
+    'embeddings that are similar to the first of the group gets a template.';
 
--- Not current_user, which is always the owner in SECURITY DEFINER functions.
+-- session_user, because current_user is always the owner in SECURITY DEFINER functions.
 CREATE OR REPLACE FUNCTION is_gallery_owner()
 RETURNS BOOLEAN
 LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -2121,17 +2087,17 @@ END;
 $$;
 
 COMMENT ON FUNCTION is_gallery_owner() IS
-    'Internal: whether the session''s role owns the tables, or has the rights of the role that does.';
+    'Internal: whether the session''s role owns the tables, or has the rights of the owner.';
 
--- The service's role can read neither tokens nor keys, so it has such a secret only from a request.
-CREATE OR REPLACE FUNCTION has_authority(secret TEXT)
-RETURNS BOOLEAN
+-- The service's role cannot read tokens and keys, so it has such a secret only from a request.
+CREATE OR REPLACE FUNCTION require_authority(secret TEXT)
+RETURNS VOID
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path FROM CURRENT
 AS $$
 BEGIN
-    RETURN is_gallery_owner()
-        OR EXISTS (
+    IF NOT is_gallery_owner()
+        AND NOT EXISTS (
             SELECT FROM auth_tokens t
             JOIN administrators a ON a.user_id = t.user_id
             WHERE t.token = secret
@@ -2139,28 +2105,17 @@ BEGIN
                 AND t.password_given
                 AND (t.expires_at IS NULL OR t.expires_at > LOCALTIMESTAMP)
         )
-        OR EXISTS (SELECT FROM api_keys k WHERE k.key = secret AND k.revoked_at IS NULL AND 'admin' = ANY (k.scopes));
-END;
-$$;
-
-COMMENT ON FUNCTION has_authority(text) IS
-    'Internal: whether this is the SHA-256 of an administrator''s token, from a login with a password, or of a key with the '
-    'scope admin. The owner needs none.';
-
-CREATE OR REPLACE FUNCTION require_authority(secret TEXT)
-RETURNS VOID
-LANGUAGE plpgsql STABLE SECURITY DEFINER
-SET search_path FROM CURRENT
-AS $$
-BEGIN
-    IF NOT coalesce(has_authority(secret), FALSE) THEN
+        AND NOT EXISTS (SELECT FROM api_keys k WHERE k.key = secret AND k.revoked_at IS NULL AND 'admin' = ANY (k.scopes))
+    THEN
         RAISE EXCEPTION 'only an administrator, or the owner of the gallery, may do this'
             USING ERRCODE = 'insufficient_privilege';
     END IF;
 END;
 $$;
 
-COMMENT ON FUNCTION require_authority(text) IS 'Internal: an error without the authority of an administrator or the owner.';
+COMMENT ON FUNCTION require_authority(text) IS
+    'Internal: raises an error unless the secret is the SHA-256 of an administrator''s token, from a login with a password, or of '
+    'a key with the scope admin. The owner needs no secret.';
 
 CREATE OR REPLACE FUNCTION blank_password(hash TEXT)
 RETURNS TEXT
@@ -2180,8 +2135,8 @@ END;
 $$;
 
 COMMENT ON FUNCTION blank_password(text) IS
-    'Internal: a password''s hash with its salt and costs and without its digest. That is enough to compute the hash of a '
-    'password and nothing to compare it with. Empty for what is not a hash, so that no role reads a password in clear.';
+    'Internal: a password''s hash with its salt and costs, but without its digest. That is enough to compute the hash of a '
+    'password, but not to check it. Empty if the text is not a hash, so that no role can read a plain password.';
 
 -- ================================================
 -- 5. TRIGGERS, each with its internal function
@@ -2198,26 +2153,26 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION update_updated_at_column() IS 'Internal: sets updated_at of a row that changes.';
+COMMENT ON FUNCTION update_updated_at_column() IS 'Internal: sets updated_at of a changed row.';
 
 CREATE OR REPLACE TRIGGER update_face_embeddings_updated_at
 BEFORE UPDATE ON face_embeddings
 FOR EACH ROW
 EXECUTE FUNCTION update_updated_at_column();
 
--- A photo's row can go in several ways: by DELETE, with its user, by TRUNCATE, or because it gets another file. The function runs
--- with its owner's rights, so that a role with rights to the specification's four tables needs no others.
+-- A file loses its row by DELETE, with its user, by TRUNCATE, or because the row gets another file. The function runs with its
+-- owner's rights, so that a role needs rights only on the specification's four tables.
 CREATE OR REPLACE FUNCTION remember_deleted_photo_file()
 RETURNS TRIGGER
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT
 AS $$
 DECLARE
-    -- The paths that pgface writes begin with the gallery's id. Other files are not pgface's to delete.
+    -- Paths that pgface writes start with the gallery's id. pgface must not delete other files.
     own_prefix CONSTANT TEXT := (SELECT g.id || '/' FROM gallery g);
     path TEXT;
 BEGIN
-    -- Rows are inserted one by one and not by INSERT ... SELECT, which a distributed PostgreSQL refuses here.
+    -- A distributed PostgreSQL refuses INSERT ... SELECT here, so the rows are inserted one by one.
     IF TG_OP = 'TRUNCATE' THEN
         FOR path IN SELECT p.filepath FROM photos p WHERE starts_with(p.filepath, own_prefix) LOOP
             INSERT INTO deleted_photo_files (filepath) VALUES (path) ON CONFLICT DO NOTHING;
@@ -2230,7 +2185,7 @@ END;
 $$;
 
 COMMENT ON FUNCTION remember_deleted_photo_file() IS
-    'Internal: notes the file of a photo whose row goes, so that pgface deletes it.';
+    'Internal: lists the file of a deleted photo, so that pgface deletes it.';
 
 CREATE OR REPLACE TRIGGER remember_deleted_photo_file
 AFTER DELETE ON photos
@@ -2264,7 +2219,7 @@ BEGIN
         PERFORM FROM users u WHERE u.id = OLD.user_id FOR SHARE;
         -- When the user is deleted, foreign keys delete the templates.
         IF FOUND THEN
-            -- At once, because a deleted embedding must not live on in a mean.
+            -- Now and not later, because a deleted embedding must not remain in a mean.
             DELETE FROM user_templates t WHERE t.user_id = OLD.user_id;
             INSERT INTO stale_templates (user_id) VALUES (OLD.user_id);
         END IF;
@@ -2277,15 +2232,15 @@ END;
 $$;
 
 COMMENT ON FUNCTION remember_stale_templates() IS
-    'Internal: notes the user of an embedding that changes, and deletes the templates that the embedding was part of.';
+    'Internal: marks the user of a changed embedding as stale, and deletes the templates that include the embedding.';
 
 CREATE OR REPLACE TRIGGER remember_stale_templates
 AFTER INSERT OR DELETE ON face_embeddings
 FOR EACH ROW
 EXECUTE FUNCTION remember_stale_templates();
 
--- Not IS DISTINCT FROM: pg_dump writes its operator without the schema, and a restore then does not find pgvector's. Neither
--- column can be NULL, so <> says the same.
+-- Not IS DISTINCT FROM, because pg_dump writes its operator without the schema, and a restore does not find pgvector's. Both
+-- columns are NOT NULL, so <> is equivalent.
 CREATE OR REPLACE TRIGGER remember_stale_templates_of_changed
 AFTER UPDATE ON face_embeddings
 FOR EACH ROW
@@ -2316,7 +2271,7 @@ END
 $$;
 
 COMMENT ON FUNCTION remove_used_frames() IS
-    'Internal: deletes the digests of used frames together with the last face of their user, enrolled or contested.';
+    'Internal: deletes the digests of used frames with the last face of their user, enrolled or contested.';
 
 CREATE OR REPLACE TRIGGER remove_used_frames
 AFTER DELETE ON face_embeddings
@@ -2353,7 +2308,7 @@ END;
 $$;
 
 COMMENT ON FUNCTION forget_calibration() IS
-    'Internal: deletes the confidence anchors when the gallery gets another model, and sets thresholds that are not given with '
+    'Internal: deletes the confidence anchors when the gallery gets another model, and resets thresholds that did not change with '
     'it to the specification''s. Calibrations stay, because each names its model.';
 
 CREATE OR REPLACE TRIGGER forget_calibration
@@ -2366,24 +2321,27 @@ WHEN (
 )
 EXECUTE FUNCTION forget_calibration();
 
+-- Embeddings from before these triggers, such as those of the specification's own script.
+DO $$ BEGIN PERFORM note_users_not_searched(); END $$;
+
 -- ================================================
 -- 6. RIGHTS
 -- ================================================
 
--- The search functions read these tables with their caller's rights. They hold nothing personal.
+-- The search functions read these tables with their caller's rights. They contain no personal data.
 GRANT SELECT ON gallery, gallery_search, calibrations, confidence_anchors TO PUBLIC;
 
--- It builds indexes, which only the owner of the tables can do.
+-- The procedure builds indexes, which only the owner of the tables can do.
 REVOKE EXECUTE ON PROCEDURE fit_search(TEXT, FLOAT) FROM PUBLIC;
 
--- A trigger's function runs with its owner's rights. Without this, any role could attach it to a table of its own.
+-- These functions run with their owner's rights. Without the REVOKE, any role could attach them to its own tables.
 REVOKE EXECUTE ON FUNCTION
     remember_deleted_photo_file(), remember_stale_templates(), remove_used_frames(), forget_calibration()
 FROM PUBLIC;
 
--- `pgface roles create` grants the functions of section 3 to the service's role. The internal ones are called by those alone.
+-- `pgface roles create` grants the functions of section 3 to the service's role. Only those call the internal ones.
 REVOKE EXECUTE ON FUNCTION
-    is_gallery_owner(), has_authority(TEXT), require_authority(TEXT), find_session(TEXT),
+    is_gallery_owner(), require_authority(TEXT), find_session(TEXT),
     begin_session(INTEGER, TEXT, REAL, BOOLEAN, TEXT, FLOAT), end_sessions(INTEGER, INTEGER, TEXT, TEXT),
     blank_password(TEXT), find_password(TEXT[]), confirm_password(INTEGER, TEXT[]),
     set_password(INTEGER, TEXT, TEXT, TEXT), password_kinds(TEXT), has_password(INTEGER), find_api_key(TEXT),
