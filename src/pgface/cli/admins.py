@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from pgface.accounts import COMMAND_LINE, add_administrator, list_administrators, remove_administrator
-from pgface.cli.gallery import user_ref
+from pgface.cli.options import user_ref
 from pgface.cli.output import JsonOption, print_json, print_table, say, when
 from pgface.cli.users import UserArgument
 from pgface.database.pool import Database

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pgface.cli.gallery import FaceOption
+from pgface.cli.options import FaceOption
 from pgface.cli.output import (
     JsonOption,
     console,

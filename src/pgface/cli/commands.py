@@ -32,10 +32,10 @@ GROUPS: Final[Mapping[str, Mapping[str, _Command]]] = {
         "models": _Command("models", "List, install and check face models.", is_group=True),
     },
     "Enroll and identify": {
-        "enroll": _Command("gallery", "Enroll photos of a user, or a folder of people."),
-        "identify": _Command("gallery", "Say who is in a photo (1:N)."),
-        "verify": _Command("gallery", "Say whether the person in a photo is this user (1:1)."),
-        "compare": _Command("gallery", "Say whether two photos show the same person (1:1)."),
+        "enroll": _Command("enroll", "Enroll photos of a user, or a folder of people."),
+        "identify": _Command("identify", "Say who is in a photo (1:N)."),
+        "verify": _Command("identify", "Say whether the person in a photo is this user (1:1)."),
+        "compare": _Command("identify", "Say whether two photos show the same person (1:1)."),
     },
     "People": {
         "users": _Command("users", "List, add, merge and delete users.", is_group=True),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pgface.cli.gallery import FaceChoice
+from pgface.cli.options import FaceChoice
 from pgface.cli.output import JsonOption, as_given, console, print_error, print_json, print_titled, progress, say
 from pgface.errors import SchemaMissingError
 from pgface.evaluation.cache import delete_cache

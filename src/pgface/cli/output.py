@@ -140,3 +140,8 @@ def _cell(value: object) -> str:
 def printable(text: str) -> str:
     """Remove control characters, which a terminal would obey. Names can contain them."""
     return shown(text)
+
+
+def box_text(face: Any) -> str:
+    """Format the box of a face: x, y, width and height in pixels. Empty without a face."""
+    return "" if face is None else "{:.0f},{:.0f} {:.0f}×{:.0f}".format(*face.box)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pgface.cli.gallery import open_gallery, user_ref
+from pgface.cli.gallery import open_gallery
+from pgface.cli.options import user_ref
 from pgface.cli.output import JsonOption, print_json, print_table, say, when
 from pgface.gallery.users import shown_email
 from pgface.text import counted

@@ -10,7 +10,7 @@ from pgface.accounts import (
     prune_logins,
 )
 from pgface.accounts.attempts import prune_attempts
-from pgface.cli.gallery import user_ref
+from pgface.cli.options import user_ref
 from pgface.cli.output import JsonOption, print_json, print_table, say, when
 from pgface.cli.users import UserArgument
 from pgface.database.pool import Database

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pgface.cli.gallery import open_gallery, user_ref
+from pgface.cli.gallery import open_gallery
+from pgface.cli.options import user_ref
 from pgface.cli.output import JsonOption, print_facts, print_json, print_table, say, when
 from pgface.database.pool import Database
 from pgface.gallery.users import full_name, read_users, shown_email
