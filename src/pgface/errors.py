@@ -169,7 +169,7 @@ class WeightsMismatchError(ModelError):
 
 
 class LicenseNotAcceptedError(ModelError):
-    """You must accept the licence of this model. Read it, then add `--accept-license`."""
+    """You must accept the licence of this model. Read it, then add `accept_license=True`."""
 
 
 class DatabaseError(PgfaceError):
@@ -336,5 +336,5 @@ class DuplicateEmailError(GalleryError):
 class FaceOfAnotherUserError(GalleryError):
     """This face already belongs to another user of the gallery. Nothing was enrolled."""
 
-    ADVICE = "Enroll it for that user, or allow it for this one with `--allow-other-user`."
-    """The end of the message. The service leaves it out, because the advice is for the command line."""
+    ADVICE = "Enroll it for that user, or allow it for this one with `allow_other_user=True`."
+    """The end of the message. The service leaves it out, because its clients do not call Python."""

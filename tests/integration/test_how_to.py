@@ -16,6 +16,7 @@ import psutil
 import pytest
 from prometheus_client import Counter, Gauge, Histogram
 
+from pgface.cli.output import with_options
 from pgface.database.embedded.server import EmbeddedPostgres
 from pgface.gallery import Gallery
 from pgface.server import metrics
@@ -263,7 +264,7 @@ def test_what_is_not_run_says_why() -> None:
 
 @cache
 def sentences() -> str:
-    """The texts of pgface, one a line, with … for what is filled in."""
+    """Return the texts of pgface as its commands print them, one a line. `…` stands for a value."""
     found = []
     for file in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
@@ -277,7 +278,7 @@ def sentences() -> str:
             text.replace("%", "…")
             for text in re.findall(r"RAISE EXCEPTION '(.+?)'[^']*?USING", joined(file), re.DOTALL)
         ]
-    return re.sub("…+", "…", "\n".join(found))
+    return with_options(re.sub("…+", "…", "\n".join(found)))
 
 
 def joined(file: Path) -> str:

@@ -98,7 +98,7 @@ def test_install_prints_json(insightface_pack: Path, data_dir: Path) -> None:
 
 
 def test_refusals(insightface_pack: Path, data_dir: Path) -> None:
-    with pytest.raises(LicenseNotAcceptedError, match="--accept-license"):
+    with pytest.raises(LicenseNotAcceptedError, match="`accept_license=True`"):
         run("install", "buffalo_l")
     with pytest.raises(UnknownModelError):
         run("install", "nobody_knows", "--accept-license")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from pgface import errors
-from pgface.errors import PgfaceError
+from pgface.cli.output import OPTIONS_IN_PLACE_OF_PARAMETERS, with_options
+from pgface.errors import FaceOfAnotherUserError, LicenseNotAcceptedError, PgfaceError
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "pgface"
@@ -38,6 +40,36 @@ def test_the_tree_of_errors_is_the_one_in_the_docstring() -> None:
 def test_an_errors_default_message_is_one_sentence(name: str) -> None:
     message = str(getattr(errors, name)())
     assert re.fullmatch(r"([A-Z]|pg)[^\n]+\.", message)
+
+
+def texts_of_the_library() -> Iterator[tuple[Path, str]]:
+    """The strings in the modules below the command line, and their modules. `…` stands for a value in an f-string."""
+    texts_of_code = runpy.run_path(str(ROOT / "docs" / "prose.py"))["texts_of_code"]
+    for module in SOURCE.rglob("*.py"):
+        if "cli" not in module.relative_to(SOURCE).parts:
+            for _, text in texts_of_code(module.read_text(encoding="utf-8")):
+                yield module, " ".join(text.split())
+
+
+def test_the_library_names_no_option_of_the_command_line_outside_of_a_whole_command() -> None:
+    command = re.compile(r"`[^`]* [^`]*`|\b(pgface|docker|tar) .*")
+    option = re.compile(r"(?<![\w-])--[a-z]")
+    found = [(module, text) for module, text in texts_of_the_library() if option.search(command.sub("", text))]
+    assert [(module, text) for module, text in found if len(text.split()) > 3] == []
+
+
+def test_the_command_line_has_an_option_for_each_parameter_that_an_error_names() -> None:
+    library = "\n".join(text for _, text in texts_of_the_library())
+    assert [parameter for parameter in OPTIONS_IN_PLACE_OF_PARAMETERS if parameter not in library] == []
+    named = set(re.findall(r"`\w+=(?:True|False)`", library))
+    assert named - OPTIONS_IN_PLACE_OF_PARAMETERS.keys() == set()
+
+
+def test_an_error_of_a_command_names_the_option() -> None:
+    photo = "x.jpg: 2 faces were found. Crop the photo to one person, or ask for the largest face."
+    assert with_options(photo).endswith("or add `--faces largest`.")
+    assert with_options(FaceOfAnotherUserError.ADVICE).endswith("with `--allow-other-user`.")
+    assert with_options(str(LicenseNotAcceptedError())).endswith("add `--accept-license`.")
 
 
 def test_pins_hold_hashes_and_no_addresses() -> None:

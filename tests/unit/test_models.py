@@ -321,7 +321,7 @@ def test_a_damaged_model_is_installed_again(model: Model, models_dir: Path) -> N
 def test_the_licence_comes_first(server: Server, model: Model, models_dir: Path) -> None:
     with pytest.raises(LicenseNotAcceptedError) as caught:
         install(model.name, models_dir)
-    for words in (says.LICENCE_ALLOWS_RESEARCH_ONLY, model.licence.url, "--accept-license"):
+    for words in (says.LICENCE_ALLOWS_RESEARCH_ONLY, model.licence.url, "`accept_license=True`"):
         assert words in str(caught.value)
     assert server.requests == []
     assert not models_dir.exists()

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from pgface.cli.output import console, errors, note, require_writable, say
+from pgface.cli.output import console, errors, note, require_writable, say, with_options
 from pgface.evaluation.reports.plotting import require_matplotlib
 from pgface.operations.bench.advice import advice
 from pgface.operations.bench.measure import Plan
@@ -114,7 +114,7 @@ def bench(
             on_result=show,
         )
     for sentence in advice(found):
-        say(f"• {sentence}")
+        say(f"• {with_options(sentence)}")
     say(", ".join(f"{name} {value}" for name, value in found.machine.items()))
     if json_file is not None:
         found.write(json_file)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pgface.cli.output import as_given, print_error, print_json, progress, say
+from pgface.cli.output import as_given, print_error, print_json, progress, say, with_options
 from pgface.errors import DatabaseUnreachableError, StorageError
 from pgface.faces.choice import WhichFace
 from pgface.gallery import Gallery
@@ -89,7 +89,7 @@ def _print(report: FolderReport, file: Path | None, json: bool) -> None:
                 "photos": len(report.photos),
                 "enrolled": counts["enrolled"],
                 "already_enrolled": counts["already enrolled"],
-                "refused": [{"photo": p.photo, "error": p.error, "reason": p.reason} for p in refused],
+                "refused": [{"photo": p.photo, "error": p.error, "reason": with_options(p.reason)} for p in refused],
                 "seconds": round(report.seconds, 3),
                 "report": None if file is None else str(file),
             }

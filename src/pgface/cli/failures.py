@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from pgface.cli.output import as_given, print_error
+from pgface.cli.output import as_given, print_error, with_options
 from pgface.errors import EmbeddingError, FaceOfAnotherUserError, PgfaceError, PhotoError
 
 PHOTO_ERRORS = (PhotoError, EmbeddingError, FaceOfAnotherUserError)
@@ -16,7 +16,11 @@ PHOTO_ERRORS = (PhotoError, EmbeddingError, FaceOfAnotherUserError)
 
 def failure(photo: Path, error: PgfaceError) -> dict[str, Any]:
     """Return the error of one photo as JSON, with the photo named as the user gave it."""
-    return {"photo": str(photo), "error": type(error).__name__, "message": as_given(str(photo), str(error))}
+    return {
+        "photo": str(photo),
+        "error": type(error).__name__,
+        "message": as_given(str(photo), with_options(str(error))),
+    }
 
 
 def exit_if_any(failed: list[dict[str, Any]]) -> None:

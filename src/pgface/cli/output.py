@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -25,6 +25,32 @@ errors = Console(stderr=True, highlight=False)
 NONE = "–"  # noqa: RUF001 - an en dash
 """Shown in a table for a missing value."""
 
+OPTIONS_IN_PLACE_OF_PARAMETERS: Final = {
+    SeveralFacesError.CHOICE: "add `--faces largest`",
+    "`accept_license=True`": "`--accept-license`",
+    "`allow_other_user=True`": "`--allow-other-user`",
+    "`certificate`": "`--certificate`",
+    "`copy=True`": "`--copy`",
+    "`host`": "`--host`",
+    "`in_place=True`": "`--in-place`",
+    "`json`": "`--json`",
+    "`key`": "`--key`",
+    "`memory`": "`--memory`",
+    "`merge=True`": "`--merge`",
+    "`model`": "`--model`",
+    "`npy`": "`--npy`",
+    "`peers=False`": "`--no-peers`",
+    "`people`": "`--people`",
+    "`port`": "`--port`",
+    "`probes`": "`--probes`",
+    "`remember=False`": "`--no-cache`",
+    "`replace=True`": "`--force`",
+    "`source`": "`--from PATH`",
+    "`sqlite`": "`--sqlite`",
+    "Give this gallery roles with other names.": "Name other roles for this gallery with `--service` and `--reader`.",
+}
+"""What the library's sentences advise a Python program to do, and the option that does it on the command line."""
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -40,8 +66,14 @@ def say(sentence: str) -> None:
 
 def print_error(sentence: object) -> None:
     """Print a sentence literally to the error stream."""
-    text = str(sentence).replace(SeveralFacesError.CHOICE, "add `--faces largest`")
-    errors.print(printable(text), style="red", markup=False, soft_wrap=True)
+    errors.print(printable(with_options(str(sentence))), style="red", markup=False, soft_wrap=True)
+
+
+def with_options(sentence: str) -> str:
+    """Name command-line options in a sentence of the library, which names Python parameters."""
+    for parameter, option in OPTIONS_IN_PLACE_OF_PARAMETERS.items():
+        sentence = sentence.replace(parameter, option)
+    return sentence
 
 
 def note(sentence: str) -> None:

@@ -114,7 +114,7 @@ def require_memory(people: int, plan: Plan) -> None:
     needed = people * PHOTOS_PER_PERSON * _EMBEDDING_BYTES * copies
     there = usable_memory()
     if needed > _MEMORY_SHARE * there:
-        how = "Give fewer --people" + (", or --no-peers" if plan.peers else "")
+        how = "Give fewer `people`" + (", or use `peers=False`" if plan.peers else "")
         raise PgfaceError(
             f"{people:,} people need about {needed / 2**30:.1f} GiB of memory in this program, but the machine has "
             f"{there / 2**30:.1f}. {how}."

@@ -60,7 +60,7 @@ def check_model(engine: Engine, old: OldInstallation, found: FoundPhotos, limits
     if similarity < model_defaults(name).verify_threshold:
         raise MigrationError(
             f"{len(similarities)} photos were embedded again by {name}, and are not similar to the embeddings of their "
-            f"users (median {similarity:.2f}). Give the model that made these with --model."
+            f"users (median {similarity:.2f}). As `model`, give the one that made these."
         )
     return ModelCheck(len(similarities), similarity)
 

@@ -77,7 +77,7 @@ def export_gallery(
     files = (destination,) if parquet else (destination / VECTORS, destination / LABELS)
     for file in files:
         if file.exists() and not replace:
-            raise StorageError(f"{file} exists already. Give another place, or add --force to replace it.")
+            raise StorageError(f"{file} exists already. Give another place, or replace it with `replace=True`.")
     if parquet:
         require_pyarrow()
     with Database.open(settings) as database, _reading(database) as state, _written(files) as parts:
