@@ -280,7 +280,7 @@ def test_no_network(download: Download, tmp_path: Path) -> None:
         with pytest.raises(ModelDownloadError) as caught:
             fetch(gone, tmp_path, no_report)
     sentences = (says.FILE_COULD_NOT_BE_FETCHED, says.FETCH_IT_LATER, says.FETCH_IT_ON_ANOTHER_MACHINE)
-    for words in (*sentences, "--from PATH"):
+    for words in (*sentences, "as `source`"):
         assert words in str(caught.value)
 
 

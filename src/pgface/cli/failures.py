@@ -16,11 +16,8 @@ PHOTO_ERRORS = (PhotoError, EmbeddingError, FaceOfAnotherUserError)
 
 def failure(photo: Path, error: PgfaceError) -> dict[str, Any]:
     """Return the error of one photo as JSON, with the photo named as the user gave it."""
-    return {
-        "photo": str(photo),
-        "error": type(error).__name__,
-        "message": as_given(str(photo), with_options(str(error))),
-    }
+    message = as_given(str(photo), with_options(str(error)))
+    return {"photo": str(photo), "error": type(error).__name__, "message": message}
 
 
 def exit_if_any(failed: list[dict[str, Any]]) -> None:

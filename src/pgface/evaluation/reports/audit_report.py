@@ -83,9 +83,6 @@ def audit_tables(audit: Audit, shown: int) -> Iterator[Table]:
     for name, (title, what) in ABOUT.items():
         count = len(getattr(audit, name))
         if count:
-            note = (
-                what
-                if count <= shown
-                else f"{what} The worst {shown} of {count:,}. `pgface audit-gallery --json` lists all."
-            )
+            hidden = f" The worst {shown} of {count:,}. `pgface audit-gallery --json` lists all of them."
+            note = what if count <= shown else what + hidden
             yield Table(title, columns[name], tuple(rows[name]), note)
