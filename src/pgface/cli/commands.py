@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class _Command(NamedTuple):
     module: str
     help: str
-    """One line for `pgface --help`, which imports no command."""
+    """One line for `pgface --help`, which imports no command. It is also the help of a group."""
     is_group: bool = False
-    """Whether the command is the whole Typer, and not one command in it."""
+    """Whether the module's app is a group of commands with this name, or contains the command."""
 
 
 GROUPS: Final[Mapping[str, Mapping[str, _Command]]] = {
@@ -133,13 +133,14 @@ def _load(name: str) -> Any:
     found: typer.Typer = import_module(f"pgface.cli.{command.module}").app
     found.rich_markup_mode = None  # plain help names a flag without a type, and fits into narrow terminals
     found.info.cls = _Group
+    found.info.no_args_is_help = True
     group = get_group(found)
     if not gc.isenabled():  # see `pgface.__main__`
         gc.freeze()
         gc.enable()
     if not command.is_group:
         return group.commands[name]
-    group.name = name
+    group.name, group.help = name, command.help
     return group
 
 

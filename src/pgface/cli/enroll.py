@@ -10,8 +10,8 @@ import typer
 
 from pgface.cli.failures import PHOTO_ERRORS, exit_if_any, failure
 from pgface.cli.gallery import open_gallery
-from pgface.cli.options import FaceChoice, user_ref
-from pgface.cli.output import JsonOption, box_text, print_json, print_table, say
+from pgface.cli.options import FaceChoice, JsonOption, NewNameOption, user_ref
+from pgface.cli.output import box_text, print_json, print_table, say
 from pgface.gallery.users import shown_email
 
 if TYPE_CHECKING:
@@ -38,9 +38,7 @@ def enroll(
             help="E-mail, id or name of the user. A new e-mail adds a user. With --faces all, give one for each face.",
         ),
     ] = None,
-    name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Name of a new user. The part before the @ by default.")
-    ] = None,
+    name: NewNameOption = None,
     folder: Annotated[
         Path | None,
         typer.Option(parser=_folder, metavar="FOLDER", help="Enroll a folder of people: FOLDER/<person>/<photo>."),
@@ -59,7 +57,7 @@ def enroll(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write the outcome of each photo of a folder to a CSV file. It holds names and e-mails.",
+            help="Write the outcome of each photo of a folder to a CSV file. It contains names and e-mails.",
         ),
     ] = None,
     json: JsonOption = False,
@@ -107,20 +105,18 @@ def _enroll_photos(
     if json:
         print_json({"enrolled": [enrollment.to_json() for enrollment in done], "failed": failed})
     elif done:
-        rows = [
-            (
-                e.photo,
-                e.user.name,
-                shown_email(e.user.email),
-                "enrolled" if e.added else "already enrolled",
-                box_text(e.face),
-            )
-            for e in done
-        ]
-        print_table(("photo", "name", "e-mail", "outcome", "box"), rows, empty="")
-        from pgface.faces.choice import face_sizes
-
-        for enrollment in done:
-            if enrollment.left_aside:
-                say(f"{enrollment.photo}: left aside in the background: {face_sizes(enrollment.left_aside)} pixels.")
+        _print_enrolled(done)
     exit_if_any(failed)
+
+
+def _print_enrolled(done: list[Enrollment]) -> None:
+    from pgface.faces.choice import face_sizes
+
+    rows = []
+    for one in done:
+        outcome = "enrolled" if one.added else "already enrolled"
+        rows.append((one.photo, one.user.name, shown_email(one.user.email), outcome, box_text(one.face)))
+    print_table(("photo", "name", "e-mail", "outcome", "box"), rows, empty="")
+    for one in done:
+        if one.left_aside:
+            say(f"{one.photo}: left aside in the background: {face_sizes(one.left_aside)} pixels.")

@@ -1,4 +1,4 @@
-"""`pgface init|status|schema`."""
+"""`pgface init`, `pgface status` and `pgface schema`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pgface.cli.output import JsonOption, print_facts, print_json, say
+from pgface.cli.options import JsonOption
+from pgface.cli.output import print_facts, print_json, say
 from pgface.database.sql import init_sql
 from pgface.errors import StorageError
 from pgface.settings import get_settings
@@ -41,6 +42,7 @@ def init(
 
     with Gallery.create(model=model) as gallery:
         status = gallery.status()
+        rows = _place_of_rows(gallery)
     if json:
         print_json(status.to_json())
         return
@@ -49,6 +51,18 @@ def init(
         f"The gallery in schema {status.schema} of {where} {status.postgresql} is ready: model {status.model}, "
         f"{counted(status.users, 'user')}, {counted(status.embeddings, 'embedding')}."
     )
+    say(f"Its rows are in {rows}, and its face crops in {get_settings().photos_dir}.")
+
+
+def _place_of_rows(gallery: Gallery) -> str:
+    """Return the folder of the embedded server, or the database and address of your own, without a password."""
+    settings = get_settings()
+    if settings.database_url is None:
+        return str(settings.postgres_dir)
+    with gallery.database.transaction() as connection:
+        info = connection.info
+        address = info.host if info.host.startswith("/") else f"{info.host}:{info.port}"
+        return f"the database {info.dbname} at {address}"
 
 
 @app.command()
@@ -60,16 +74,14 @@ def status(json: JsonOption = False) -> None:
 
     settings = get_settings()
     with Database.open(settings) as database:
-        model = GalleryModel(settings, database)
-        found = read_status(database, settings, model)
+        found = read_status(database, settings, GalleryModel(settings, database))
     if json:
         print_json(found.to_json())
-        return
-    print_facts(_status_facts(found))
+    else:
+        print_facts(_facts(found))
 
 
-def _status_facts(found: Status) -> Iterator[tuple[str, object]]:
-    where = "embedded" if found.embedded else "your own (PGFACE_DATABASE_URL)"
+def _facts(found: Status) -> Iterator[tuple[str, object]]:
     yield "model", found.model or "none yet: run `pgface init`"
     if found.model_problem:
         yield "", f"cannot be used here: {found.model_problem}"
@@ -84,10 +96,8 @@ def _status_facts(found: Status) -> Iterator[tuple[str, object]]:
     yield "threshold to verify (1:1)", f"{found.verify_threshold:.3f}"
     yield "threshold to identify (1:N)", f"{found.identify_threshold:.3f}"
     if found.calibration_due:
-        yield (
-            "",
-            f"too low for this many people: {found.advised_identify_threshold:.3f} is advised, run `pgface calibrate`",
-        )
+        advised = f"{found.advised_identify_threshold:.3f}"
+        yield "", f"too low for this many people: {advised} is advised, run `pgface calibrate`"
     yield "search", _search(found)
     if found.search_stale_users:
         yield "", f"{counted(found.search_stale_users, 'user waits', 'users wait')} to be added to the index"
@@ -96,6 +106,7 @@ def _status_facts(found: Status) -> Iterator[tuple[str, object]]:
     elif found.search_due:
         yield "", "much of the gallery has changed: run `pgface fit-search`"
     yield "index for SQL", found.index or "none"
+    where = "embedded" if found.embedded else "your own (PGFACE_DATABASE_URL)"
     yield "server", f"PostgreSQL {found.postgresql} with pgvector {found.pgvector}, {where}"
     yield "schema", f"{found.schema}, version {found.schema_version}"
     yield "data folder", found.data_dir

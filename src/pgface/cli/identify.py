@@ -1,4 +1,4 @@
-"""`pgface identify|verify|compare`."""
+"""`pgface identify`, `pgface verify` and `pgface compare`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import typer
 
 from pgface.cli.failures import PHOTO_ERRORS, exit_if_any, failure
 from pgface.cli.gallery import open_gallery
-from pgface.cli.options import FaceOption, ThresholdOption, UserOption, user_ref
-from pgface.cli.output import JsonOption, box_text, print_json, print_table, say
+from pgface.cli.options import FaceOption, JsonOption, ThresholdOption, UserOption, file_ending_in, user_ref
+from pgface.cli.output import box_text, print_json, print_result, print_table, say
 from pgface.errors import StorageError
 from pgface.gallery.users import full_name, shown_email
 from pgface.settings import get_settings
@@ -25,12 +25,6 @@ app = typer.Typer()
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 
 
-def _image_file(file: Path | None) -> Path | None:
-    if file is not None and file.suffix.lower() not in _IMAGE_SUFFIXES:
-        raise typer.BadParameter(f"give a file that ends in {', '.join(_IMAGE_SUFFIXES)}")
-    return file
-
-
 @app.command()
 def identify(
     photos: Annotated[list[Path], typer.Argument(metavar="PHOTO", help="Photos with one face or many.")],
@@ -39,7 +33,10 @@ def identify(
     annotate_to: Annotated[
         Path | None,
         typer.Option(
-            "--annotate", metavar="FILE", callback=_image_file, help="Write the photo with boxes and names to a file."
+            "--annotate",
+            metavar="FILE",
+            callback=file_ending_in(_IMAGE_SUFFIXES),
+            help="Write the photo with boxes and names to a file.",
         ),
     ] = None,
     json: JsonOption = False,
@@ -100,11 +97,9 @@ def verify(
     """Say whether the person in a photo is this user (1:1)."""
     with open_gallery() as gallery:
         answer = gallery.verify(photo, user_ref(user), threshold=threshold, face=faces)
-    if json:
-        print_json(answer.to_json())
-        return
     verdict = "is" if answer.match else "is not"
-    say(f"This {verdict} {full_name(answer.name, answer.email)}: {_measured(answer)}.")
+    sentence = f"This {verdict} {full_name(answer.name, answer.email)}: {_measured(answer)}."
+    print_result(answer.to_json(), sentence, json)
 
 
 @app.command()
@@ -118,11 +113,8 @@ def compare(
     """Say whether two photos show the same person (1:1)."""
     with open_gallery() as gallery:
         answer = gallery.compare(photo, other, threshold=threshold, face=faces)
-    if json:
-        print_json(answer.to_json())
-        return
     verdict = "the same person" if answer.match else "different people"
-    say(f"These are {verdict}: {_measured(answer)}.")
+    print_result(answer.to_json(), f"These are {verdict}: {_measured(answer)}.", json)
 
 
 def _measured(answer: Verification | Comparison) -> str:
@@ -136,7 +128,7 @@ def _of_100(confidence: float | None) -> str:
 
 
 def _annotate(photo: Path, answer: Identification, file: Path) -> tuple[str, ...]:
-    """Write the picture, and return the labels that did not fit into it."""
+    """Write the annotated photo, and return the labels that did not fit into it."""
     from pgface.faces.annotate import annotate
     from pgface.faces.photo import PhotoLimits, open_photo
 

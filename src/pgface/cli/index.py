@@ -9,16 +9,16 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from pgface.cli.options import JsonOption
 from pgface.cli.output import (
-    JsonOption,
-    errors,
     print_error,
     print_facts,
     print_json,
     print_section,
     print_titled,
+    progress_bar,
     say,
     when,
 )
@@ -42,7 +42,7 @@ from pgface.settings import get_settings
 from pgface.system.signals import termination_as_keyboard_interrupt
 from pgface.text import counted
 
-app = typer.Typer(no_args_is_help=True, help="Show, build and check the indexes of embeddings.")
+app = typer.Typer()
 
 _UNITS = {"kB": 1024, "MB": 1024**2, "GB": 1024**3}
 _INDEX_TITLE = "idx_embeddings_vector: for your own SQL that orders by distance"
@@ -331,7 +331,7 @@ def _phase(progress: BuildProgress) -> str:
 @contextmanager
 def _build_progress() -> Iterator[Callable[[BuildProgress], None]]:
     columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+    with progress_bar(*columns) as bar:
         task = bar.add_task("", total=None)
 
         def show(progress: BuildProgress) -> None:
@@ -344,6 +344,6 @@ def _build_progress() -> Iterator[Callable[[BuildProgress], None]]:
 @contextmanager
 def _steps() -> Iterator[Callable[[str], None]]:
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+    with progress_bar(*columns) as bar:
         task = bar.add_task("")
         yield lambda step: bar.update(task, description=step)

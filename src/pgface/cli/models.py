@@ -18,7 +18,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from pgface.cli.output import JsonOption, console, errors, print_json, print_table
+from pgface.cli.options import JsonOption
+from pgface.cli.output import console, errors, print_json, print_table
 from pgface.errors import WeightsMismatchError
 from pgface.faces.liveness.models import LIVENESS_MODELS, OWN, LivenessModel
 from pgface.faces.models import install as installing
@@ -26,7 +27,7 @@ from pgface.faces.models.download import Progress as Report
 from pgface.faces.models.registry import Model, ModelFile, Published, model_defaults
 from pgface.settings import get_settings
 
-app = typer.Typer(help="List, install and check face models and their licences.", no_args_is_help=True)
+app = typer.Typer()
 
 
 @app.command("list")
