@@ -32,7 +32,7 @@ from pgface.faces.models.registry import model_defaults
 from pgface.gallery.config import GalleryConfig, read_config
 from pgface.settings import get_settings
 from pgface.text import counted
-from pgface.thresholds import Advice, Anchor, Kind, PastCalibration, advise, current, history
+from pgface.thresholds import Advice, Anchor, Kind, PastCalibration, advise, calibration_in_use, history
 
 app = typer.Typer()
 
@@ -154,7 +154,7 @@ def _in_use(config: GalleryConfig, past: list[PastCalibration], advice: Advice) 
     facts: list[tuple[str, object]] = [("model", config.model_name)]
     in_use: dict[Kind, float] = {"verify": config.verify_threshold, "identify": config.identify_threshold}
     for kind, threshold in in_use.items():
-        row = current(past, kind, config)
+        row = calibration_in_use(past, kind, config)
         if row is not None:
             origin = _origin(row)
         elif config.model_name is not None and threshold == published[kind]:

@@ -30,10 +30,9 @@ from pgface.thresholds import (
     Tail,
     advise,
     anchors_of,
-    current,
+    calibration_in_use,
     fpir_of,
     rate_of_each,
-    tail_of,
 )
 
 MIN_PEOPLE = 5
@@ -335,7 +334,7 @@ def follow(config: GalleryConfig, past: Sequence[PastCalibration], people: int) 
     None if the threshold in use fits.
     """
     advice = advise(config, past, people)
-    row = current(past, "identify", config)
+    row = calibration_in_use(past, "identify", config)
     if not advice.due:
         return None
     wider = advice.threshold - (advice.threshold if row is None else row.threshold)
@@ -355,7 +354,7 @@ def follow(config: GalleryConfig, past: Sequence[PastCalibration], people: int) 
         miss_rate_interval=None,
         miss_rate_before=None,
         people_enrolled=people,
-        tail=None if row is None else tail_of(row),
+        tail=None if row is None else row.tail,
         check=None,
     )
     if row is None:
