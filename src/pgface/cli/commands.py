@@ -75,13 +75,9 @@ GROUPS: Final[Mapping[str, Mapping[str, _Command]]] = {
     },
 }
 """The commands by their task, in the order of `pgface --help` and of the reference."""
-_COMMANDS: Final[Mapping[str, _Command]] = {
-    name: command for commands in GROUPS.values() for name, command in commands.items()
-}
-
-
+_COMMANDS: Final = {name: command for commands in GROUPS.values() for name, command in commands.items()}
 _NAME_WIDTH = max(map(len, _COMMANDS))
-"""So that the sections of `pgface --help` align."""
+"""Width of the names in `pgface --help`, so that its sections align."""
 
 
 class _Group(TyperGroup):
@@ -90,11 +86,8 @@ class _Group(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the section of commands."""
         commands = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
-        _write_section(
-            formatter,
-            "Commands",
-            ((name, (command.help or "").partition("\n\n")[0]) for name, command in commands if command),
-        )
+        helps = ((name, (command.help or "").partition("\n\n")[0]) for name, command in commands if command)
+        _write_section(formatter, "Commands", helps)
 
 
 class _AllCommands(_Group):

@@ -1,4 +1,4 @@
-"""`pgface migrate`: move an old installation from SQLite and NPY to a gallery."""
+"""`pgface migrate`: move an old installation (SQLite and NPY) into a gallery."""
 
 from __future__ import annotations
 

@@ -79,12 +79,7 @@ def print_result(value: Any, sentence: str, json: bool) -> None:
 
 
 def print_results(
-    found: Sequence[_T],
-    json: bool,
-    columns: Sequence[str],
-    row: Callable[[_T], Sequence[object]],
-    *,
-    empty: str,
+    found: Sequence[_T], json: bool, columns: Sequence[str], row: Callable[[_T], Sequence[object]], *, empty: str
 ) -> None:
     """Print results as JSON if `json` is set, or else as a table with a row for each."""
     if json:
@@ -174,14 +169,8 @@ def progress(what: str = "photos") -> Iterator[Callable[[int, int], None]]:
     """Show a bar on a terminal. Yields a function that takes the finished and the total number."""
     from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-    columns = (
-        SpinnerColumn(),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with progress_bar(*columns) as bar:
+    rate = TextColumn("{task.fields[rate]}")
+    with progress_bar(SpinnerColumn(), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn()) as bar:
         task = bar.add_task("", total=None, rate="")
 
         def show(done: int, total: int) -> None:
