@@ -1,4 +1,4 @@
-"""The project's conventions that a program can check. `make lint` checks the layers, by import-linter."""
+"""The project's conventions that a program can check. `make lint` checks the layers with import-linter."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_only_serving_needs_the_packages_of_the_service() -> None:
     assert done.stdout == "set()\n"
 
 
-def test_the_tree_of_errors_is_the_one_in_the_docstring() -> None:
+def test_the_docstring_shows_the_tree_of_errors() -> None:
     drawn = [
         line.rpartition(" ")[2] for line in (errors.__doc__ or "").splitlines() if "Error" in line and "`" not in line
     ]
@@ -72,7 +72,7 @@ def test_an_error_of_a_command_names_the_option() -> None:
     assert with_options(str(LicenseNotAcceptedError())).endswith("add `--accept-license`.")
 
 
-def test_pins_hold_hashes_and_no_addresses() -> None:
+def test_pins_have_hashes_and_no_addresses() -> None:
     pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     assert "://" not in pins
     packages = [line for line in pins.splitlines() if line and not line.startswith(" ")]
@@ -82,7 +82,7 @@ def test_pins_hold_hashes_and_no_addresses() -> None:
 
 
 def compared_texts(file: Path) -> Iterator[tuple[int, str]]:
-    """The texts that a test compares with, by their lines."""
+    """Yield the texts that a test compares with, and their lines."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         compared: list[ast.expr] = [node.test] if isinstance(node, ast.Assert) else []
         if isinstance(node, ast.Call):
@@ -92,7 +92,7 @@ def compared_texts(file: Path) -> Iterator[tuple[int, str]]:
                 yield part.lineno, part.value
 
 
-def test_tests_expect_no_sentence_outside_of_their_one_place() -> None:
+def test_expected_sentences_are_only_in_support_sentences() -> None:
     sentence = re.compile(r"[A-Z][a-z][^<>\[]*( [^ ]+){3,}[.;]( [^<>\[]*)?", re.DOTALL)
     files = (ROOT / "tests").rglob("test_*.py")
     found = [
@@ -101,7 +101,7 @@ def test_tests_expect_no_sentence_outside_of_their_one_place() -> None:
         for line, text in compared_texts(file)
         if sentence.fullmatch(text)
     ]
-    assert found == [], "put them into tests/support/sentences"
+    assert found == [], "move them to tests/support/sentences"
 
 
 def test_test_modules_import_no_test_modules() -> None:
