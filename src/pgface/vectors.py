@@ -104,7 +104,7 @@ def pack_rows(user_ids: NDArray[Any], embeddings: NDArray[np.float32]) -> bytes:
         embeddings: shape (n, 512).
 
     """
-    return _filled(ROW, 2, user_ids, embeddings).tobytes()
+    return _filled(ROW, fields=2, user_id=user_ids, embedding=embeddings).tobytes()
 
 
 def pack_rows_with_photos(user_ids: NDArray[Any], photo_ids: NDArray[Any], embeddings: NDArray[np.float32]) -> bytes:
@@ -117,20 +117,14 @@ def pack_rows_with_photos(user_ids: NDArray[Any], photo_ids: NDArray[Any], embed
 
     """
     linked = photo_ids > 0
-    if not linked.any():
-        return _without_photos(user_ids, embeddings).tobytes()
-    with_photo = _filled(_ROW_WITH_PHOTO, 3, user_ids[linked], embeddings[linked])
-    with_photo["photo_id_bytes"], with_photo["photo_id"] = 4, photo_ids[linked]
-    if linked.all():
-        return with_photo.tobytes()
-    one, other = iter(with_photo), iter(_without_photos(user_ids[~linked], embeddings[~linked]))
+    photo = {"photo_id_bytes": 4, "photo_id": photo_ids[linked]}
+    rows = _filled(_ROW_WITH_PHOTO, fields=3, user_id=user_ids[linked], embedding=embeddings[linked], **photo)
+    others = {"user_id": user_ids[~linked], "embedding": embeddings[~linked], "photo_id_bytes": -1}
+    rows_without_photo = _filled(_ROW_WITHOUT_PHOTO, fields=3, **others)
+    if linked.all() or not linked.any():
+        return rows.tobytes() + rows_without_photo.tobytes()
+    one, other = iter(rows), iter(rows_without_photo)
     return b"".join(next(one if has_photo else other).tobytes() for has_photo in linked.tolist())
-
-
-def _without_photos(user_ids: NDArray[Any], embeddings: NDArray[np.float32]) -> NDArray[np.void]:
-    rows = _filled(_ROW_WITHOUT_PHOTO, 3, user_ids, embeddings)
-    rows["photo_id_bytes"] = -1
-    return rows
 
 
 def unpack_rows(
@@ -159,11 +153,10 @@ def _columns(rows: list[bytes]) -> tuple[NDArray[np.int32], NDArray[np.float32]]
     return table["user_id"].astype(np.int32), table["embedding"].astype(np.float32)
 
 
-def _filled(
-    row: np.dtype[np.void], fields: int, user_ids: NDArray[Any], embeddings: NDArray[np.float32]
-) -> NDArray[np.void]:
-    rows = np.zeros(len(user_ids), dtype=row)
-    rows["fields"], rows["user_id_bytes"], rows["user_id"] = fields, 4, user_ids
-    rows["embedding_bytes"], rows["dimension"] = 4 + 4 * EMBEDDING_DIMENSION, EMBEDDING_DIMENSION
-    rows["embedding"] = embeddings
+def _filled(row: np.dtype[np.void], **columns: Any) -> NDArray[np.void]:
+    """Return rows with these columns, and with the lengths that are the same in every row."""
+    rows = np.zeros(len(columns["user_id"]), dtype=row)
+    lengths = {"user_id_bytes": 4, "embedding_bytes": 4 + 4 * EMBEDDING_DIMENSION, "dimension": EMBEDDING_DIMENSION}
+    for name, values in (lengths | columns).items():
+        rows[name] = values
     return rows
