@@ -116,7 +116,7 @@ class NoFaceError(PhotoError):
 class SeveralFacesError(PhotoError):
     """Several faces were found in this photo. Crop it to one person, or choose the largest face."""
 
-    CHOICE = "ask for the largest face"
+    CHOICE = 'use `face="largest"`'
     """The end of the message. The service and the command line replace it by the name of their field or option."""
 
 

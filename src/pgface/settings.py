@@ -243,7 +243,7 @@ class Settings(BaseSettings):
         try:
             conninfo_to_dict(value.get_secret_value())
         except ProgrammingError:
-            # libpq's own message repeats parts of the URL, which may hold a password.
+            # libpq's own message repeats parts of the URL, which may contain a password.
             raise ValueError("it is not a URL such as postgresql://user:password@host:5432/database") from None
         return value
 

@@ -16,7 +16,7 @@ import pytest
 
 from pgface import errors
 from pgface.cli.output import OPTIONS_IN_PLACE_OF_PARAMETERS, with_options
-from pgface.errors import FaceOfAnotherUserError, LicenseNotAcceptedError, PgfaceError
+from pgface.errors import FaceOfAnotherUserError, LicenseNotAcceptedError, PgfaceError, SeveralFacesError
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "pgface"
@@ -66,7 +66,7 @@ def test_the_command_line_has_an_option_for_each_parameter_that_an_error_names()
 
 
 def test_an_error_of_a_command_names_the_option() -> None:
-    photo = "x.jpg: 2 faces were found. Crop the photo to one person, or ask for the largest face."
+    photo = f"x.jpg: 2 faces were found. Crop the photo to one person, or {SeveralFacesError.CHOICE}."
     assert with_options(photo).endswith("or add `--faces largest`.")
     assert with_options(FaceOfAnotherUserError.ADVICE).endswith("with `--allow-other-user`.")
     assert with_options(str(LicenseNotAcceptedError())).endswith("add `--accept-license`.")

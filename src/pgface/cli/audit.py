@@ -19,7 +19,8 @@ app = typer.Typer()
 @app.command("list")
 def list_audit(
     user: Annotated[
-        int | None, typer.Option(metavar="ID", help="Only events of the user with this id, who may be deleted.")
+        int | None,
+        typer.Option(metavar="ID", help="Only events of the user with this id, even if the user was deleted."),
     ] = None,
     event: Annotated[
         str | None, typer.Option(metavar="EVENT", help='Only events of this kind, such as "login by password".')

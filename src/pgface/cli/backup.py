@@ -134,7 +134,7 @@ def _print_restored(settings: Settings, report: RestoreReport) -> None:
         f"{report.seconds:.1f} s. All row counts match the archive."
     )
     if report.beside is not None:
-        say(f"The schema {report.beside} holds the gallery that was backed up, so this copy has a new id.")
+        say(f"The schema {report.beside} contains the gallery that was backed up, so this copy has a new id.")
     if report.model_problem:
         say(f"Before photos can be compared: {report.model_problem}")
     _say_other_tables(report.verified.manifest)

@@ -70,14 +70,14 @@ def evaluate(
         typer.Option(metavar="FILE", help="Write an HTML page with plots and the worst errors. It shows faces."),
     ] = None,
     cache: CacheOption = True,
-    forget_embeddings: Annotated[
-        bool, typer.Option("--forget", help="Only delete the embeddings that earlier runs have kept.")
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Only delete the embeddings that earlier runs kept.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
     """Measure the error rates of the model on your photos."""
     settings = get_settings()
-    if forget_embeddings:
+    if forget:
         delete_cache(embeddings_folder(settings))
         say("Deleted the embeddings of all evaluated photos.")
         return

@@ -190,7 +190,7 @@ def _index_facts(found: IndexStatus) -> Iterator[tuple[str, object]]:
     if index is None:
         yield "method", "none" if found.wanted else "none (`exact` was chosen)"
         if found.search.method != "exact":
-            yield "", "pgface makes none when identification has its own index, but keeps one that you build"
+            yield "", "pgface builds none if identification has its own index, but keeps one that you build"
     else:
         yield "method", _described(index)
         if index.rows_at_build is not None:
