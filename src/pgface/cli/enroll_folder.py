@@ -7,16 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pgface.cli.output import (
-    MAX_LISTED,
-    as_given,
-    print_error,
-    print_json,
-    progress,
-    require_writable,
-    say,
-    with_options,
-)
+from pgface.cli.output import MAX_LISTED, as_given, print_error, print_json, progress, say, with_options
 from pgface.errors import DatabaseUnreachableError, StorageError
 from pgface.faces.choice import WhichFace
 from pgface.gallery import Gallery
@@ -26,21 +17,41 @@ from pgface.text import counted
 
 def enroll_folder(folder: Path, face: WhichFace, allow_other_user: bool, report_file: Path | None, json: bool) -> None:
     """Enroll a folder of people, print a summary, and write the outcome of each photo to the report's file if given."""
-    if report_file is not None:
-        require_writable(report_file)  # before hours of work
-    with Gallery.open() as gallery, _hint_to_rerun(), progress() as show:
-        report = gallery.enroll_folder(folder, face=face, allow_other_user=allow_other_user, on_progress=show)
-    if report_file is not None:
-        _write(report, report_file)
-    _print(report, report_file, json)
+    with Gallery.open() as gallery, _report_file(report_file):
+        with _hint_to_rerun(), progress() as show:
+            report = gallery.enroll_folder(folder, face=face, allow_other_user=allow_other_user, on_progress=show)
+        if report_file is not None:
+            with _writing(report_file):
+                report.write_csv(report_file)
+        _print(report, report_file, json)
     if report_file is not None and not json:
         say(f"The outcome of each photo: {report_file}")
 
 
-def _write(report: FolderReport, file: Path) -> None:
+@contextmanager
+def _report_file(file: Path | None) -> Iterator[None]:
+    """Create the report's file before the run, so that an unwritable file ends it before hours of work.
+
+    Only its owner may read a new file, because it holds names and e-mails.
+    """
+    if file is None:
+        yield
+        return
+    new = not file.exists()
+    with _writing(file):
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT, 0o600))
     try:
-        os.close(os.open(file, os.O_WRONLY | os.O_CREAT, 0o600))  # private if new: it contains names and e-mails
-        report.write_csv(file)
+        yield
+    except BaseException:
+        if new:
+            file.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _writing(file: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise StorageError(
             f"{file}: the report cannot be written ({error.strerror}). Give a writable file with --report."

@@ -24,7 +24,7 @@ ENROLLED_AND_REFUSED = Sentence("{enrolled} enrolled, {already} already enrolled
 MORE_REFUSALS_ARE_IN_THE_REPORT = Sentence("... and {more} more. The report lists them. In total: {count} {error}.")
 MORE_REFUSALS = Sentence("... and {more} more. Use --report FILE to list them. In total: {count} {error}.")
 REPORT_OF_EACH_PHOTO = Sentence("The outcome of each photo: {report}")
-REPORT_CANNOT_BE_WRITTEN = Sentence("{report}: it cannot be written")
+REPORT_CANNOT_BE_WRITTEN = Sentence("{report}: the report cannot be written")
 SAME_COMMAND_CONTINUES = Sentence("Run the same command to continue.")
 
 # `pgface users`.
