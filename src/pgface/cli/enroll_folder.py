@@ -32,7 +32,7 @@ def enroll_folder(folder: Path, face: WhichFace, allow_other_user: bool, report_
 def _report_file(file: Path | None) -> Iterator[None]:
     """Create the report's file before the run, so that an unwritable file ends it before hours of work.
 
-    Only its owner may read a new file, because it holds names and e-mails.
+    Only its owner may read a new file, because it contains names and e-mails.
     """
     if file is None:
         yield
