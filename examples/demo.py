@@ -1,7 +1,7 @@
-"""What pgface does, in one run: enroll people, find them again, verify one, ask in SQL, and how to serve it all.
+"""Enroll people, identify and verify them, and query the gallery in SQL, all in one run.
 
-`make demo` runs it. The photos come inside installed packages: an astronaut, Eileen Collins, from scikit-image (taken
-by NASA, in the public domain), and six people from insightface. A second run finds them enrolled already.
+`make demo` runs it. The photos come with installed packages: the astronaut Eileen Collins with scikit-image (a photo by
+NASA, in the public domain), and six people with insightface. In a second run, the people are enrolled already.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ DATA_DIR = Path(__file__).parents[1] / "demo-data"
 
 
 def packaged_photo(package: str, *path: str) -> Path:
-    """A photo that comes inside an installed package."""
+    """Return the path of a photo that comes with an installed package."""
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:
-        raise SystemExit(f"The demo's photos come with the package {package}; run it by `make demo`.")
+        raise SystemExit(f"The demo's photos come with the package {package}. Run the demo with `make demo`.")
     return Path(found.origin).parent.joinpath(*path)
 
 
-def another_shot(photo: Path, to: Path) -> Path:
-    """Something like another photo of the same people: mirrored, darker, smaller, and compressed."""
+def altered_copy(photo: Path, to: Path) -> Path:
+    """Write a copy that differs as another photo of the same people would: mirrored, darker, smaller and compressed."""
     with Image.open(photo) as opened:
         mirrored = ImageOps.mirror(opened.convert("RGB"))
     darker = ImageEnhance.Brightness(mirrored).enhance(0.75)
@@ -41,18 +41,18 @@ def another_shot(photo: Path, to: Path) -> Path:
 
 
 def show(answer: Identification) -> None:
-    """Print who was found."""
+    """Print the matches of each face."""
     for face in answer.faces:
         who = ", ".join(f"{match.name} (similarity {match.similarity:.2f})" for match in face.matches) or "unknown"
         print(f"    box {face.face.box.x:.0f},{face.face.box.y:.0f}: {who}")
 
 
-def pgface(*arguments: str) -> str:
-    """A command on the demo's gallery, to be copied into a shell, whatever settings that has for another one."""
-    others = ("PGFACE_DATABASE_URL", "PGFACE_SCHEMA")
-    settings = [f"{name}=" for name in others if os.environ.get(name)] + [f"PGFACE_DATA_DIR={DATA_DIR}"]
-    before = [f"{name}={shlex.quote(value)}" for name, _, value in (setting.partition("=") for setting in settings)]
-    return " ".join([*before, shlex.join([str(Path(sys.executable).with_name("pgface")), *arguments])])
+def shell_command(*arguments: str) -> str:
+    """Return a pgface command for the demo's gallery. It also works in a shell with settings for another gallery."""
+    settings = {name: "" for name in ("PGFACE_DATABASE_URL", "PGFACE_SCHEMA") if os.environ.get(name)}
+    settings["PGFACE_DATA_DIR"] = str(DATA_DIR)
+    variables = [f"{name}={shlex.quote(value)}" for name, value in settings.items()]
+    return " ".join([*variables, shlex.join([str(Path(sys.executable).with_name("pgface")), *arguments])])
 
 
 def main() -> None:
@@ -75,7 +75,7 @@ def main() -> None:
             print(f"    {enrollment.user.name}: {'enrolled' if enrollment.added else 'enrolled already'}")
 
         for photo in (astronaut, group):
-            probe = another_shot(photo, DATA_DIR / f"probe-{photo.stem}.jpg")
+            probe = altered_copy(photo, DATA_DIR / f"probe-{photo.stem}.jpg")
             print(f"Who is in {probe.name}, which is mirrored, darker, smaller and compressed?")
             answer = gallery.identify(probe)
             show(answer)
@@ -85,7 +85,7 @@ def main() -> None:
         verified = gallery.verify(DATA_DIR / "probe-astronaut.jpg", "eileen.collins@pgface.invalid")
         print(f"Is that Eileen Collins? {'Yes' if verified.match else 'No'}, similarity {verified.similarity:.2f}.")
 
-        print("The same question in SQL. Any program can ask it:")
+        print("The same search in SQL, which works from any program:")
         query = """
             SELECT user_name, round(similarity::numeric, 2)
             FROM find_similar_faces((SELECT embedding FROM face_embeddings ORDER BY id LIMIT 1), -1, 3)
@@ -94,15 +94,15 @@ def main() -> None:
             for name, similarity in connection.execute(query):
                 print(f"    {name}: {similarity}")
 
-    print(f"Done in {time.monotonic() - started:.1f} s. The data are in {DATA_DIR}, with the annotated pictures:")
+    print(f"Done in {time.monotonic() - started:.1f} s. The data is in {DATA_DIR}, with the annotated photos:")
     for photo in (astronaut, group):
         print(f"    {DATA_DIR / f'answer-{photo.stem}.png'}")
     print("Serve this gallery, and register at http://127.0.0.1:8000/register:")
-    print(f"    {pgface('serve')}")
+    print(f"    {shell_command('serve')}")
     print("To see all users, make yourself an administrator in another terminal:")
-    print(f"    {pgface('admins', 'add', 'you@example.org')}")
-    print("Or create a key for the REST API. It is described at http://127.0.0.1:8000/api/v1/openapi.json:")
-    print(f"    {pgface('keys', 'create', 'demo', '--scope', 'admin')}")
+    print(f"    {shell_command('admins', 'add', 'you@example.org')}")
+    print("Or create a key for the REST API, which http://127.0.0.1:8000/api/v1/openapi.json describes:")
+    print(f"    {shell_command('keys', 'create', 'demo', '--scope', 'admin')}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""A Flask application whose people log in with their face: pgface as a library in pages of one's own.
+"""A Flask application with login by face: your own pages, with pgface as a library.
 
     pip install '.[embedded,insightface]' flask
-    pgface init --model buffalo_l        # or leave dlib, whose challenges are easier
+    pgface init --model buffalo_l        # or use the default, dlib, whose challenges are easier
     flask --app examples/flask_login/app.py run
 
-The browser takes some ten pictures a second and sends a few at a time. Each answer says where to look next. A camera
-needs https, or localhost.
+The browser takes about ten pictures a second and sends a few in each request. Each answer says where to look next. The
+camera needs https, or localhost.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from pgface import Gallery
 from pgface.accounts import Accounts, Client, FaceLogin, Login, NewLogin
 from pgface.errors import AccountError, NotLoggedInError, PgfaceError, PhotoError, TooManyAttemptsError
 
-MOST_BYTES = 20 * 1024 * 1024
-"""Of one request: more than the 20 pictures of 500 kB that pgface takes."""
+MAX_REQUEST_BYTES = 20 * 1024 * 1024
+"""Maximum size of a request. pgface accepts 20 pictures of 500 kB, which is less."""
 
 app = Flask(__name__)
 app.config.update(
-    SECRET_KEY=secrets.token_bytes(32),  # of a service: read it from where its secrets are, the same in each process
-    MAX_CONTENT_LENGTH=MOST_BYTES,
+    SECRET_KEY=secrets.token_bytes(32),  # in production, read one key for all processes from your secrets
+    MAX_CONTENT_LENGTH=MAX_REQUEST_BYTES,
     SESSION_COOKIE_HTTPONLY=True,
-    SESSION_COOKIE_SECURE=True,  # browsers take localhost for secure
+    SESSION_COOKIE_SECURE=True,  # browsers treat localhost as secure
     SESSION_COOKIE_SAMESITE="Lax",
 )
 
 
 @cache
 def gallery() -> Gallery:
-    """One for the life of the process, for all its threads."""
+    """Return the gallery, which all threads of the process share."""
     opened = Gallery.open()
     atexit.register(opened.close)
     return opened
 
 
 def client() -> Client:
-    """Behind a proxy that you trust, let werkzeug's ProxyFix set the address."""
+    """Return the client's address. Behind a proxy that you trust, let werkzeug's ProxyFix set it."""
     return Client(address=request.remote_addr)
 
 
 def logged_in() -> Login | None:
-    """Who has the token in the session's cookie, which Flask signs and no script can read."""
+    """Return the login of the session's cookie, which Flask signs and no script can read. None without a login."""
     try:
         return Accounts(gallery()).who(session.get("token", ""))
     except NotLoggedInError:
@@ -56,80 +56,80 @@ def logged_in() -> Login | None:
 
 
 @app.before_request
-def only_from_our_own_pages() -> None:
-    """Other sites may not send forms and pictures in somebody's name; every browser says where a request comes from."""
+def refuse_other_sites() -> None:
+    """Refuse forms and pictures that a page of another site sends. Every browser names the site in a header."""
     if request.method == "POST" and request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
         abort(403)
 
 
 @app.get("/")
 def home() -> ResponseReturnValue:
-    """What only people who are logged in see."""
+    """Show the page of a user who is logged in."""
     login = logged_in()
     return render_template("home.html", login=login) if login else redirect("/login")
 
 
 @app.get("/login")
 def login_page() -> ResponseReturnValue:
-    """Both ways in."""
+    """Show the login by password and by face."""
     return render_template("login.html", policy=gallery().settings.login_policy)
 
 
 @app.post("/login")
 def log_in() -> ResponseReturnValue:
-    """By e-mail and password; hashes of werkzeug's are verified too, and replaced by argon2id."""
+    """Log in by e-mail and password. pgface also accepts werkzeug's hashes, and replaces them by argon2id."""
     login = Accounts(gallery()).log_in(request.form["email"], request.form["password"], client=client())
-    return begin(login.token)
+    return start_session(login.token)
 
 
 @app.post("/login/face/challenge")
 def challenge() -> ResponseReturnValue:
-    """Begin a login by face: where to look first."""
-    asked = FaceLogin(gallery()).challenge(
+    """Start a login by face, and answer where to look first."""
+    started = FaceLogin(gallery()).challenge(
         email=request.form.get("email"), password=request.form.get("password"), client=client()
     )
-    return jsonify(token=asked.token, pose=asked.pose)
+    return jsonify(token=started.token, pose=started.pose)
 
 
 @app.post("/login/face")
 def log_in_by_face() -> ResponseReturnValue:
-    """Look at the next pictures: where to look now, or the login."""
+    """Check the next pictures, and answer where to look next, or log in."""
     pictures = [picture.read() for picture in request.files.getlist("frames")]
     answer = FaceLogin(gallery()).answer(request.form["challenge"], pictures, client=client())
-    return begin(answer.token) if isinstance(answer, NewLogin) else (jsonify(pose=answer.pose), 202)
+    return start_session(answer.token) if isinstance(answer, NewLogin) else (jsonify(pose=answer.pose), 202)
 
 
 @app.post("/logout")
 def log_out() -> ResponseReturnValue:
-    """End the login in the database, so that a copied cookie is worth nothing."""
+    """End the session in the database, so that a copied cookie no longer works."""
     Accounts(gallery()).log_out(session.pop("token", ""), client=client())
     return redirect("/login")
 
 
 @app.errorhandler(AccountError)
 def refused(error: AccountError) -> ResponseReturnValue:
-    """One sentence, and not why: that is in the audit log (`pgface audit list`)."""
-    waiting = isinstance(error, TooManyAttemptsError)
-    page = render_template("login.html", policy=gallery().settings.login_policy, refusal=str(error))
-    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyAttemptsError) else {}
-    return page, 429 if waiting else 401, headers
+    """Show the login page with the error, without the reason. That is in the audit log (`pgface audit list`)."""
+    page = render_template("login.html", policy=gallery().settings.login_policy, error=str(error))
+    if isinstance(error, TooManyAttemptsError):
+        return page, 429, {"Retry-After": str(error.retry_after)}
+    return page, 401
 
 
 @app.errorhandler(PhotoError)
 def unreadable(error: PhotoError) -> ResponseReturnValue:
-    """A picture that cannot be used, which tells nothing of anybody."""
+    """Answer that a picture cannot be used. This reveals nothing about a user."""
     return jsonify(error=str(error)), 422
 
 
 @app.errorhandler(PgfaceError)
 def failed(error: PgfaceError) -> ResponseReturnValue:
-    """The database is away, or the model: one sentence for the log, and none of it for the client."""
+    """Log an error of the database or the model, and hide it from the client."""
     app.logger.error("%s", error)
     return "This does not work at the moment.", 503
 
 
-def begin(token: str) -> ResponseReturnValue:
-    """A new session, in which nothing of a former one is left."""
+def start_session(token: str) -> ResponseReturnValue:
+    """Put the token into a new session, without any content of an earlier one."""
     session.clear()
     session["token"] = token
     return redirect("/")

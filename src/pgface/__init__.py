@@ -49,24 +49,15 @@ __all__ = [
     "Verification",
 ]
 
-_MODULES: Final = {
+_MODULES: Final = dict.fromkeys(__all__, "results") | {
     "Box": "faces.engines.base",
-    "Comparison": "results",
     "Engine": "faces.engines.base",
-    "Enrollment": "results",
     "Face": "faces.engines.base",
     "FolderReport": "gallery.enroll_folder",
     "Gallery": "gallery.gallery",
-    "Identification": "results",
-    "IdentifiedFace": "results",
-    "Match": "results",
     "PgfaceError": "errors",
     "Quality": "faces.engines.base",
     "Settings": "settings",
-    "Status": "results",
-    "StoredPhoto": "results",
-    "User": "results",
-    "Verification": "results",
 }
 """The module of each public name. It is imported when you first use the name, so that commands start quickly."""
 

@@ -8,8 +8,8 @@ from pgface.cli import main
 def start() -> None:
     """Run the command line as the main program.
 
-    Imported modules are never garbage. Searching them for garbage takes a fifth of a short command's processor time,
-    so garbage collection starts only after the imports (`pgface.cli.commands`).
+    Imported modules never become garbage, but a search for garbage in them takes a fifth of a short command's processor
+    time. So garbage collection starts only after the imports, in `pgface.cli.commands`.
     """
     gc.disable()
     try:

@@ -116,8 +116,8 @@ class NoFaceError(PhotoError):
 class SeveralFacesError(PhotoError):
     """Several faces were found in this photo. Crop it to one person, or choose the largest face."""
 
-    CHOICE = "ask for the largest face"
-    """The advice in the message. The service and the command line replace it by the name of their field or option."""
+    CHOICE = 'use `face="largest"`'
+    """The end of the message. The service and the command line replace it by the name of their field or option."""
 
 
 class LowQualityError(PhotoError):
@@ -157,11 +157,11 @@ class UnknownModelError(ModelError):
 
 
 class ModelNotInstalledError(ModelError):
-    """The model is not installed. Run `pgface models install NAME`, or give the folder that holds its files."""
+    """The model is not installed. Run `pgface models install NAME`, or give the folder with its files."""
 
 
 class ModelDownloadError(ModelError):
-    """The model could not be downloaded. Try again with a network, or give the folder that holds its files."""
+    """The model could not be downloaded. Connect to a network and try again, or give the folder with its files."""
 
 
 class WeightsMismatchError(ModelError):
@@ -169,7 +169,7 @@ class WeightsMismatchError(ModelError):
 
 
 class LicenseNotAcceptedError(ModelError):
-    """You must accept the licence of this model. Read it, then add `--accept-license`."""
+    """You must accept the licence of this model. Read it, then add `accept_license=True`."""
 
 
 class DatabaseError(PgfaceError):
@@ -197,15 +197,15 @@ class SchemaTooNewError(DatabaseError):
 
 
 class SessionNeededError(DatabaseError):
-    """This needs a session of its own, and a pooler is in between. Set PGFACE_DIRECT_URL to PostgreSQL itself."""
+    """This needs its own session, and a pooler is in between. Set PGFACE_DIRECT_URL to PostgreSQL itself."""
 
 
 class TableLockedError(DatabaseError):
-    """Another session uses the tables, so this would have had to wait. Nothing was changed. Try again later."""
+    """Another session has locked the tables. Nothing was changed. Try again later."""
 
 
 class IndexNotBuiltError(DatabaseError):
-    """The embeddings are loaded and found, but the vector index could not be built. Run `pgface init` to build it."""
+    """The embeddings can be searched, but the vector index could not be built. Run `pgface init` to build it."""
 
 
 class EmbeddedPostgresError(DatabaseError):
@@ -238,7 +238,7 @@ class TooManyAttemptsError(AccountError):
 
 
 class LivenessError(AccountError):
-    """Your head did not turn as asked. Try again in good light, and turn it slowly."""
+    """Your head did not turn as requested. Try again in good light, and turn it slowly."""
 
 
 class NotLoggedInError(AccountError):
@@ -336,5 +336,5 @@ class DuplicateEmailError(GalleryError):
 class FaceOfAnotherUserError(GalleryError):
     """This face already belongs to another user of the gallery. Nothing was enrolled."""
 
-    ADVICE = "Enroll it for that user, or allow it for this one with `--allow-other-user`."
-    """The end of the message. The service leaves it out, because the advice is for the command line."""
+    ADVICE = "Enroll it for that user, or allow it for this one with `allow_other_user=True`."
+    """The end of the message. The service leaves it out, because its clients do not call Python."""

@@ -1,4 +1,4 @@
-"""The answers of a gallery: frozen values that convert to JSON.
+"""The results of a gallery: frozen values that convert to JSON.
 
 >>> from pgface import Match
 >>> match = Match(7, "Alice", "alice@example.org", similarity=0.61, embedding_id=12, confidence=97.2)
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user of the gallery: an enrolled person, or one without photos so far."""
+    """A user of the gallery, with or without photos."""
 
     id: int
     name: str
@@ -29,7 +29,6 @@ class User:
     photos: int
     """Number of enrolled photos."""
     embeddings: int
-    """Number of embeddings."""
 
     def to_json(self) -> dict[str, Any]:
         """Return values that `json.dumps` accepts."""
@@ -38,7 +37,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class StoredPhoto:
-    """An enrolled photo. Its file is the aligned crop of the face. The original is not stored."""
+    """An enrolled photo. Its file is the aligned crop of the face, because pgface does not store the original."""
 
     id: int
     user_id: int
@@ -93,7 +92,7 @@ class IdentifiedFace:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Identification:
-    """The result of 1:N for every face of a photo, the largest face first."""
+    """The result of a search (1:N) for every face of a photo, the largest face first."""
 
     photo: str
     model: str
@@ -112,7 +111,7 @@ class Identification:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """The result of 1:1 against a user."""
+    """The result of comparing a photo with a user (1:1)."""
 
     match: bool
     similarity: float
@@ -134,7 +133,7 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The result of 1:1 between two photos."""
+    """The result of comparing two photos (1:1)."""
 
     match: bool
     similarity: float
@@ -159,7 +158,7 @@ class Enrollment:
     face: Detection | None
     """The enrolled face. None if nothing was added."""
     left_aside: tuple[Box, ...] = ()
-    """Boxes of the smaller faces in the background, which were not enrolled, in pixels of the photo."""
+    """Boxes of the smaller faces in the background, in pixels of the photo. They were not enrolled."""
 
     def to_json(self) -> dict[str, Any]:
         """Return values that `json.dumps` accepts."""
@@ -198,13 +197,13 @@ class Status:
     postgresql: str
     pgvector: str
     search: str
-    """How identification searches: "exact", or the index that proposes candidates."""
+    """The search method of identification: "exact", or the index that finds candidates."""
     search_agreement: float | None
-    """Share of measured probes for which the search gave the exact answer. None for an exact search."""
+    """Share of the measured probes, 0 to 1, for which the search gave the exact answer. None for an exact search."""
     search_stale_users: int
     """Users without current templates. Every search compares them exactly until their templates are made."""
     search_fitting: bool
-    """Whether the search is being fitted at this moment."""
+    """Whether the search is being fitted now."""
     search_due: bool
     """Whether you should run `pgface fit-search`, because much of the gallery has changed."""
     index: str | None

@@ -22,18 +22,22 @@ MEBI = 1024 * 1024
 ROOT_PATH = re.compile(r"(?=.{1,200}$)(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+")
 """The path prefix of a service on a shared host.
 
-Links start with it. It therefore holds no characters that have a meaning in URLs, HTML or headers. It has no empty
-part either, because a browser takes `//evil` for another host.
+Links start with it, so it contains no characters that have a meaning in URLs, HTML or headers. It has no empty part
+either, because a browser takes `//evil` for another host.
 """
 
+AtLeastOne: TypeAlias = Annotated[int, Field(ge=1)]
+Fraction: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+Degrees: TypeAlias = Annotated[float, Field(ge=0, le=180)]
+Seconds: TypeAlias = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 LoginPolicy: TypeAlias = Literal["password+face", "face+liveness", "identify+liveness"]
 
 
 def default_data_dir() -> Path:
-    """Return the user data folder of the platform. For root on Linux, it is a system folder.
+    """Return the platform's folder for a user's data. For root on Linux, it is a system folder.
 
-    The embedded PostgreSQL runs as a user of its own, and not as root. That user can reach /var/lib/pgface. It could
-    not reach a folder in root's home without wider permissions on that home.
+    For root, the embedded PostgreSQL runs as a separate user. That user can reach /var/lib/pgface, but a folder in
+    root's home only with wider permissions on that home.
     """
     if sys.platform == "linux" and os.geteuid() == 0:
         return Path("/var/lib/pgface")
@@ -61,13 +65,12 @@ class Settings(BaseSettings):
     direct_url: SecretStr | None = Field(
         default=None,
         description="URL of the same database without the pooler of PGFACE_DATABASE_URL. Index builds, bulk "
-        "loads, migration and export need it, because each needs a session of its own.",
+        "loads, migration and export need it, because each needs its own session.",
     )
     pooling: Literal["auto", "session", "transaction"] = Field(
         default="auto",
         description="What a pooler in between keeps on one connection: a whole `session`, as PostgreSQL "
-        "itself does, or only a `transaction`. With `auto`, pgface treats every pooler that it "
-        "detects as one of transactions.",
+        "itself does, or only a `transaction`. `auto` assumes `transaction` for every pooler that pgface detects.",
     )
     schema_name: Annotated[str, Field(min_length=1, max_length=63)] = Field(
         default="public", validation_alias="PGFACE_SCHEMA", description="PostgreSQL schema of the gallery."
@@ -85,31 +88,28 @@ class Settings(BaseSettings):
     execution_provider: str = Field(
         default="CPU", description="Where ONNX Runtime runs: CPU, CUDA, OpenVINO, CoreML, ..."
     )
-    workers: Annotated[int, Field(ge=1)] = Field(
+    workers: AtLeastOne = Field(
         default_factory=usable_cores,
-        description="Photos that are decoded and embedded at once, in bulk work and in each process of the service.",
+        description="Number of photos that are decoded and embedded in parallel, in bulk work and in each process of "
+        "the service.",
     )
-    pool_size: Annotated[int, Field(ge=1)] = Field(
-        default=4, description="Maximum number of connections to PostgreSQL."
-    )
-    connect_timeout: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = Field(
-        default=10.0, description="Seconds to wait for a connection to PostgreSQL."
-    )
+    pool_size: AtLeastOne = Field(default=4, description="Maximum number of connections to PostgreSQL.")
+    connect_timeout: Seconds = Field(default=10.0, description="Seconds to wait for a connection to PostgreSQL.")
     backup_passphrase: Annotated[SecretStr, Field(min_length=1)] | None = Field(
         default=None,
         description="Passphrase that encrypts archives of `pgface backup`, and decrypts them for `pgface restore`.",
     )
     min_password_length: Annotated[int, Field(ge=8, le=64)] = Field(
         default=15,
-        description="Minimum number of characters of a new password. NIST SP 800-63B-4 asks for 15 if the "
+        description="Minimum number of characters of a new password. NIST SP 800-63B-4 requires 15 if the "
         "password is the only factor.",
     )
     login_policy: LoginPolicy = Field(
         default="password+face",
-        description="What a login by face needs besides turns of the head: `password+face` an e-mail and its "
-        "password, `face+liveness` an e-mail, `identify+liveness` nothing else.",
+        description="What a login by face needs besides turns of the head: an e-mail and its password "
+        "(`password+face`), an e-mail (`face+liveness`), or nothing else (`identify+liveness`).",
     )
-    login_margin: Annotated[float, Field(ge=0, le=1)] = Field(
+    login_margin: Fraction = Field(
         default=0.05,
         description="Minimum difference in similarity between the user and the next most similar user, for "
         "`identify+liveness`.",
@@ -117,15 +117,14 @@ class Settings(BaseSettings):
     liveness: Literal["network", "challenge-only"] = Field(
         default="network",
         description="What a login by face without a password needs besides the turns of the head. With "
-        "`network`, the service needs an installed network against presentation attacks, or it "
-        "does not start. With `challenge-only` it needs none, and a program that makes a video "
-        "from a photo can log in.",
+        "`network`, the service only starts if a network against presentation attacks is installed. With "
+        "`challenge-only` it needs none, and a program that makes a video from a photo can log in.",
     )
-    liveness_threshold: Annotated[float, Field(ge=0, le=1)] | None = Field(
+    liveness_threshold: Fraction | None = Field(
         default=None,
         description="Minimum score, 0 to 1, at which an installed liveness network accepts a face. The default "
-        "is the value of the network's authors: 0.915 for MiniFASNet, 0.8 for InsightFace's "
-        "addon. pgface has not measured it.",
+        "is the value of the network's authors: 0.915 for MiniFASNet, 0.8 for InsightFace's addon. It was not "
+        "measured with pgface.",
     )
     login_hours: Annotated[float, Field(gt=0, le=24 * 365, allow_inf_nan=False)] = Field(
         default=12.0, description="Hours after which a session ends."
@@ -135,7 +134,7 @@ class Settings(BaseSettings):
         description="With `open`, anyone can register with the service. With `closed`, an administrator has "
         "to add people first.",
     )
-    max_own_photos: Annotated[int, Field(ge=1)] = Field(
+    max_own_photos: AtLeastOne = Field(
         default=50, description="Maximum number of photos that users can enroll for themselves in the service."
     )
     audit_days: Annotated[int, Field(ge=0, le=36500)] = Field(
@@ -144,26 +143,25 @@ class Settings(BaseSettings):
     )
     queue_size: Annotated[int, Field(ge=0)] = Field(
         default=32,
-        description="Maximum number of photos that wait for a free worker of the service. The service answers"
-        " further requests with 503 at once.",
+        description="Maximum number of photos that wait for a free worker of the service. The service refuses "
+        "further requests with 503.",
     )
     max_request_bytes_in_flight: Annotated[int, Field(gt=0)] = Field(
         default=256 * MEBI,
-        description="Maximum total size of request bodies in memory, in each process of the service. A "
+        description="Maximum total size of request bodies in memory, in bytes, in each process of the service. A "
         "quarter is for callers who are not logged in.",
     )
-    request_timeout: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = Field(
+    request_timeout: Seconds = Field(
         default=30.0, description="Seconds within which the body of a request must arrive."
     )
-    work_timeout: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = Field(
+    work_timeout: Seconds = Field(
         default=30.0,
         description="Seconds within which the service must answer a request with photos, including the time "
-        "in the queue. After that, it answers with 503.",
+        "in the queue. After that, the answer is 503.",
     )
     shutdown_timeout: Annotated[int, Field(ge=1, le=3600)] = Field(
         default=50,
-        description="Seconds that running requests have to finish when the service stops. After that, the "
-        "service ends them.",
+        description="Seconds that running requests have to finish when the service stops. Then it ends them.",
     )
     trusted_proxies: str = Field(
         default="127.0.0.1,::1",
@@ -177,8 +175,8 @@ class Settings(BaseSettings):
     )
     search_latency_target: Annotated[float, Field(gt=0, le=60, allow_inf_nan=False)] = Field(
         default=0.01,
-        description="Seconds that an exact comparison of a probe with the whole gallery may take. If it takes"
-        " longer, pgface searches through an index.",
+        description="Seconds that an exact comparison of a probe with the whole gallery may take. If it takes "
+        "longer, pgface searches through an index.",
     )
     max_photo_bytes: Annotated[int, Field(gt=0)] = Field(
         default=30 * MEBI, description="Maximum size of a photo file, in bytes."
@@ -189,42 +187,37 @@ class Settings(BaseSettings):
     )
     max_upload_pixels: Annotated[int, Field(gt=0)] = Field(
         default=25_000_000,
-        description="Maximum number of pixels of a photo that is sent to the service. PGFACE_MAX_PHOTO_PIXELS"
-        " applies too.",
+        description="Maximum number of pixels of a photo that is sent to the service. PGFACE_MAX_PHOTO_PIXELS "
+        "applies too.",
     )
-    max_faces: Annotated[int, Field(ge=1)] = Field(
+    max_faces: AtLeastOne = Field(
         default=50,
         description="Maximum number of faces of a photo that are embedded, the largest faces first. Answers "
-        "give the number of faces found.",
+        "contain the number of faces found.",
     )
     max_decoded_bytes: Annotated[int, Field(gt=0)] = Field(
         default=512 * MEBI,
-        description="Maximum total size of decoded pixels in memory, over all threads of a process.",
+        description="Maximum total size of decoded pixels in memory, in bytes, over all threads of a process.",
     )
     min_face_size: Annotated[float, Field(ge=0)] = Field(
         default=40.0, description="Minimum length of the shorter side of an enrolled face's box, in pixels."
     )
-    background_face: Annotated[float, Field(ge=0, le=1)] = Field(
+    background_face: Fraction = Field(
         default=0.5,
         description="A face narrower than this share of the largest face counts as background. Background "
-        "faces do not make a photo ambiguous at enrollment. With 0, pgface refuses every photo "
-        "with several faces.",
+        "faces do not make a photo ambiguous at enrollment. With 0, pgface refuses every photo with several faces.",
     )
     min_sharpness: Annotated[float, Field(ge=0)] = Field(
         default=0.5, description="Minimum sharpness of an enrolled face."
     )
-    min_brightness: Annotated[float, Field(ge=0, le=1)] = Field(
+    min_brightness: Fraction = Field(
         default=0.08, description="Minimum brightness of an enrolled face, 0 (black) to 1 (white)."
     )
-    max_brightness: Annotated[float, Field(ge=0, le=1)] = Field(
+    max_brightness: Fraction = Field(
         default=0.9, description="Maximum brightness of an enrolled face, 0 (black) to 1 (white)."
     )
-    max_yaw: Annotated[float, Field(ge=0, le=180)] = Field(
-        default=60.0, description="Maximum turn of an enrolled face to either side, in degrees."
-    )
-    max_pitch: Annotated[float, Field(ge=0, le=180)] = Field(
-        default=45.0, description="Maximum tilt of an enrolled face up or down, in degrees."
-    )
+    max_yaw: Degrees = Field(default=60.0, description="Maximum turn of an enrolled face to either side, in degrees.")
+    max_pitch: Degrees = Field(default=45.0, description="Maximum tilt of an enrolled face up or down, in degrees.")
 
     @field_validator("data_dir")
     @classmethod
@@ -250,7 +243,7 @@ class Settings(BaseSettings):
         try:
             conninfo_to_dict(value.get_secret_value())
         except ProgrammingError:
-            # libpq's own message repeats parts of the URL, which may hold a password.
+            # libpq's own message repeats parts of the URL, which may contain a password.
             raise ValueError("it is not a URL such as postgresql://user:password@host:5432/database") from None
         return value
 
@@ -261,7 +254,7 @@ class Settings(BaseSettings):
 
     @property
     def models_dir(self) -> Path:
-        """The folder of the installed models. Each has a folder of its own in it."""
+        """The folder of the installed models, with a subfolder for each."""
         return self.data_dir / "models"
 
     @property

@@ -1,7 +1,7 @@
-"""Names and e-mails in the one form in which pgface stores, compares and shows them.
+"""The form in which pgface stores, compares and shows names and e-mails.
 
-Keyboards, macOS folders and web forms write the same word in different bytes. Texts that look the same must be equal,
-and invisible characters must not make a difference.
+Keyboards, macOS folders and web forms encode the same word in different bytes. Texts that look the same must be equal,
+so pgface normalizes them and removes invisible characters.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Final
 _JOINERS: Final = "\u200c\u200d"
 """ZWNJ and ZWJ. Persian, Indic scripts and emoji need them."""
 _INVISIBLE: Final = dict.fromkeys(map(ord, "\u00ad\u061c\u200b\u200e\u200f\u2060\ufeff"))
-"""Soft hyphen, direction marks, zero-width space, word joiner, byte order mark. They are often copied with a text."""
+"""Soft hyphen, direction marks, zero-width space, word joiner and byte order mark: often copied with a text."""
 
 
 def cleaned(text: str) -> str:
-    """Return a text in Unicode's form NFC, without invisible characters, with plain spaces, and stripped.
+    """Return a text in Unicode's form NFC, stripped, with plain spaces and without invisible characters.
 
     Source: Unicode Standard Annex #15 (NFC), and general category Zs for spaces.
     """
@@ -37,28 +37,28 @@ def counted(number: int, one: str, more: str | None = None) -> str:
 
 
 def is_visible(text: str) -> bool:
-    """Whether a cleaned text has no control characters, no direction overrides, and no bytes that are not text."""
+    """Whether a cleaned text contains no control characters, direction overrides or undecodable bytes."""
     return all(map(_is_visible, text))
 
 
 def same_email(email: str) -> str:
-    """Return the form of an e-mail that is compared: cleaned, and in lower case."""
+    """Return an e-mail in the form in which e-mails are compared: cleaned and in lower case."""
     return unicodedata.normalize("NFC", cleaned(email).lower())
 
 
 def email_spellings(email: str) -> list[str]:
-    """Return the forms of an e-mail that other programs may have written into the table, in lower case."""
+    """Return the forms of an e-mail, in lower case, that other programs may have written into the table."""
     composed = same_email(email)
     return list(dict.fromkeys((composed, unicodedata.normalize("NFD", composed))))
 
 
 def same_name(name: str) -> str:
-    """Return the form of a name that is compared: cleaned, in lower case, with spaces for underscores."""
+    """Return a name in the form in which names are compared: cleaned, in lower case, with spaces for underscores."""
     return unicodedata.normalize("NFC", " ".join(cleaned(name).lower().replace("_", " ").split()))
 
 
 def name_spellings(name: str) -> list[str]:
-    """Return the forms in which the table may hold a name, or hold it in lower case."""
+    """Return the forms of a name that the table may contain, as they are or in lower case."""
     plain = " ".join(cleaned(name).replace("_", " ").split())
     cased = (same_name(name), plain, plain.title(), plain.upper())
     return list(dict.fromkeys(unicodedata.normalize(form, text) for text in cased for form in ("NFC", "NFD")))

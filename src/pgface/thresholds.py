@@ -40,29 +40,29 @@ NOT_CALIBRATED = (
 """The advice for a gallery without a calibration: a sentence and a command."""
 
 _MIN_STEP = 1e-4
-"""The minimum distance between the similarities of two anchors, so that the confidence grows from one to the next."""
+"""Minimum distance between the similarities of two anchors, so that the confidence grows from one to the next."""
 
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """A similarity of one model, and its meaning."""
+    """A similarity of one model, with its confidence and its error rate."""
 
     similarity: float
     confidence: float
     fmr: float
     extrapolated: bool
-    """Whether the FMR was extrapolated from more frequent ones, and not counted."""
+    """Whether the FMR was extrapolated from higher ones, because too few pairs reach this similarity to count them."""
 
 
 def anchors_of(thresholds: Iterable[tuple[float, float, bool]]) -> tuple[Anchor, ...]:
-    """Make anchors from FMR, similarity, and whether that is extrapolated. The highest FMR comes first."""
-    made: list[Anchor] = []
+    """Make anchors from rows of FMR, similarity, and whether the FMR is extrapolated. The highest FMR comes first."""
+    anchors: list[Anchor] = []
     lowest = -1.0
     for fmr, similarity, extrapolated in sorted(thresholds, reverse=True):
         lowest = max(similarity, lowest + _MIN_STEP)
         if lowest < 1:
-            made.append(Anchor(lowest, CONFIDENCE_OF_FMR[fmr], fmr, extrapolated))
-    return tuple(made)
+            anchors.append(Anchor(lowest, CONFIDENCE_OF_FMR[fmr], fmr, extrapolated))
+    return tuple(anchors)
 
 
 def confidence(similarity: float, anchors: Sequence[Anchor]) -> float:
@@ -74,15 +74,15 @@ def confidence(similarity: float, anchors: Sequence[Anchor]) -> float:
 
     """
     points = [(-1.0, 0.0), *((anchor.similarity, anchor.confidence) for anchor in anchors), (1.0, 100.0)]
-    place = min(max(bisect_right(points, (similarity, 100.0)), 1), len(points) - 1)
-    (low, low_confidence), (high, high_confidence) = points[place - 1], points[place]
+    upper = min(max(bisect_right(points, (similarity, 100.0)), 1), len(points) - 1)
+    (low, low_confidence), (high, high_confidence) = points[upper - 1], points[upper]
     share = (min(max(similarity, -1.0), 1.0) - low) / (high - low)
     return low_confidence + share * (high_confidence - low_confidence)
 
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """The tail of non-mated similarities: how often a search for another person reaches a similarity with one user."""
+    """The tail of the non-mated similarities: how often a probe of another person reaches a similarity to a user."""
 
     start: float
     share: float
@@ -108,16 +108,16 @@ class Tail:
 
 
 def rate_of_each(fpir: float, people: int) -> float:
-    """Return the false match rate per enrolled person that gives this FPIR in a search among so many people.
+    """Return the false match rate per enrolled person that gives this FPIR in a search among a number of people.
 
-    People count as independent. If some probes resemble many people and others few, the true FPIR is lower (Jensen's
-    inequality). If relatives are enrolled together, or people have several photos, it is higher.
+    The formula assumes independent people. If some probes resemble many people and others few, the true FPIR is lower
+    (Jensen's inequality). If relatives are enrolled together, or people have several photos, it is higher.
     """
     return -math.expm1(math.log1p(-fpir) / people)
 
 
 def fpir_of(rate: float, people: int) -> float:
-    """Return the FPIR of a search among so many people. This is the inverse of `rate_of_each`."""
+    """Return the FPIR of a search among a number of people: the inverse of `rate_of_each`."""
     return -math.expm1(people * math.log1p(-min(rate, 1 - 1e-12)))
 
 
@@ -159,17 +159,24 @@ class PastCalibration:
     detector_size: int | None
     weights_sha256: str | None
 
+    @property
+    def tail(self) -> Tail | None:
+        """The tail of a calibration of identification, if it has one."""
+        if self.tail_start is None or self.tail_share is None or self.tail_scale is None or self.tail_shape is None:
+            return None
+        return Tail(self.tail_start, self.tail_share, self.tail_scale, self.tail_shape)
+
     def to_json(self) -> dict[str, Any]:
         """Return values that `json.dumps` accepts."""
         return asdict(self) | {"calibrated_at": self.calibrated_at.isoformat()}
 
 
 def history(database: Database) -> list[PastCalibration]:
-    """Read every threshold that calibration has set, the newest first."""
+    """Read all thresholds that calibrations have set, newest first."""
     return database.read("select_calibrations", row_factory=class_row(PastCalibration))
 
 
-def current(
+def calibration_in_use(
     past: Iterable[PastCalibration], kind: Kind, model: ModelIdentity, threshold: float
 ) -> PastCalibration | None:
     """Return the calibration that set the threshold in use. None if it was set otherwise, or for another model."""
@@ -181,21 +188,21 @@ def current(
 
 
 _FEW_PEOPLE = 10
-"""People for whom a gallery's first threshold was measured, or suffices."""
+"""The number of people for whom the threshold of a new gallery is high enough."""
 _MIN_DIFFERENCE = 0.01
-"""The minimum difference between the advised threshold and the one in use that is reported."""
+"""Minimum difference between the advised threshold and the one in use at which calibration is due."""
 DEFAULT_FPIR = 1e-2
 """The target of galleries that were not calibrated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """The threshold for identification that the number of enrolled people needs."""
+    """The identification threshold that the number of enrolled people needs."""
 
     threshold: float
     people: int
     target: float
-    """FPIR."""
+    """The FPIR for which `threshold` is."""
     calibrated_people: int | None
     """The number of people for which the threshold was calibrated. None if it is the model's published one."""
     due: bool
@@ -212,34 +219,27 @@ def advise(model: ModelIdentity, threshold: float, past: Sequence[PastCalibratio
         people: the number of people who are enrolled now.
 
     """
-    row = current(past, "identify", model, threshold)
+    row = calibration_in_use(past, "identify", model, threshold)
     if row is None or row.people_enrolled is None:
         needed = _published(model.name, people)
         return Advice(needed, people, DEFAULT_FPIR, None, needed - threshold >= _MIN_DIFFERENCE)
     needed = row.threshold
-    tail = tail_of(row)
+    tail = row.tail
     if tail is not None and people > row.people_enrolled:
         then, now = (tail.threshold(rate_of_each(row.target, count)) for count in (row.people_enrolled, people))
         needed = row.threshold + now - then
         if rate_of_each(row.target, row.people_enrolled) > tail.share:
-            # The tail does not reach down to the earlier number of people. So it gives the threshold, not the change.
+            # The tail starts above the earlier threshold, so it gives the new threshold and not the change.
             needed = max(row.threshold, now + row.threshold - row.threshold_likely)
         needed = min(1.0, math.ceil(needed * 1e4) / 1e4)
     due = needed - threshold >= _MIN_DIFFERENCE
     return Advice(needed, people, row.target, row.people_enrolled, due)
 
 
-def tail_of(row: PastCalibration) -> Tail | None:
-    """Return the tail of a past calibration of identification, if it has one."""
-    if row.tail_start is None or row.tail_share is None or row.tail_scale is None or row.tail_shape is None:
-        return None
-    return Tail(row.tail_start, row.tail_share, row.tail_scale, row.tail_shape)
-
-
 def _published(model_name: str, people: int) -> float:
-    """Interpolate linearly over the logarithm of the number of people, without extrapolation at either end.
+    """Interpolate between the published thresholds, linearly over the logarithm of the number of people.
 
-    For a few people, it is the threshold of a new gallery.
+    Up to 10 people, it is the threshold of a new gallery. Beyond the last published number, it is the last threshold.
     """
     defaults = model_defaults(model_name)
     begin = min(defaults.identify_threshold, defaults.identify_by_people[0][1])

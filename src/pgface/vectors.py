@@ -1,4 +1,4 @@
-"""Embeddings as arrays: scaled to unit length, and as rows of PostgreSQL's binary COPY."""
+"""Embeddings as arrays: scaling to unit length, and rows of PostgreSQL's binary COPY."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pgface.errors import EmbeddingError
 
 EMBEDDING_DIMENSION = 512
 _MIN_NORM = 1e-100
-"""A smaller norm has a square that loses precision in float64."""
+"""The square of a smaller norm loses precision in float64."""
 _UNIT_TOLERANCE = 1e-6
 
 # https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format": a signature with two zero words, the rows, and
@@ -20,19 +20,19 @@ _UNIT_TOLERANCE = 1e-6
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 COPY_TRAILER = b"\xff\xff"
 _BATCH_ROWS = 4_096
-"""Rows that are read at once, 8 MB."""
+"""Rows that are unpacked together, 8 MB."""
 _USER = [("fields", ">i2"), ("user_id_bytes", ">i4"), ("user_id", ">i4")]
 _PHOTO = [("photo_id_bytes", ">i4"), ("photo_id", ">i4")]
 _NO_PHOTO = [("photo_id_bytes", ">i4")]
 _EMBEDDING = [
     ("embedding_bytes", ">i4"),
-    # A vector as pgvector sends it: the dimension, a zero word, the numbers.
+    # pgvector's binary format: the dimension, a zero word, the numbers.
     ("dimension", ">i2"),
     ("unused", ">i2"),
     ("embedding", ">f4", EMBEDDING_DIMENSION),
 ]
 ROW = np.dtype([*_USER, *_EMBEDDING])
-"""The id of a user, and an embedding."""
+"""A row of a user's id and an embedding."""
 _ROW_WITH_PHOTO = np.dtype([*_USER, *_PHOTO, *_EMBEDDING])
 _ROW_WITHOUT_PHOTO = np.dtype([*_USER, *_NO_PHOTO, *_EMBEDDING])
 
@@ -44,16 +44,15 @@ def unit_embedding(embedding: Any) -> NDArray[np.float32]:
         embedding: 512 numbers that are not all zero.
 
     Raises:
-        EmbeddingError: the shape is another, a number is NaN or infinite, or all are zero.
+        EmbeddingError: the shape differs, a number is NaN or infinite, or all are zero.
 
     """
     given = np.asarray(embedding)
-    engines_own = given.dtype == np.float32 and given.shape == (EMBEDDING_DIMENSION,)
     # Engines return norm 1 already, within the precision of float32.
-    if engines_own and abs(float(given.dot(given)) - 1) < _UNIT_TOLERANCE:
+    as_from_engine = given.dtype == np.float32 and given.shape == (EMBEDDING_DIMENSION,)
+    if as_from_engine and abs(float(given.dot(given)) - 1) < _UNIT_TOLERANCE:
         return given
-    (unit,) = unit_embeddings(given[np.newaxis])
-    return np.asarray(unit)
+    return np.asarray(unit_embeddings(given[np.newaxis])[0])
 
 
 def unit_embeddings(embeddings: Any, *, first_row: int = 0) -> NDArray[np.float32]:
@@ -64,7 +63,7 @@ def unit_embeddings(embeddings: Any, *, first_row: int = 0) -> NDArray[np.float3
         first_row: the number of the first row, for the error message.
 
     Raises:
-        EmbeddingError: as for `unit_embedding`. The message gives the first wrong row.
+        EmbeddingError: as for `unit_embedding`. The message contains the number of the first wrong row.
 
     """
     try:
@@ -88,7 +87,7 @@ def _scaled_units(given: NDArray[np.float64], first_row: int) -> NDArray[np.floa
     wrong = np.flatnonzero(~np.isfinite(largest[:, 0]) | (largest[:, 0] == 0))
     if wrong.size:
         row = wrong[0]
-        fault = "is all zero" if largest[row, 0] == 0 else "holds NaN or infinity"
+        fault = "is all zero" if largest[row, 0] == 0 else "contains NaN or infinity"
         raise EmbeddingError(
             f"An embedding must be 512 finite numbers that are not all zero. Row {first_row + row} {fault}."
         )
@@ -105,7 +104,7 @@ def pack_rows(user_ids: NDArray[Any], embeddings: NDArray[np.float32]) -> bytes:
         embeddings: shape (n, 512).
 
     """
-    return _filled(ROW, 2, user_ids, embeddings).tobytes()
+    return _filled(ROW, fields=2, user_id=user_ids, embedding=embeddings).tobytes()
 
 
 def pack_rows_with_photos(user_ids: NDArray[Any], photo_ids: NDArray[Any], embeddings: NDArray[np.float32]) -> bytes:
@@ -113,25 +112,19 @@ def pack_rows_with_photos(user_ids: NDArray[Any], photo_ids: NDArray[Any], embed
 
     Args:
         user_ids: shape (n,), integers.
-        photo_ids: shape (n,), integers. 0 stands for no photo, and is sent as NULL.
+        photo_ids: shape (n,), integers. 0 means no photo, and is sent as NULL.
         embeddings: shape (n, 512).
 
     """
     linked = photo_ids > 0
-    if not linked.any():
-        return _without_photos(user_ids, embeddings).tobytes()
-    with_photo = _filled(_ROW_WITH_PHOTO, 3, user_ids[linked], embeddings[linked])
-    with_photo["photo_id_bytes"], with_photo["photo_id"] = 4, photo_ids[linked]
-    if linked.all():
-        return with_photo.tobytes()
-    one, other = iter(with_photo), iter(_without_photos(user_ids[~linked], embeddings[~linked]))
+    photo = {"photo_id_bytes": 4, "photo_id": photo_ids[linked]}
+    rows = _filled(_ROW_WITH_PHOTO, fields=3, user_id=user_ids[linked], embedding=embeddings[linked], **photo)
+    others = {"user_id": user_ids[~linked], "embedding": embeddings[~linked], "photo_id_bytes": -1}
+    rows_without_photo = _filled(_ROW_WITHOUT_PHOTO, fields=3, **others)
+    if linked.all() or not linked.any():
+        return rows.tobytes() + rows_without_photo.tobytes()
+    one, other = iter(rows), iter(rows_without_photo)
     return b"".join(next(one if has_photo else other).tobytes() for has_photo in linked.tolist())
-
-
-def _without_photos(user_ids: NDArray[Any], embeddings: NDArray[np.float32]) -> NDArray[np.void]:
-    rows = _filled(_ROW_WITHOUT_PHOTO, 3, user_ids, embeddings)
-    rows["photo_id_bytes"] = -1
-    return rows
 
 
 def unpack_rows(
@@ -145,7 +138,7 @@ def unpack_rows(
     """
     block: list[bytes] = []
     for data in stream:
-        # The first row comes after the header of the format. The end mark comes as a row of its own.
+        # The first row is preceded by the header of the format. The end mark is a separate, shorter row.
         if len(data) >= ROW.itemsize:
             block.append(bytes(data[-ROW.itemsize :]))
         if len(block) == _BATCH_ROWS:
@@ -160,11 +153,10 @@ def _columns(rows: list[bytes]) -> tuple[NDArray[np.int32], NDArray[np.float32]]
     return table["user_id"].astype(np.int32), table["embedding"].astype(np.float32)
 
 
-def _filled(
-    row: np.dtype[np.void], fields: int, user_ids: NDArray[Any], embeddings: NDArray[np.float32]
-) -> NDArray[np.void]:
-    rows = np.zeros(len(user_ids), dtype=row)
-    rows["fields"], rows["user_id_bytes"], rows["user_id"] = fields, 4, user_ids
-    rows["embedding_bytes"], rows["dimension"] = 4 + 4 * EMBEDDING_DIMENSION, EMBEDDING_DIMENSION
-    rows["embedding"] = embeddings
+def _filled(row: np.dtype[np.void], **columns: Any) -> NDArray[np.void]:
+    """Return rows with these columns, and with the lengths that are the same in every row."""
+    rows = np.zeros(len(columns["user_id"]), dtype=row)
+    lengths = {"user_id_bytes": 4, "embedding_bytes": 4 + 4 * EMBEDDING_DIMENSION, "dimension": EMBEDDING_DIMENSION}
+    for name, values in (lengths | columns).items():
+        rows[name] = values
     return rows

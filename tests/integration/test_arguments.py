@@ -1,4 +1,4 @@
-"""Arguments are checked before a photo is opened, and what an answer says of itself is what was used for it."""
+"""Arguments are checked before a photo is opened, and an answer contains the threshold that was used for it."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ def test_arguments_are_checked_first(gallery: Gallery, ask: Callable[[Gallery], 
     assert type(refused.value) is GalleryError
 
 
-def test_the_threshold_that_is_told_is_the_one_that_was_used(
+def test_an_answer_contains_the_threshold_that_was_used(
     gallery: Gallery, photos: Photos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gallery.enroll(photos("Tony_Blair", 4), "blair@example.org")
     search = Gallery._search
 
-    def while_somebody_calibrates(self: Gallery, *arguments: Any, **options: Any) -> Any:
+    def search_then_calibrate(self: Gallery, *arguments: Any, **options: Any) -> Any:
         found = search(self, *arguments, **options)
         with self.database.transaction() as connection:
             connection.execute("UPDATE gallery SET identify_threshold = 0.99")
         self._model._read_at = 0
         return found
 
-    monkeypatch.setattr(Gallery, "_search", while_somebody_calibrates)
+    monkeypatch.setattr(Gallery, "_search", search_then_calibrate)
     answer = gallery.identify(photos("Tony_Blair", 5))
     assert answer.threshold == pytest.approx(0.4)
     ((match,),) = (face.matches for face in answer.faces)

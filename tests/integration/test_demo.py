@@ -1,4 +1,4 @@
-"""`make demo` does what it says, and what it says at its end can be done."""
+"""`make demo` works, and so do the commands that it prints at the end."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     EmbeddedPostgres(folder / "postgres").stop(force=True)
 
 
-def test_the_demo_and_its_last_words(folder: Path) -> None:
+def test_the_demo_and_the_commands_that_it_prints(folder: Path) -> None:
     program = f"import runpy, sys; sys.argv[0] = {str(DEMO)!r}; demo = runpy.run_path({str(DEMO)!r}); "
     program += f"from pathlib import Path; demo['main'].__globals__['DATA_DIR'] = Path({str(folder)!r}); demo['main']()"
-    # Settings for another gallery, which the demo does not touch.
+    # Settings for another gallery, which the demo must not touch.
     elsewhere = os.environ | {"PGFACE_DATABASE_URL": "postgresql://127.0.0.1:1/nothing", "PGFACE_SCHEMA": "other"}
     done = subprocess.run(
         [sys.executable, "-c", program], env=elsewhere, capture_output=True, text=True, check=False, timeout=120

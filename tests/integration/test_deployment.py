@@ -1,8 +1,8 @@
-"""What compose.yaml sets up, without containers: its steps, files, settings and URLs, on the embedded PostgreSQL 16.
+"""The deployment of compose.yaml without containers, on the embedded PostgreSQL 16: its steps, files and settings.
 
-The server is made as the entry point of the official PostgreSQL image makes one: initdb with the password's file, the
-line for SCRAM in pg_hba.conf, the database, the scripts of /docker-entrypoint-initdb.d by psql as the first user, while
-nobody else can connect; then the server with the service's own command.
+The server is set up as by the entry point of the official PostgreSQL image. It runs initdb with the password's file,
+adds the line for SCRAM to pg_hba.conf, and creates the database. While no client can connect, psql runs the scripts of
+/docker-entrypoint-initdb.d as the first user. Then the server starts with the command of the service.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ ROOT = Path(__file__).parents[2]
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(sys.platform != "linux", reason="the whole of 127.0.0.0/8 is one's own on Linux alone"),
+    pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8 on the loopback interface"),
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A folder and an address in place of a network of containers, and who the server's programs run as."""
+    """A folder and an address in place of a network of containers, and the user who runs the server's programs."""
 
     folder: Path
     address: str
@@ -66,7 +66,7 @@ class Machine:
     def run(self, program: str, *arguments: object, stdin: str = "") -> str:
         uid, gid = self.user or (None, None)
         groups: list[int] | None = None if self.user is None else []
-        with (self.folder / "output").open("w+") as output:  # a server that is started keeps it open
+        with (self.folder / "output").open("w+") as output:  # a started server keeps it open
             done = subprocess.run(
                 [str(binaries(16) / program), *map(str, arguments)],
                 input=stdin,
@@ -93,25 +93,25 @@ class Machine:
         self.run("pg_ctl", "-D", self.data, "-w", "-m", "fast", "stop")
 
     def psql(self, *arguments: object, stdin: str = "") -> str:
-        """As the entry point calls it."""
+        """Run psql as the entry point does."""
         before = ("-v", "ON_ERROR_STOP=1", "--no-psqlrc", "--no-password", "-h", self.folder, "-U", "faceuser")
         return self.run("psql", *before, *arguments, stdin=stdin)
 
 
 @pytest.fixture(scope="module")
 def compose() -> Any:
-    """The services of the compose file."""
+    """Return the services of the compose file."""
     return YAML(typ="safe").load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]
 
 
 @pytest.fixture(scope="module")
 def machine(postgres16: str, compose: Any) -> Iterator[Machine]:
-    """A PostgreSQL as `docker compose up` would have it the first time."""
-    user = user_for(str(conninfo_to_dict(postgres16)["host"]))  # by now it can run the embedded server's programs
+    """Run PostgreSQL as after the first `docker compose up`."""
+    user = user_for(str(conninfo_to_dict(postgres16)["host"]))  # from now on, it can run the embedded server's programs
     folder = Path(tempfile.mkdtemp(prefix="pgface-machine-"))
     if user is not None:
         os.chown(folder, *user)
-    # An address of its own, so that the services have the ports that they are given.
+    # Its own address, so that the services can use the ports of the compose file.
     number = os.getpid()
     machine = Machine(folder, f"127.{64 + number % 128}.{number // 128 % 256}.7", user)
     try:
@@ -134,13 +134,13 @@ def _first_start(machine: Machine, service: Any) -> None:
     options = given["POSTGRES_INITDB_ARGS"].split()
     machine.run("initdb", "-D", machine.data, f"--username={given['POSTGRES_USER']}", f"--pwfile={password}", *options)
     rules = machine.data / "pg_hba.conf"
-    # Who comes through the loopback interface is trusted, as in the image. No other container does there; here all do.
+    # The image trusts connections through the loopback interface, which no other container uses. Here all use it.
     others = re.sub(r"^host .* trust$", "", rules.read_text(), flags=re.MULTILINE)
     rules.write_text(f"{others}\nhost all all all scram-sha-256\n")
     machine.started("--listen_addresses=''")
     machine.psql("-d", "postgres", "--set", f"db={given['POSTGRES_DB']}", stdin='CREATE DATABASE :"db" ;\n')
     (script,) = [volume for volume in service["volumes"] if "/docker-entrypoint-initdb.d/" in volume]
-    # A copy, because the server's user may not reach the checkout.
+    # A copy, because the server's user may have no access to the checkout.
     copy = shutil.copy(ROOT / script.partition(":")[0], machine.folder / "init.sql")
     machine.psql("-d", given["POSTGRES_DB"], "-f", copy)
     machine.stopped()
@@ -148,7 +148,7 @@ def _first_start(machine: Machine, service: Any) -> None:
 
 @pytest.fixture(scope="module")
 def bouncer(machine: Machine) -> Iterator[None]:
-    """The pgbouncer of the compose file, with its own configuration: only names of hosts and files differ."""
+    """Run the pgbouncer of the compose file with its configuration. Only the names of hosts and files differ."""
     text = (ROOT / "deploy" / "pgbouncer" / "pgbouncer.ini").read_text(encoding="utf-8")
     for ours, here in (
         ("host=postgres", f"host={machine.address}"),
@@ -163,32 +163,32 @@ def bouncer(machine: Machine) -> Iterator[None]:
 
 @pytest.fixture
 def environment(machine: Machine, compose: Any, tmp_path: Path) -> Callable[[str], dict[str, str]]:
-    """The service's environment, where `.env` says which of the two it goes through."""
+    """Return a function that makes the service's environment for the address of PostgreSQL or pgbouncer in `.env`."""
 
     def through(address: str) -> dict[str, str]:
         given = compose["pgface"]["environment"]
-        environment = {name: _filled_in(value, {"PGFACE_POSTGRES": address}) for name, value in given.items()}
+        environment = {name: _interpolated(value, {"PGFACE_POSTGRES": address}) for name, value in given.items()}
         for name in ("PGFACE_DATABASE_URL", "PGFACE_DIRECT_URL"):
-            environment[name] += f"?hostaddr={machine.address}"  # in place of the network's names
+            environment[name] += f"?hostaddr={machine.address}"  # in place of the names in the containers' network
         environment["PGPASSFILE"] = str(machine.secrets / Path(environment["PGPASSFILE"]).name)
         return environment | {"PGFACE_DATA_DIR": str(tmp_path / "data")}
 
     return through
 
 
-def _of_the_image(name: str, address: str) -> dict[str, str]:
-    """A variable that the image sets, with the address of this machine in place of every network's."""
+def _variable_of_the_image(name: str, address: str) -> dict[str, str]:
+    """Return a variable of the image, with the address of this machine in place of all networks."""
     (value,) = re.findall(rf"{name}=(\S+)", (ROOT / "Dockerfile").read_text(encoding="utf-8"))
     return {name: value.replace("0.0.0.0", address)}  # noqa: S104 - it is replaced
 
 
 @pytest.fixture
 def pgface(environment: Callable[[str], dict[str, str]], tmp_path: Path) -> Callable[[str], Run]:
-    """Runs pgface with the service's environment."""
+    """Return a function that makes a runner of pgface with the service's environment."""
     return lambda address: runner(environment(address), tmp_path)
 
 
-def _filled_in(text: str, values: dict[str, str]) -> str:
+def _interpolated(text: str, values: dict[str, str]) -> str:
     return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda found: values.get(found[1]) or found[2], text)
 
 
@@ -209,14 +209,14 @@ def test_the_init_script_makes_the_whole_gallery(machine: Machine, specification
     assert machine.psql("-d", "facedb", "-Atc", "SHOW server_encoding").strip() == "UTF8"
 
 
-def test_the_health_check_is_content(machine: Machine, compose: Any) -> None:
+def test_the_database_passes_its_health_check(machine: Machine, compose: Any) -> None:
     kind, command = compose["postgres"]["healthcheck"]["test"]
     assert kind == "CMD-SHELL"
     program, *arguments = command.split()
     assert "accepting connections" in machine.run(program, "-h", machine.folder, *arguments)
 
 
-def test_the_server_took_every_setting(machine: Machine, compose: Any) -> None:
+def test_the_server_has_every_setting_of_the_compose_file(machine: Machine, compose: Any) -> None:
     for option in compose["postgres"]["command"][1:]:
         name, _, value = option.removeprefix("--").partition("=")
         shown = machine.psql("-d", "facedb", "-Atc", f"SHOW {name}").strip()
@@ -225,7 +225,7 @@ def test_the_server_took_every_setting(machine: Machine, compose: Any) -> None:
 
 @pytest.mark.usefixtures("bouncer")
 @pytest.mark.parametrize("service", [("postgres", 5432), ("pgbouncer", 6432)])
-def test_only_the_password_opens_the_door(machine: Machine, service: tuple[str, int]) -> None:
+def test_only_the_password_gives_access(machine: Machine, service: tuple[str, int]) -> None:
     passfile = str(machine.secrets / "pgpass")
     with psycopg.connect(url(machine, service, passfile=passfile), prepare_threshold=None) as connection:
         assert rows(connection, "SELECT current_user") == [("faceuser",)]
@@ -234,14 +234,14 @@ def test_only_the_password_opens_the_door(machine: Machine, service: tuple[str, 
             psycopg.connect(url(machine, service, **wrong)).close()
 
 
-def test_the_first_start_ends_in_a_service_that_its_health_check_is_content_with(
+def test_the_service_passes_its_health_check_after_the_first_start(
     machine: Machine, compose: Any, environment: Callable[[str], dict[str, str]], tmp_path: Path
 ) -> None:
     service = compose["pgface"]
     kind, *check = service["healthcheck"]["test"]
     assert (kind, check[0]) == ("CMD", "pgface")
-    variables = environment("") | _of_the_image("PGFACE_LISTEN_HOST", machine.address)
-    # As the engine runs it: beside the service, with the same variables.
+    variables = environment("") | _variable_of_the_image("PGFACE_LISTEN_HOST", machine.address)
+    # As the engine runs it: in the service's container, with the same variables.
     checked = process_runner(variables, tmp_path)
     assert checked(*check[1:], code=1).stdout == ""
     command, *options = service["command"]
@@ -278,7 +278,7 @@ def test_pgface_works_with_the_services_environment(
 
 @dataclass(frozen=True, slots=True)
 class PasswordFile:
-    """A password file that libpq does not use, and what is said of it."""
+    """A password file that libpq does not use, and the expected sentence about it."""
 
     name: str
     mode: int
@@ -297,7 +297,9 @@ class PasswordFile:
     ],
     ids=lambda case: case.name or "missing",
 )
-def test_a_password_file_that_is_passed_over_is_told_of(machine: Machine, tmp_path: Path, case: PasswordFile) -> None:
+def test_the_error_explains_why_a_password_file_is_not_used(
+    machine: Machine, tmp_path: Path, case: PasswordFile
+) -> None:
     file = tmp_path / (case.name or "missing")
     if case.name:
         file.write_text(case.text or (machine.secrets / "pgpass").read_text())
@@ -309,6 +311,6 @@ def test_a_password_file_that_is_passed_over_is_told_of(machine: Machine, tmp_pa
     assert case.said.is_in(str(refused.value), file=file, owner=case.owner, user=case.owner + 1)
 
 
-def test_the_servers_log_holds_no_password(machine: Machine) -> None:
+def test_the_servers_log_contains_no_password(machine: Machine) -> None:
     password = (machine.secrets / "postgres_password").read_text().strip()
     assert password not in (machine.folder / "log").read_text()

@@ -1,4 +1,4 @@
-"""The Flask application of the examples: people log in by password and by face, and nobody else does."""
+"""The Flask application with login by password and by face."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def ask(browser: FlaskClient, method: str, path: str, data: dict[str, Any] | Non
     return browser.open(path, method=method, base_url="https://localhost", data=data)
 
 
-def test_by_password_in_and_out(browser: FlaskClient) -> None:
+def test_log_in_by_password_and_log_out(browser: FlaskClient) -> None:
     assert ask(browser, "GET", "/").location == "/login"
     assert says.FLASK_LOG_IN_BY_FACE in ask(browser, "GET", "/login").text
     done = ask(browser, "POST", "/login", data={"email": EMAIL, "password": PASSWORD})
@@ -84,23 +84,23 @@ def test_by_password_in_and_out(browser: FlaskClient) -> None:
     assert ask(browser, "GET", "/").location == "/login"
 
 
-def test_a_cookie_of_before_the_log_out_is_worth_nothing(browser: FlaskClient, example: ModuleType) -> None:
+def test_a_cookie_does_not_work_after_the_log_out(browser: FlaskClient, example: ModuleType) -> None:
     ask(browser, "POST", "/login", data={"email": EMAIL, "password": PASSWORD})
-    kept = browser.get_cookie("session", domain="localhost")
-    assert kept is not None
+    cookie_before = browser.get_cookie("session", domain="localhost")
+    assert cookie_before is not None
     ask(browser, "POST", "/logout")
     thief: FlaskClient = example.app.test_client()
-    thief.set_cookie("session", kept.value, domain="localhost", secure=True)
+    thief.set_cookie("session", cookie_before.value, domain="localhost", secure=True)
     assert ask(thief, "GET", "/").location == "/login"
 
 
-def test_a_password_of_the_old_application(browser: FlaskClient, people: Gallery) -> None:
+def test_a_password_hash_of_werkzeug(browser: FlaskClient, people: Gallery) -> None:
     with people.database.transaction() as connection:
         connection.execute("UPDATE users SET password = %s", (generate_password_hash("old", method="scrypt:1024:8:1"),))
     assert ask(browser, "POST", "/login", data={"email": EMAIL, "password": "old"}).location == "/"
 
 
-def test_a_wrong_password_and_too_many(browser: FlaskClient) -> None:
+def test_wrong_passwords_and_too_many_attempts(browser: FlaskClient) -> None:
     for _ in range(5):
         refused = ask(browser, "POST", "/login", data={"email": EMAIL, "password": "wrong"})
         assert refused.status_code == 401
@@ -110,7 +110,7 @@ def test_a_wrong_password_and_too_many(browser: FlaskClient) -> None:
     assert int(waiting.headers["Retry-After"]) >= 1
 
 
-def by_face(browser: FlaskClient, gallery: Gallery, photo: Path, email: str) -> TestResponse:
+def log_in_by_face(browser: FlaskClient, gallery: Gallery, photo: Path, email: str) -> TestResponse:
     challenge = ask(browser, "POST", "/login/face/challenge", data={"email": email}).get_json()
 
     def answer(frames: list[bytes]) -> Any:
@@ -122,13 +122,15 @@ def by_face(browser: FlaskClient, gallery: Gallery, photo: Path, email: str) -> 
     return answered
 
 
-def test_by_face(browser: FlaskClient, people: Gallery, photos: Photos) -> None:
-    assert by_face(browser, people, photos("George_W_Bush", 6), EMAIL).location == "/"
+def test_log_in_by_face(browser: FlaskClient, people: Gallery, photos: Photos) -> None:
+    assert log_in_by_face(browser, people, photos("George_W_Bush", 6), EMAIL).location == "/"
     assert says.FLASK_LOGGED_IN_BY_FACE in ask(browser, "GET", "/").text
 
 
-def test_by_another_face_and_by_none(browser: FlaskClient, people: Gallery, photos: Photos) -> None:
-    refused = by_face(browser, people, photos("Tony_Blair", 2), EMAIL)
+def test_another_face_and_an_unknown_challenge_are_refused(
+    browser: FlaskClient, people: Gallery, photos: Photos
+) -> None:
+    refused = log_in_by_face(browser, people, photos("Tony_Blair", 2), EMAIL)
     assert refused.status_code == 401
     assert accounts_say.LOGIN_BY_FACE_REFUSED in refused.text
     assert read_audit(people.database)[0].reason == accounts_say.REASON_ANOTHER_FACE
@@ -137,21 +139,21 @@ def test_by_another_face_and_by_none(browser: FlaskClient, people: Gallery, phot
     assert ask(browser, "GET", "/").location == "/login"
 
 
-def test_other_sites_send_nothing(example: ModuleType) -> None:
+def test_requests_of_other_sites_are_refused(example: ModuleType) -> None:
     client: FlaskClient = example.app.test_client()
     client.environ_base["HTTP_SEC_FETCH_SITE"] = "cross-site"
     for path in ("/login", "/login/face", "/login/face/challenge", "/logout"):
         assert ask(client, "POST", path, data={"email": EMAIL, "password": PASSWORD}).status_code == 403
 
 
-def test_a_body_without_end_is_not_read(browser: FlaskClient, example: ModuleType) -> None:
+def test_a_large_body_is_refused(browser: FlaskClient, example: ModuleType) -> None:
     assert example.app.config["MAX_CONTENT_LENGTH"] == 20 * 2**20
     example.app.config["MAX_CONTENT_LENGTH"] = 20_000
     frames = [(io.BytesIO(b"\0" * 22_000), "x.jpg")]
     assert ask(browser, "POST", "/login/face", data={"challenge": "x", "frames": frames}).status_code == 413
 
 
-def test_without_a_database_there_is_one_sentence(
+def test_without_a_database_the_answer_is_one_sentence(
     browser: FlaskClient, example: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     example.gallery().close()

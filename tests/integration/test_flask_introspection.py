@@ -1,4 +1,4 @@
-"""The Flask application that accepts the service's tokens, against a service that runs."""
+"""The Flask application that accepts the service's tokens, with a running service."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ pytestmark = pytest.mark.slow
 FILE = Path(__file__).parents[2] / "examples" / "flask_introspection" / "app.py"
 EMAIL, PASSWORD = "siti@example.org", "four plain words here"
 HERE = Client(address="192.0.2.7")
-SHUT = (503, f'{{"error":"{says.FLASK_NOT_AT_THE_MOMENT}"}}\n'.encode())
-NOBODY = (401, b'{"error":"Log in."}\n')
+NOT_AVAILABLE = (503, f'{{"error":"{says.FLASK_NOT_AT_THE_MOMENT}"}}\n'.encode())
+LOG_IN_FIRST = (401, b'{"error":"Log in."}\n')
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def service(people: Gallery, tmp_path: Path) -> Iterator[Served]:
 
 @pytest.fixture
 def example(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")  # the key and the tokens are nobody's else
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")  # a proxy must not get the key and the tokens
     spec = importlib.util.spec_from_file_location("flask_introspection_example", FILE)
     assert spec is not None
     assert spec.loader is not None
@@ -70,11 +70,11 @@ def ask(client: FlaskClient, path: str, authorization: str | None) -> TestRespon
     return client.get(path, headers={} if authorization is None else {"Authorization": authorization})
 
 
-def said(answer: TestResponse) -> tuple[int, bytes]:
+def status_and_body(answer: TestResponse) -> tuple[int, bytes]:
     return answer.status_code, answer.data
 
 
-def test_tokens_of_people(
+def test_only_valid_tokens_give_access(
     people: Gallery,
     service: Served,
     example: ModuleType,
@@ -94,22 +94,22 @@ def test_tokens_of_people(
     assert ask(client, "/salary", f"Bearer {login.token}").json == {"of": EMAIL, "amount": 5_000}
     assert ask(client, "/salary", f"Bearer {by_face.token}").status_code == 403
 
-    nobody = [None, "Bearer ", "Bearer", f"Basic {login.token}", f"Bearer {ended.token}", f"Bearer {key}", "Bearer x"]
-    for authorization in [*nobody, f"Bearer {login.token}x", f"Bearer {'x' * 100_000}", "Bearer \xff", "Bearer a b"]:
+    refused = [None, "Bearer ", "Bearer", f"Basic {login.token}", f"Bearer {ended.token}", f"Bearer {key}", "Bearer x"]
+    for authorization in [*refused, f"Bearer {login.token}x", f"Bearer {'x' * 100_000}", "Bearer \xff", "Bearer a b"]:
         answer = ask(client, "/", authorization)
-        assert said(answer) == NOBODY
+        assert status_and_body(answer) == LOG_IN_FIRST
         assert answer.headers["WWW-Authenticate"] == "Bearer"
 
     accounts.log_out(login.token, client=HERE)
-    assert said(ask(client, "/", f"Bearer {login.token}")) == NOBODY
+    assert status_and_body(ask(client, "/", f"Bearer {login.token}")) == LOG_IN_FIRST
 
-    # Nobody is let in by an application that may not ask, or when there is nobody to ask.
+    # Access is refused if the key is revoked, or if the service does not run.
     revoke_key(people.database, stored.id, HERE)
     with caplog.at_level(logging.ERROR):
-        assert said(ask(client, "/", f"Bearer {by_face.token}")) == SHUT
+        assert status_and_body(ask(client, "/", f"Bearer {by_face.token}")) == NOT_AVAILABLE
         service.end()
-        assert said(ask(client, "/", f"Bearer {by_face.token}")) == SHUT
-    assert said(ask(client, "/", None)) == NOBODY
+        assert status_and_body(ask(client, "/", f"Bearer {by_face.token}")) == NOT_AVAILABLE
+    assert status_and_body(ask(client, "/", None)) == LOG_IN_FIRST
     assert "HTTPStatusError" in caplog.text
     assert "ConnectError" in caplog.text
     assert by_face.token not in caplog.text + service.log.read_text()
@@ -129,10 +129,10 @@ def test_tokens_of_people(
         (500, b'{"active":true,"sub":"1","username":"a","name":"b","confidence":1}'),
     ],
 )
-def test_answers_that_cannot_be_relied_upon_open_nothing(
+def test_unusable_answers_give_no_access(
     example: ModuleType, monkeypatch: pytest.MonkeyPatch, status: int, body: bytes
 ) -> None:
-    class Strange(http.server.BaseHTTPRequestHandler):
+    class OddService(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
@@ -141,11 +141,11 @@ def test_answers_that_cannot_be_relied_upon_open_nothing(
 
         def log_message(self, *_: object) -> None: ...
 
-    with http.server.HTTPServer(("127.0.0.1", 0), Strange) as strange:
-        thread = threading.Thread(target=strange.handle_request)
+    with http.server.HTTPServer(("127.0.0.1", 0), OddService) as odd_service:
+        thread = threading.Thread(target=odd_service.handle_request)
         thread.start()
-        client = connect(example, monkeypatch, f"http://127.0.0.1:{strange.server_port}", "key")
+        client = connect(example, monkeypatch, f"http://127.0.0.1:{odd_service.server_port}", "key")
         answer = ask(client, "/", "Bearer abc")
         thread.join()
-    assert said(answer) in (SHUT, NOBODY)
-    assert (said(answer) == NOBODY) == (body == b'{"active":"yes"}')
+    assert status_and_body(answer) in (NOT_AVAILABLE, LOG_IN_FIRST)
+    assert (status_and_body(answer) == LOG_IN_FIRST) == (body == b'{"active":"yes"}')

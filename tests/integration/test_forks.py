@@ -19,7 +19,7 @@ import httpx2 as httpx
 import pytest
 
 from pgface.gallery import Gallery
-from support.commands import SECONDS, environment_of, without_settings
+from support.commands import TIMEOUT, environment_of, without_settings
 from support.photos import Photos
 
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -43,7 +43,7 @@ def test_every_process_gets_its_own_answers(gallery: Gallery, photos: Photos, ho
     program = SUPPORT / "forking_program.py"
     command = [sys.executable, *map(str, (program, how, 4, 500, photos("Tony_Blair", 5)))]
     environment = without_settings() | environment_of(gallery.settings)
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=SECONDS)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=TIMEOUT)
     assert done.returncode == 0, done.stderr
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert sum(answer["reads"] for answer in answers) >= REQUESTS

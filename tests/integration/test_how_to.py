@@ -1,4 +1,4 @@
-"""The how-to pages can be followed from top to bottom, and what they show and quote is what pgface says."""
+"""The how-to pages work from top to bottom, and their output and quotations are those of pgface."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import psutil
 import pytest
 from prometheus_client import Counter, Gauge, Histogram
 
+from pgface.cli.output import with_options
 from pgface.database.embedded.server import EmbeddedPostgres
 from pgface.gallery import Gallery
 from pgface.server import metrics
@@ -42,7 +43,7 @@ EXAMPLE_URL = "postgresql://faceuser@localhost:5432/facedb"
 
 @pytest.fixture
 def server_url(postgres: str) -> Iterator[str]:
-    """A database on the server that stands for the reader's own."""
+    """Create a database on a server that stands for the reader's own."""
     url = create_database(postgres)
     yield url
     drop_database(postgres, url)
@@ -50,7 +51,7 @@ def server_url(postgres: str) -> Iterator[str]:
 
 @pytest.fixture
 def reader(tmp_path: Path, faces_dir: Path, server_url: str) -> Iterator[Reader]:
-    """A reader in a folder with photos, without a server."""
+    """Return a reader in a folder with photos, without a server."""
     data_dir = tmp_path / "data"
     reader = Reader(
         tmp_path / "reader",
@@ -64,8 +65,8 @@ def reader(tmp_path: Path, faces_dir: Path, server_url: str) -> Iterator[Reader]
 
 
 @pytest.fixture
-def at_work(reader: Reader, faces_dir: Path, server_url: str, tmp_path: Path) -> Reader:
-    """A reader with a gallery on a running server, with two photos of each of two people."""
+def reader_with_gallery(reader: Reader, faces_dir: Path, server_url: str, tmp_path: Path) -> Reader:
+    """Return a reader with a gallery on a running server, with two photos of each of two people."""
     reader.environment["PGFACE_DATABASE_URL"] = server_url
     settings = Settings.model_validate({"database_url": server_url, "data_dir": tmp_path / "data"})
     with Gallery.create(settings, model="dlib") as gallery:
@@ -75,7 +76,7 @@ def at_work(reader: Reader, faces_dir: Path, server_url: str, tmp_path: Path) ->
     return reader
 
 
-def put_people(reader: Reader, faces_dir: Path, *, people: int, photos: int) -> None:
+def copy_people(reader: Reader, faces_dir: Path, *, people: int, photos: int) -> None:
     for person in sorted(faces_dir.iterdir())[:people]:
         (reader.folder / "people" / person.name).mkdir(parents=True)
         for photo in sorted(person.iterdir())[:photos]:
@@ -88,13 +89,13 @@ def lines_with(sentence: Sentence, said: str) -> int:
 
 @pytest.mark.parametrize("page", ["quick-start.md", "quick-start.id.md"])
 def test_quick_start(reader: Reader, faces_dir: Path, page: str) -> None:
-    put_people(reader, faces_dir, people=2, photos=1)
+    copy_people(reader, faces_dir, people=2, photos=1)
     reader.run("pgface postgres start")  # otherwise each command starts and stops the server
     said = reader.follow(page)
     assert (reader.folder / "answer.png").is_file()
     assert "ariel" in said.lower()
     assert "[('Alice', 0." in said
-    # On either server, the tables and functions that the page counts.
+    # The numbers of tables and functions on the page, for each of the two servers.
     assert said.count("(24 rows)") == said.count("(4 rows)") == 2
     assert lines_with(says.GALLERY_OF_THE_EMBEDDED_SERVER_IS_READY, said) == 1
     assert lines_with(says.GALLERY_OF_ANOTHER_SERVER_IS_READY, said) == 1
@@ -103,7 +104,7 @@ def test_quick_start(reader: Reader, faces_dir: Path, page: str) -> None:
 def test_init(reader: Reader) -> None:
     shutil.copytree(ROOT / "deploy", reader.folder / "deploy")
     said = reader.follow("init.md")
-    # For public twice, for visitors, and for staff, which psql made.
+    # Twice for public, once for visitors, and once for staff, which psql created.
     assert said.count(commands.GALLERY_IS_READY.format(model="dlib")) == 4
     for name in ("idx_embeddings_vector", "auth_tokens", "verify_face", "before-upgrade.tar"):
         assert name in said
@@ -116,11 +117,11 @@ def test_init(reader: Reader) -> None:
     assert sorted(named) == sorted(listed.split())
 
 
-def test_thresholds(at_work: Reader, faces_dir: Path) -> None:
-    put_people(at_work, faces_dir, people=8, photos=2)
-    shutil.copy(faces_dir / "Colin_Powell" / "Colin_Powell_0009.jpg", at_work.folder / "probe.jpg")
-    said = at_work.follow("thresholds.md")
-    assert (at_work.folder / "errors.html").is_file()
+def test_thresholds(reader_with_gallery: Reader, faces_dir: Path) -> None:
+    copy_people(reader_with_gallery, faces_dir, people=8, photos=2)
+    shutil.copy(faces_dir / "Colin_Powell" / "Colin_Powell_0009.jpg", reader_with_gallery.folder / "probe.jpg")
+    said = reader_with_gallery.follow("thresholds.md")
+    assert (reader_with_gallery.folder / "errors.html").is_file()
     assert evaluation.PUBLISHED_WITH_A_MODEL.format(model="dlib") in said
     assert evaluation.THE_THRESHOLDS_ARE_SET in said
     assert re.search(r"probe\.jpg .* colin_powell", said)
@@ -129,9 +130,9 @@ def test_thresholds(at_work: Reader, faces_dir: Path) -> None:
     assert float(confidences[0]) == pytest.approx(float(confidences[1]))
 
 
-def test_performance(at_work: Reader, faces_dir: Path) -> None:
-    put_people(at_work, faces_dir, people=2, photos=2)
-    said = at_work.follow("performance.md")
+def test_performance(reader_with_gallery: Reader, faces_dir: Path) -> None:
+    copy_people(reader_with_gallery, faces_dir, people=2, photos=2)
+    said = reader_with_gallery.follow("performance.md")
     assert "500 loaded" in said
     assert says.IMPORTED.format(embeddings=508, people=5) in said
     assert search.COMPARES_WITH_EVERY_EMBEDDING in said
@@ -139,9 +140,9 @@ def test_performance(at_work: Reader, faces_dir: Path) -> None:
     assert "VACUUM" in said
 
 
-def test_troubleshooting(at_work: Reader) -> None:
-    shutil.copy(at_work.folder / "alice3.jpg", at_work.folder / "probe.jpg")
-    said = at_work.follow("troubleshooting.md")
+def test_troubleshooting(reader_with_gallery: Reader) -> None:
+    shutil.copy(reader_with_gallery.folder / "alice3.jpg", reader_with_gallery.folder / "probe.jpg")
+    said = reader_with_gallery.follow("troubleshooting.md")
     assert "0 problems" in said
     assert "Scan" in said
     assert re.search(r"probe\.jpg .* tony_blair", said)
@@ -151,7 +152,7 @@ def test_troubleshooting(at_work: Reader) -> None:
 
 @contextmanager
 def no_roles_left(reader: Reader) -> Iterator[None]:
-    """Drop the roles that the page makes: they belong to the server and not to the database."""
+    """Drop the roles that the page creates, because they belong to the server and not to the database."""
     try:
         yield
     finally:
@@ -160,25 +161,25 @@ def no_roles_left(reader: Reader) -> Iterator[None]:
         reader.run(f"psql \"$PGFACE_DATABASE_URL\" -v ON_ERROR_STOP=1 <<'END'\n{roles} \\gexec\nEND")
 
 
-def test_accounts(at_work: Reader) -> None:
-    with no_roles_left(at_work):
-        said = at_work.follow("accounts.md")
+def test_accounts(reader_with_gallery: Reader) -> None:
+    with no_roles_left(reader_with_gallery):
+        said = reader_with_gallery.follow("accounts.md")
     assert "login by password" in said
     assert accounts.LOGIN_BY_FACE_REFUSED in said
     assert says.KEY_IS_REVOKED.format(key=1) in said
 
 
 @pytest.fixture
-def with_service(at_work: Reader, tmp_path: Path) -> Iterator[Reader]:
-    """A reader with a running service. The person of the page's photos is not enrolled."""
+def with_service(reader_with_gallery: Reader, tmp_path: Path) -> Iterator[Reader]:
+    """Return a reader with a running service, in which the person of the page's photos is not enrolled."""
     if shutil.which("curl") is None:
         pytest.skip("curl is not on this machine")
-    at_work.run("pgface users delete tony_blair@example.org --yes")
+    reader_with_gallery.run("pgface users delete tony_blair@example.org --yes")
     settings = ("PGFACE_DATABASE_URL", "PGFACE_DATA_DIR", "PGFACE_WORKERS")
-    with serving({name: at_work.environment[name] for name in settings}, tmp_path) as service:
-        at_work.instead[SERVICE_URL] = service.url
-        at_work.environment["NO_PROXY"] = "127.0.0.1"
-        yield at_work
+    with serving({name: reader_with_gallery.environment[name] for name in settings}, tmp_path) as service:
+        reader_with_gallery.instead[SERVICE_URL] = service.url
+        reader_with_gallery.environment["NO_PROXY"] = "127.0.0.1"
+        yield reader_with_gallery
         assert service.end() == 0
 
 
@@ -199,9 +200,9 @@ def test_operations(with_service: Reader) -> None:
     assert (with_service.folder / "operations.header").stat().st_mode & 0o777 == 0o600
 
 
-def test_security(at_work: Reader) -> None:
-    with no_roles_left(at_work):
-        said = at_work.follow("security.md")
+def test_security(reader_with_gallery: Reader) -> None:
+    with no_roles_left(reader_with_gallery):
+        said = reader_with_gallery.follow("security.md")
     assert "face_reader may search" in said
 
 
@@ -224,14 +225,14 @@ def test_flask(with_service: Reader) -> None:
 
 
 def end(process: int) -> None:
-    """End the process of a page's background command, if a failure has left it running."""
+    """End the process of a page's background command if it still runs after a failure."""
     with suppress(psutil.NoSuchProcess):
         left = psutil.Process(process)
         if "flask" in left.cmdline():
             left.terminate()
 
 
-def test_the_pages_of_the_service_name_options_and_metrics_that_there_are() -> None:
+def test_the_pages_of_the_service_name_existing_options_and_metrics() -> None:
     page = "\n".join((HOW_TO / f"{name}.md").read_text("utf-8") for name in SERVICE_PAGES)
     reference = (HOW_TO.parent / "reference" / "command-line.md").read_text("utf-8")
     (options,) = re.findall(r"^##+ `pgface serve`$(.+?)^##", reference, re.MULTILINE | re.DOTALL)
@@ -246,7 +247,7 @@ def test_the_pages_of_the_service_name_options_and_metrics_that_there_are() -> N
     assert set(re.findall(r"`(pgface_\w+)`", page)) == kept
 
 
-def test_what_is_not_run_says_why() -> None:
+def test_commands_that_are_not_run_have_a_reason() -> None:
     reasons = {(page, block.not_run) for page in PAGES for block in blocks(f"{page}.md") if block.not_run}
     assert reasons == {
         ("init", "there is no such database"),
@@ -263,7 +264,7 @@ def test_what_is_not_run_says_why() -> None:
 
 @cache
 def sentences() -> str:
-    """The texts of pgface, one a line, with … for what is filled in."""
+    """Return the texts of pgface as its commands print them, one a line. `…` stands for a value."""
     found = []
     for file in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
@@ -275,13 +276,13 @@ def sentences() -> str:
     for file in (SOURCE / "database" / "sql").rglob("*.sql"):
         found += [
             text.replace("%", "…")
-            for text in re.findall(r"RAISE EXCEPTION '(.+?)'[^']*?USING", joined(file), re.DOTALL)
+            for text in re.findall(r"RAISE EXCEPTION '(.+?)'[^']*?USING", with_joined_literals(file), re.DOTALL)
         ]
-    return re.sub("…+", "…", "\n".join(found))
+    return with_options(re.sub("…+", "…", "\n".join(found)))
 
 
-def joined(file: Path) -> str:
-    """SQL's adjacent string literals as one."""
+def with_joined_literals(file: Path) -> str:
+    """Join adjacent string literals of SQL."""
     return re.sub(r"'\s*\n\s*'", "", file.read_text("utf-8"))
 
 
@@ -289,7 +290,7 @@ QUOTED = re.findall(r"^> (.+)$", (HOW_TO / "troubleshooting.md").read_text("utf-
 
 
 @pytest.mark.parametrize("quoted", QUOTED)
-def test_quoted_sentences_are_those_of_the_program(quoted: str) -> None:
+def test_quoted_sentences_are_in_the_program(quoted: str) -> None:
     assert quoted in sentences()
 
 

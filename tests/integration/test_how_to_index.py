@@ -1,4 +1,4 @@
-"""The commands and statements of the how-to page, run in order as a reader would."""
+"""The commands and statements of the how-to page on indexes, run in order as a reader would."""
 
 from __future__ import annotations
 

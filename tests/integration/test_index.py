@@ -372,7 +372,7 @@ def test_ivfflat_that_needs_more_memory_than_it_may_use_is_refused_with_the_sett
     too_little = says.IVFFLAT_NEEDS_MORE_MEMORY.pattern(lists=100, memory="8MB")
     with pytest.raises(IndexNotBuiltError, match=too_little) as refused:
         build_index(database, "ivfflat", memory=8 * 1024**2)
-    (asked_for,) = re.findall(r"add --memory (\d+)MB", str(refused.value))
+    (asked_for,) = re.findall(r"set `memory` to (\d+)MB", str(refused.value))
     built = build_index(database, "ivfflat", memory=int(asked_for) * 1024**2)
     assert built.memory is not None
     assert built.memory.given <= int(asked_for) * 1024**2

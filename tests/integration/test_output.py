@@ -1,4 +1,4 @@
-"""What commands print: for people words, short and with a zone, and for programs JSON alone on stdout."""
+"""The output of commands: words and times with a zone for people, and only JSON on stdout for programs."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def filled(gallery: Gallery, photos: Photos) -> Gallery:
 @pytest.mark.parametrize(
     ("number", "words"), [(0, "0 photos"), (1, "1 photo"), (2, "2 photos"), (-1, "-1 photos"), (1_200, "1,200 photos")]
 )
-def test_one_thing_is_counted_in_the_singular(number: int, words: str) -> None:
+def test_one_is_counted_in_the_singular(number: int, words: str) -> None:
     assert counted(number, "photo") == words
 
 
-def test_one_person_is_no_people() -> None:
+def test_an_irregular_plural() -> None:
     assert [counted(number, "person is", "people are") for number in (1, 3)] == ["1 person is", "3 people are"]
 
 
@@ -51,7 +51,7 @@ def test_commands_count_in_the_singular(filled: Gallery, run: Run) -> None:
     assert filled.users()[0].name == LONG_NAME.strip()
 
 
-def test_status_says_it_in_words(filled: Gallery, run: Run) -> None:
+def test_status_has_words_in_place_of_field_names(filled: Gallery, run: Run) -> None:
     printed = run("status").stdout
     for key in json.loads(run("status", "--json").stdout):
         assert "_" not in key or (key not in printed and key.replace("_", " ") not in printed), key
@@ -85,7 +85,7 @@ def test_tables_show_no_invented_email(filled: Gallery, photos: Photos, run: Run
     assert json.loads(run("users", "list", "--json").stdout)[0]["email"] == "tony-blair@pgface.invalid"
 
 
-def test_a_row_is_a_line_however_long_its_name(filled: Gallery, run: Run) -> None:
+def test_a_row_is_one_line_even_with_a_long_name(filled: Gallery, run: Run) -> None:
     (line,) = [line for line in run("users", "list").stdout.splitlines() if line.startswith("2 ")]
     assert LONG_EMAIL in line
     assert LONG_NAME.strip() in line
@@ -97,7 +97,7 @@ ZONES = ["Asia/Kathmandu", "UTC", "America/St_Johns"]
 
 @pytest.mark.parametrize("zone", ZONES)
 def test_times_have_a_zone(filled: Gallery, connection: Connection, run: Run, zone: str) -> None:
-    """Also those of columns without one, which are the server's."""
+    """Columns without a time zone have times of the server's zone."""
     database = connection.info.dbname
     filled.close()
     connection.execute(f"ALTER DATABASE \"{database}\" SET TimeZone = '{zone}'".encode())
@@ -132,7 +132,7 @@ def _times(value: Any) -> list[str]:
     return [value] if isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\dT", value) else []
 
 
-def test_results_are_short_to_look_at(filled: Gallery, photos: Photos) -> None:
+def test_the_repr_of_results_is_short(filled: Gallery, photos: Photos) -> None:
     probe = photos(BLAIR, 4)
     found = filled.identify(probe)
     results: list[object] = [found, found.faces[0], *filled.faces(probe), filled.verify(probe, 1)]
@@ -153,7 +153,7 @@ def test_doctor_and_index_status_agree_on_the_vacuum(filled: Gallery, connection
     assert "never vacuumed" not in run("doctor", "--only", "vacuum").stdout
 
 
-def test_a_folder_that_cannot_be_written_is_no_hindrance(
+def test_enroll_a_folder_from_an_unwritable_working_directory(
     gallery: Gallery, faces_dir: Path, settings: Settings, tmp_path: Path
 ) -> None:
     people, here = tmp_path / "people", tmp_path / "here"
@@ -173,7 +173,7 @@ def test_a_folder_that_cannot_be_written_is_no_hindrance(
     "command",
     ["status", "users list", "photos list", "thresholds", "index status", "doctor", "models list", "keys list"],
 )
-def test_json_alone_goes_to_stdout(run: Run, command: str) -> None:
+def test_only_json_is_on_stdout(run: Run, command: str) -> None:
     json.loads(run(*command.split(), "--json", code=None).stdout)
 
 
@@ -182,7 +182,7 @@ def test_json_alone_goes_to_stdout(run: Run, command: str) -> None:
     ("variables", "colours"), [({}, True), ({"NO_COLOR": "1"}, False)], ids=["colours", "NO_COLOR"]
 )
 def test_colours_are_for_terminals(settings: Settings, variables: dict[str, str], colours: bool) -> None:
-    """And for those who want them."""
+    """NO_COLOR switches them off."""
     environment = {**without_settings(), **environment_of(settings), "TERM": "xterm-256color"}
     environment.pop("NO_COLOR", None)
     failing = [sys.executable, "-m", "pgface", "users", "show", "99"]

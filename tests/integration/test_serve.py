@@ -182,7 +182,7 @@ def refused(environment: dict[str, str], tmp_path: Path) -> Callable[..., str]:
 def test_addresses_and_certificates(refused: Callable[..., str], tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        in_use = says.CANNOT_LISTEN.format(host="127.0.0.1", port=port, reason="address already in use")
+        in_use = says.COMMAND_CANNOT_LISTEN.format(host="127.0.0.1", port=port, reason="address already in use")
         assert in_use in refused("--port", port)
     no_address = says.HOST_HAS_NO_ADDRESS.format(host="no-such-host.invalid")
     assert refused("--host", "no-such-host.invalid").startswith(no_address)

@@ -1,4 +1,4 @@
-"""One visible e-mail is one user, by every way in and in every form of its letters."""
+"""E-mails that look the same are one user, in every interface and in every Unicode form."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ PASSWORD = "four plain words here"
 
 
 @pytest.mark.parametrize("stored", [COMPOSED, DECOMPOSED])
-def test_a_user_is_found_however_the_email_is_written(gallery: Gallery, photos: Photos, stored: str) -> None:
-    with gallery.database.transaction() as connection:  # as another program may have written it
+def test_a_user_is_found_by_every_form_of_the_email(gallery: Gallery, photos: Photos, stored: str) -> None:
+    with gallery.database.transaction() as connection:  # as another program may write it
         connection.execute("INSERT INTO users (name, email, password) VALUES ('Zoe', %s, '!')", (stored,))
     for given in (COMPOSED, DECOMPOSED, DECOMPOSED.upper()):
         assert gallery.user(given).name == "Zoe"
@@ -40,7 +40,7 @@ def test_a_user_can_log_in_from_another_keyboard(gallery: Gallery) -> None:
         assert accounts.who(accounts.log_in(given, PASSWORD).token).user_id == user.id
 
 
-def test_a_folder_of_a_mac_means_the_same_people(gallery: Gallery, photos: Photos, tmp_path: Path, run: Run) -> None:
+def test_folder_names_of_macos_are_the_same_people(gallery: Gallery, photos: Photos, tmp_path: Path, run: Run) -> None:
     gallery.add_user(COMPOSED)
     for name in (DECOMPOSED, unicodedata.normalize("NFD", "Jos\u00e9 Mu\u00f1oz")):
         (tmp_path / "people" / name).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The modules that a command imports, which decide how fast it starts, and the help of all commands."""
+"""The modules that a command imports, because they make its start slow, and the help of all commands."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ sys.exit(code)
 
 
 def imported(*arguments: str, environment: dict[str, str] | None = None) -> set[str]:
-    """The modules in memory after a command."""
+    """Return the modules in memory after a command."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments],
         env={**without_settings(), **(environment or {})},
@@ -48,7 +48,7 @@ def imported(*arguments: str, environment: dict[str, str] | None = None) -> set[
 
 
 @pytest.mark.parametrize("argument", ["--version", "--help"])
-def test_a_start_imports_neither_a_database_nor_a_network(argument: str) -> None:
+def test_a_start_imports_no_database_and_no_face_model(argument: str) -> None:
     modules = imported(argument)
     assert not modules & (HEAVY | OF_A_GALLERY)
     assert not [name for name in modules if name.startswith("rich")]
@@ -59,14 +59,14 @@ def test_a_start_imports_neither_a_database_nor_a_network(argument: str) -> None
 
 
 def test_the_benchmark_is_imported_only_by_its_own_command(settings: Settings) -> None:
-    """And by the hint after a wrong name, which reads the names of all commands."""
+    """A wrong name also imports it, because the hint needs the names of all commands."""
     for arguments in (["--help"], ["fit-search", "--help"], ["users", "list", "--help"], ["doctor", "--help"]):
         modules = imported(*arguments, environment=environment_of(settings))
         assert not [name for name in modules if "bench" in name], arguments
     assert {"pgface.cli.bench", "pgface.operations.bench.run"} <= imported("bench", "--help")
 
 
-def test_the_version_takes_no_parser_of_arguments() -> None:
+def test_the_version_needs_no_argument_parser() -> None:
     assert "typer" not in imported("--version")
 
 
@@ -74,14 +74,14 @@ def test_the_version_takes_no_parser_of_arguments() -> None:
 @pytest.mark.parametrize(
     "arguments", [["users", "list"], ["users", "list", "--json"], ["status"], ["status", "--json"]]
 )
-def test_a_look_at_the_gallery_imports_no_network(settings: Settings, arguments: list[str]) -> None:
+def test_reading_the_gallery_imports_no_face_model(settings: Settings, arguments: list[str]) -> None:
     modules = imported(*arguments, environment=environment_of(settings))
     assert modules >= OF_A_GALLERY
     assert not modules & HEAVY
 
 
 def commands() -> dict[str, object]:
-    """Every command by its whole name."""
+    """Return every command by its full name."""
     group = get_command(app)
     assert isinstance(group, TyperGroup)
     context = Context(group)
@@ -94,7 +94,7 @@ def commands() -> dict[str, object]:
     return found
 
 
-def test_help_names_every_command_in_a_line_of_its_group(run: Run) -> None:
+def test_help_shows_each_command_in_one_line_of_its_group(run: Run) -> None:
     sections = run("--help").stdout.split("\n\n")
     listed = {title: lines for title, *lines in map(str.splitlines, sections[-len(GROUPS) :])}
     assert listed.keys() == {f"{title}:" for title in GROUPS}
@@ -116,13 +116,13 @@ def test_help_shows_flags_without_a_type(run: Run) -> None:
         assert max(map(len, text.splitlines())) <= 80, name
 
 
-def test_a_wrong_name_is_answered_with_those_that_are_near(run: Run) -> None:
+def test_a_wrong_name_is_answered_with_similar_names(run: Run) -> None:
     assert "users" in run("user", code=2).stderr
 
 
 @pytest.mark.usefixtures("gallery")
-def test_a_model_is_looked_at_without_loading_it(settings: Settings) -> None:
-    """And loaded where its files are not plainly those of the gallery: then the engine says what is wrong."""
+def test_status_does_not_load_the_model(settings: Settings) -> None:
+    """It is loaded if its files may differ from those of the gallery, because then the engine says what is wrong."""
     with Gallery.open(settings) as fresh:
         assert fresh.status().execution_provider == "CPUExecutionProvider"
         assert fresh._model._engine is None

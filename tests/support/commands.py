@@ -1,4 +1,4 @@
-"""The commands: run in this process where only their answer matters, or in one of their own as a shell does."""
+"""Runners of commands: in this process if only the output matters, or in a separate one as in a shell."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from pgface.settings import Settings, get_settings
 
 Done = subprocess.CompletedProcess[str]
 Run = Callable[..., Done]
-"""Runs a command by its arguments, checks the exit code (0, or `code=`; None for any), and returns what it printed."""
+"""Runs a command with its arguments, checks its exit code, and returns its output. `code=None` accepts any code."""
 
-SECONDS = 120
-"""After which a process that still runs has failed the test."""
+TIMEOUT = 120
+"""Seconds after which a test fails if the process still runs."""
 
 
 def without_settings() -> dict[str, str]:
-    """This process's environment without pgface's variables."""
+    """Return this process's environment without pgface's variables."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PGFACE_")}
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
-    """The variables that name a test's gallery."""
+    """Return the variables that select a test's gallery."""
     assert settings.database_url is not None
     return {
         "PGFACE_DATABASE_URL": settings.database_url.get_secret_value(),
@@ -40,9 +40,9 @@ def environment_of(settings: Settings) -> dict[str, str]:
 
 
 def runner(environment: Mapping[str, str], cwd: Path | None = None) -> Run:
-    """Runs commands inside this process: importing pgface takes a process of its own a second each time.
+    """Return a runner in this process, because a new process needs a second to import pgface.
 
-    Not for threads, for commands that replace the process (`postgres psql`), or for `serve`, which sets variables.
+    Do not use it in threads, for `postgres psql`, which starts a program, or for `serve`, which sets variables.
     """
 
     def run(*arguments: object, code: int | None = 0, stdin: str = "", more: Mapping[str, str] | None = None) -> Done:
@@ -67,7 +67,7 @@ def runner(environment: Mapping[str, str], cwd: Path | None = None) -> Run:
 
 
 def process_runner(environment: Mapping[str, str], cwd: Path | None = None) -> Run:
-    """Runs commands in a process each, by a shell, for what concerns streams, signals, encodings and exec."""
+    """Return a runner that starts a process by a shell, for tests of streams, signals and encodings."""
 
     def run(
         *arguments: object, code: int = 0, stdin: str = "", more: Mapping[str, str] | None = None, streams: str = ""
@@ -81,7 +81,7 @@ def process_runner(environment: Mapping[str, str], cwd: Path | None = None) -> R
             capture_output=True,
             text=True,
             check=False,
-            timeout=SECONDS,
+            timeout=TIMEOUT,
         )
         return _checked(done, code)
 

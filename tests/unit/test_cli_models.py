@@ -1,4 +1,4 @@
-"""`pgface models`, as it is run."""
+"""The commands of `pgface models`."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_list(data_dir: Path) -> None:
     assert not data_dir.exists()
 
 
-def test_list_those_for_liveness(tmp_path: Path) -> None:
+def test_list_liveness_models(tmp_path: Path) -> None:
     assert "non-commercial" in run("list").rpartition("insightface-liveness")[2]
     minifasnet, addon = run_json("list")["liveness_models"]
     assert (minifasnet["name"], minifasnet["licence"], minifasnet["threshold"]) == ("minifasnet", "Apache-2.0", 0.915)
@@ -71,7 +71,7 @@ def test_list_those_for_liveness(tmp_path: Path) -> None:
     assert run_json("verify", OWN)["models"][0]["files"][0]["state"] == "whole"
 
 
-def test_install_and_verify_a_pack_of_ones_own(insightface_pack: Path, data_dir: Path) -> None:
+def test_install_and_verify_your_own_pack(insightface_pack: Path, data_dir: Path) -> None:
     assert says.HASH_OF_TODAY_WAS_RECORDED.is_in(run("install", "own", "--from", insightface_pack, "--accept-license"))
     assert "own" in run("list")
     found = run_json("verify", "own")
@@ -97,11 +97,11 @@ def test_install_prints_json(insightface_pack: Path, data_dir: Path) -> None:
     assert printed["folder"] == str(data_dir / "models" / "own")
 
 
-def test_refusals(insightface_pack: Path, data_dir: Path) -> None:
-    with pytest.raises(LicenseNotAcceptedError, match="--accept-license"):
+def test_errors_of_install(insightface_pack: Path, data_dir: Path) -> None:
+    with pytest.raises(LicenseNotAcceptedError, match="`accept_license=True`"):
         run("install", "buffalo_l")
     with pytest.raises(UnknownModelError):
-        run("install", "nobody_knows", "--accept-license")
+        run("install", "unknown_model", "--accept-license")
     changed = says.FILE_IS_NOT_THE_PUBLISHED_ONE.pattern(files="w600k_mbf.onnx", model="buffalo_sc")
     with pytest.raises(WeightsMismatchError, match=changed):
         run("install", "buffalo_sc", "--from", insightface_pack, "--accept-license")
@@ -109,13 +109,13 @@ def test_refusals(insightface_pack: Path, data_dir: Path) -> None:
 
 
 def test_offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An address of no server stands for a machine without a network."""
+    """Use a proxy address without a server in place of a machine without a network."""
     for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(variable, "http://127.0.0.1:9")
     with pytest.raises(ModelDownloadError, match=says.GIVE_THE_FILES_INSTEAD.pattern()):
         run("install", "buffalo_sc", "--accept-license")
 
 
-def test_verify_when_nothing_but_dlib_is_here(data_dir: Path) -> None:
+def test_verify_with_only_dlib_installed(data_dir: Path) -> None:
     assert {model["name"] for model in run_json("verify")["models"]} == {"dlib"}
     shutil.rmtree(data_dir, ignore_errors=True)

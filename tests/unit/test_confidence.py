@@ -1,4 +1,4 @@
-"""Similarity as a confidence."""
+"""The conversion of a similarity to a confidence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pgface.thresholds import CONFIDENCE_OF_FMR, anchors_of, confidence
 ANCHORS = anchors_of([(1e-4, 0.3, False), (0.5, 0.0, False), (1e-3, 0.2, False), (1e-6, 0.5, True)])
 
 
-def test_anchors_have_their_own_confidence_and_lines_lie_between() -> None:
+def test_confidence_is_linear_between_anchors() -> None:
     assert [anchor.confidence for anchor in ANCHORS] == [0, 80, 90, 99]
     assert confidence(0.2, ANCHORS) == 80
     assert confidence(0.1, ANCHORS) == pytest.approx(40)
@@ -22,7 +22,7 @@ def test_anchors_have_their_own_confidence_and_lines_lie_between() -> None:
 
 
 @pytest.mark.parametrize("similarity", [0.0, -0.004, -0.5])
-def test_a_typical_stranger_reads_as_0(similarity: float) -> None:
+def test_a_typical_stranger_has_confidence_0(similarity: float) -> None:
     assert confidence(similarity, ANCHORS) == 0
 
 
@@ -35,11 +35,11 @@ def test_error_rates_fix_the_scale_for_every_model(model, fmr: float, expected: 
 
 
 @pytest.mark.parametrize(("similarity", "expected"), [(-1, 0), (-1.0000001, 0), (1, 100), (1.0000001, 100)])
-def test_the_ends(similarity: float, expected: float) -> None:
+def test_confidence_at_and_beyond_the_ends(similarity: float, expected: float) -> None:
     assert confidence(similarity, ANCHORS) == expected
 
 
-def test_it_always_rises_also_where_anchors_meet() -> None:
+def test_confidence_always_rises_even_between_equal_anchors() -> None:
     anchors = anchors_of(
         [(0.5, -1.0, False), (1e-3, 0.4, False), (1e-4, 0.4, False), (1e-5, 0.39, True), (1e-6, 1.2, True)]
     )
@@ -49,7 +49,7 @@ def test_it_always_rises_also_where_anchors_meet() -> None:
 
 
 @pytest.mark.parametrize("model", REGISTRY.values(), ids=lambda model: model.name)
-def test_every_model_brings_what_a_gallery_begins_with(model) -> None:  # type: ignore[no-untyped-def]
+def test_every_model_has_the_thresholds_of_a_new_gallery(model) -> None:  # type: ignore[no-untyped-def]
     published = model.thresholds
     assert [fmr for fmr, _, _ in published.fmr_thresholds] == list(CONFIDENCE_OF_FMR)
     anchors = anchors_of(published.fmr_thresholds)

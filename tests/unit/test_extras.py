@@ -1,4 +1,4 @@
-"""The command that adds an extra, by the way in which pgface was installed."""
+"""The pip command that installs an extra, for each way in which pgface was installed."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_from_a_repository_or_an_address(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"url": 3}', '{"url": ""}'])
-def test_what_cannot_be_read_is_as_from_an_index(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def test_an_unreadable_origin_counts_as_an_index(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     class Odd(Installed):
         def read_text(self, filename: str) -> str | None:
             return text if filename else None
@@ -84,8 +84,8 @@ def test_what_cannot_be_read_is_as_from_an_index(monkeypatch: pytest.MonkeyPatch
     assert how_to_install("server").startswith("`pip install")
 
 
-def test_pip_takes_the_command() -> None:
-    """pip resolves the hint of this installation, and finds the extra. It installs nothing."""
+def test_pip_accepts_the_command() -> None:
+    """Let pip resolve the command for this installation and find the extra, without an installation."""
     command = shlex.split(how_to_install("server").strip("`"))
     assert command[:2] == ["pip", "install"]
     offline = ["--dry-run", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
@@ -95,7 +95,7 @@ def test_pip_takes_the_command() -> None:
     assert "does not provide the extra" not in done.stderr
 
 
-def test_every_hint_goes_that_way() -> None:
+def test_every_hint_uses_this_command() -> None:
     for file in (ROOT / "src").rglob("*.py"):
         if file.name != "extras.py":
             text = file.read_text(encoding="utf-8")

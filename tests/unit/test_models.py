@@ -280,7 +280,7 @@ def test_no_network(download: Download, tmp_path: Path) -> None:
         with pytest.raises(ModelDownloadError) as caught:
             fetch(unreachable, tmp_path, no_progress)
     sentences = (says.FILE_COULD_NOT_BE_FETCHED, says.FETCH_IT_LATER, says.FETCH_IT_ON_ANOTHER_MACHINE)
-    for words in (*sentences, "--from PATH"):
+    for words in (*sentences, "as `source`"):
         assert words in str(caught.value)
 
 
@@ -323,7 +323,7 @@ def test_a_damaged_model_is_installed_again(model: Model, models_dir: Path) -> N
 def test_the_licence_is_checked_before_the_download(server: Server, model: Model, models_dir: Path) -> None:
     with pytest.raises(LicenseNotAcceptedError) as caught:
         install(model.name, models_dir)
-    for words in (says.LICENCE_ALLOWS_RESEARCH_ONLY, model.licence.url, "--accept-license"):
+    for words in (says.LICENCE_ALLOWS_RESEARCH_ONLY, model.licence.url, "`accept_license=True`"):
         assert words in str(caught.value)
     assert server.requests == []
     assert not models_dir.exists()

@@ -1,4 +1,4 @@
-"""The secrets of a deployment."""
+"""The files with the secrets of a deployment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def contents(folder: Path) -> dict[str, str]:
     return {file.name: file.read_text(encoding="ascii") for file in folder.iterdir()}
 
 
-def test_every_file_is_its_owners_alone(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_the_files(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "secrets"
     made = make_secrets(folder, ME)
     assert sorted(made) == sorted(contents(folder))
@@ -29,7 +29,7 @@ def test_every_file_is_its_owners_alone(tmp_path: Path) -> None:
     assert {(file.stat().st_uid, file.stat().st_gid) for file in folder.iterdir()} == {(ME.uid, ME.gid)}
 
 
-def test_passwords_are_long_new_and_the_same_where_they_must_be(tmp_path: Path) -> None:
+def test_passwords_are_long_and_new_and_agree_between_files(tmp_path: Path) -> None:
     made = []
     for number in range(2):
         make_secrets(tmp_path / str(number), ME)
@@ -44,12 +44,12 @@ def test_passwords_are_long_new_and_the_same_where_they_must_be(tmp_path: Path) 
     assert made[0]["pgadmin_password"].strip() not in (first, second, made[1]["pgadmin_password"].strip())
 
 
-@pytest.mark.parametrize("there", ["postgres_password", "pgadmin_password"])
-def test_nothing_is_made_where_one_is_there(tmp_path: Path, there: str) -> None:
-    (tmp_path / there).write_text("kept\n")
-    with pytest.raises(StorageError, match=says.SECRET_IS_THERE_ALREADY.pattern(file=there)):
+@pytest.mark.parametrize("existing", ["postgres_password", "pgadmin_password"])
+def test_existing_secrets_are_not_overwritten(tmp_path: Path, existing: str) -> None:
+    (tmp_path / existing).write_text("kept\n")
+    with pytest.raises(StorageError, match=says.SECRET_IS_THERE_ALREADY.pattern(file=existing)):
         make_secrets(tmp_path, ME)
-    assert contents(tmp_path) == {there: "kept\n"}
+    assert contents(tmp_path) == {existing: "kept\n"}
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_disk_that_is_full_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
     def fails(*_: object) -> None:
@@ -74,7 +74,7 @@ def test_a_disk_that_is_full_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
     assert contents(tmp_path / "secrets") == {}
 
 
-def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
+def test_the_folder_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "secrets").touch()
     with pytest.raises(StorageError, match=says.NOTHING_WAS_MADE.pattern()):
         make_secrets(tmp_path / "secrets", ME)
@@ -83,13 +83,13 @@ def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("uid_map", "uid"),
     [
-        ("         0          0 4294967295\n", CONTAINER_ID),  # the machine itself, and Docker
+        ("         0          0 4294967295\n", CONTAINER_ID),  # no container, or Docker
         ("         0     100000      65536\n", CONTAINER_ID),  # Docker with userns-remap
-        ("         0       1000          1\n         1     100000      65536\n", 0),  # an engine without root
-        (None, CONTAINER_ID),  # no Linux
+        ("         0       1000          1\n         1     100000      65536\n", 0),  # a rootless engine
+        (None, CONTAINER_ID),  # not Linux
     ],
 )
-def test_roots_files_are_for_the_containers_user_unless_root_is_who_runs_the_engine(
+def test_roots_files_belong_to_the_containers_user_except_in_a_rootless_engine(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, uid_map: str | None, uid: int
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
@@ -100,7 +100,7 @@ def test_roots_files_are_for_the_containers_user_unless_root_is_who_runs_the_eng
     assert default_owner(file) == Owner(uid, uid)
 
 
-def test_the_command_prints_no_secret_and_says_what_it_made(tmp_path: Path) -> None:
+def test_the_command_prints_the_file_names_and_no_secret(tmp_path: Path) -> None:
     folder = tmp_path / "secrets"
     owner = ("--uid", str(ME.uid), "--gid", str(ME.gid))
     done = CliRunner().invoke(app, ["secrets", str(folder), *owner])

@@ -1,4 +1,4 @@
-"""Settings that depend on who runs the process."""
+"""Settings that depend on the user who runs the process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pgface.settings import get_settings
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_kept() -> Iterator[None]:
+def _fresh_settings() -> Iterator[None]:
     get_settings.cache_clear()
     yield
     get_settings.cache_clear()

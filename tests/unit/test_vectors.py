@@ -1,4 +1,4 @@
-"""Rows of binary COPY, compared with rows made by hand from the format's description."""
+"""Rows of binary COPY, compared with rows that the test packs by the format's description."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_rows_with_and_without_a_photo_keep_their_order(photos: list[int]) -> No
     assert pack_rows_with_photos(USERS, np.array(photos), EMBEDDINGS) == expected
 
 
-def test_rows_are_read_as_they_were_written() -> None:
+def test_unpacked_rows_equal_the_packed_ones() -> None:
     expected = [
         struct.pack(">h", 2) + field(integer(user)) + field(vector(embedding))
         for user, embedding in zip(USERS.tolist(), EMBEDDINGS, strict=True)

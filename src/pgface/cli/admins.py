@@ -5,14 +5,13 @@ from __future__ import annotations
 import typer
 
 from pgface.accounts import COMMAND_LINE, add_administrator, list_administrators, remove_administrator
-from pgface.cli.gallery import user_ref
-from pgface.cli.output import JsonOption, print_json, print_table, say, when
-from pgface.cli.users import UserArgument
+from pgface.cli.options import JsonOption, UserArgument, user_ref
+from pgface.cli.output import print_results, say, when
 from pgface.database.pool import Database
 from pgface.gallery.users import full_name, shown_email
 from pgface.settings import get_settings
 
-app = typer.Typer(help="Add, remove and list administrators of the web service.", no_args_is_help=True)
+app = typer.Typer()
 
 
 @app.command()
@@ -36,8 +35,10 @@ def list_all(json: JsonOption = False) -> None:
     """List the administrators."""
     with Database.open(get_settings()) as database:
         found = list_administrators(database)
-    if json:
-        print_json([one.to_json() for one in found])
-        return
-    rows = [(one.id, one.name, shown_email(one.email), when(one.since)) for one in found]
-    print_table(("id", "name", "e-mail", "since"), rows, empty="There are no administrators.")
+    print_results(
+        found,
+        json,
+        ("id", "name", "e-mail", "since"),
+        lambda one: (one.id, one.name, shown_email(one.email), when(one.since)),
+        empty="There are no administrators.",
+    )

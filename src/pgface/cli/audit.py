@@ -6,23 +6,21 @@ from typing import Annotated
 
 import typer
 
-from pgface.accounts import (
-    prune_audit,
-    read_audit,
-)
-from pgface.cli.output import JsonOption, print_json, print_table, say, when
-from pgface.cli.users import LimitOption
+from pgface.accounts import prune_audit, read_audit
+from pgface.cli.options import JsonOption, LimitOption
+from pgface.cli.output import print_result, print_results, when
 from pgface.database.pool import Database
 from pgface.settings import get_settings
 from pgface.text import counted
 
-app = typer.Typer(help="Read and prune the log of account events.", no_args_is_help=True)
+app = typer.Typer()
 
 
 @app.command("list")
 def list_audit(
     user: Annotated[
-        int | None, typer.Option(metavar="ID", help="Only events of the user with this id, who may be deleted.")
+        int | None,
+        typer.Option(metavar="ID", help="Only events of the user with this id, even if the user was deleted."),
     ] = None,
     event: Annotated[
         str | None, typer.Option(metavar="EVENT", help='Only events of this kind, such as "login by password".')
@@ -36,11 +34,11 @@ def list_audit(
     """List account events, newest first."""
     with Database.open(get_settings()) as database:
         entries = read_audit(database, user_id=user, event=event, before=before, limit=limit)
-    if json:
-        print_json([entry.to_json() for entry in entries])
-        return
-    rows = [
-        (
+    print_results(
+        entries,
+        json,
+        ("id", "time", "event", "outcome", "user or key", "actor", "address", "similarity"),
+        lambda entry: (
             entry.id,
             when(entry.at),
             entry.event if entry.count == 1 else f"{entry.event} ({entry.count} times)",
@@ -49,11 +47,9 @@ def list_audit(
             entry.actor,
             entry.address,
             None if entry.similarity is None else f"{entry.similarity:.3f}",
-        )
-        for entry in entries
-    ]
-    columns = ("id", "time", "event", "outcome", "user or key", "actor", "address", "similarity")
-    print_table(columns, rows, empty="There are no events.")
+        ),
+        empty="There are no events.",
+    )
 
 
 @app.command("prune")
@@ -64,7 +60,5 @@ def prune_log(
     """Delete old events. The service's role may delete only events older than 30 days."""
     with Database.open(get_settings()) as database:
         removed = prune_audit(database, older_than)
-    if json:
-        print_json({"removed": removed})
-    else:
-        say(f"Deleted {counted(removed, 'event')} older than {counted(older_than, 'day')}.")
+    sentence = f"Deleted {counted(removed, 'event')} older than {counted(older_than, 'day')}."
+    print_result({"removed": removed}, sentence, json)

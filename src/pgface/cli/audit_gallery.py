@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from pgface.cli.output import JsonOption, print_json, print_titled, say
+from pgface.cli.options import JsonOption
+from pgface.cli.output import print_json, print_titled, say
 from pgface.evaluation.reports.audit_page import write_audit_page
 from pgface.evaluation.reports.audit_report import audit_summary, audit_tables
 from pgface.evaluation.reports.pages import require_page_packages, require_writable

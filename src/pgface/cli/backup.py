@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pgface.cli.output import JsonOption, print_error, print_json, progress, say
+from pgface.cli.options import JsonOption
+from pgface.cli.output import print_error, print_error_list, print_json, progress, say
 from pgface.errors import PassphraseError
 from pgface.operations.backup import BackupReport, Manifest, Verified, back_up, verify
 from pgface.operations.backup.restore import RestoreReport, restore
@@ -17,8 +19,6 @@ from pgface.system.signals import termination_as_keyboard_interrupt
 from pgface.text import counted
 
 app = typer.Typer()
-
-_MAX_LISTED = 10
 
 PassphraseFile = Annotated[
     Path | None,
@@ -48,7 +48,7 @@ def backup(
     settings = get_settings()
     passphrase = _given_passphrase(settings, passphrase_file)
     if passphrase is None and encrypt:
-        passphrase = _asked_passphrase(new=True)
+        passphrase = _prompt_for_passphrase(new=True)
     with termination_as_keyboard_interrupt(), progress() as show:
         report = back_up(
             settings, file, embeddings_only=embeddings_only, passphrase=passphrase, replace=force, on_photos=show
@@ -79,27 +79,21 @@ def restore_command(
     """Restore an archive into a new or empty gallery. All or nothing."""
     settings = get_settings()
     given = _given_passphrase(settings, passphrase_file)
-    asked: list[str] = []
 
+    @cache  # an archive is read twice, but you enter the passphrase only once
     def passphrase() -> str:
-        # An archive is read twice, but you are asked only once.
-        if given is not None:
-            return given
-        if not asked:
-            asked.append(_asked_passphrase(new=False))
-        return asked[0]
+        return given or _prompt_for_passphrase(new=False)
 
+    report: Verified | RestoreReport
     with termination_as_keyboard_interrupt():
         if only_verify:
-            verified = verify(settings, file, passphrase)
-            if json:
-                print_json(verified.to_json())
-            else:
-                _print_verified(file, verified)
-            return
-        report = restore(settings, file, passphrase, copy=copy, in_place=in_place)
+            report = verify(settings, file, passphrase)
+        else:
+            report = restore(settings, file, passphrase, copy=copy, in_place=in_place)
     if json:
         print_json(report.to_json())
+    elif isinstance(report, Verified):
+        _print_verified(file, report)
     else:
         _print_restored(settings, report)
 
@@ -112,10 +106,7 @@ def _print_backup(report: BackupReport) -> None:
             f"{counted(photos.missing, 'photo file is', 'photo files are')} missing in this machine's photos folder "
             "and in the archive:"
         )
-        for filepath in report.missing[:_MAX_LISTED]:
-            print_error(f"  {filepath}")
-        if photos.missing > _MAX_LISTED:
-            print_error(f"  ... and {photos.missing - _MAX_LISTED:,} more, listed in the archive")
+        print_error_list(report.missing, photos.missing, "more, listed in the archive")
     if photos is not None and photos.elsewhere:
         print_error(
             f"{counted(photos.elsewhere, 'photo has a file', 'photos have files')} that pgface did not write. "
@@ -123,7 +114,7 @@ def _print_backup(report: BackupReport) -> None:
         )
     _say_other_tables(report.manifest)
     if not report.encrypted:
-        say("It holds faces and is not encrypted. Keep it where only you can read it, or add --encrypt.")
+        say("It contains faces and is not encrypted. Keep it where only you can read it, or add --encrypt.")
 
 
 def _print_verified(file: Path, verified: Verified) -> None:
@@ -143,7 +134,7 @@ def _print_restored(settings: Settings, report: RestoreReport) -> None:
         f"{report.seconds:.1f} s. All row counts match the archive."
     )
     if report.beside is not None:
-        say(f"The schema {report.beside} holds the gallery that was backed up, so this copy has a new id.")
+        say(f"The schema {report.beside} contains the gallery that was backed up, so this copy has a new id.")
     if report.model_problem:
         say(f"Before photos can be compared: {report.model_problem}")
     _say_other_tables(report.verified.manifest)
@@ -155,15 +146,14 @@ def _contents(manifest: Manifest) -> str:
     tables = manifest.tables
     return (
         f"{counted(tables['users'], 'user')}, {counted(tables['photos'], 'photo')} with "
-        f"{counted(manifest.photos.files, 'file')}, "
-        f"{counted(tables['face_embeddings'], 'embedding')}"
+        f"{counted(manifest.photos.files, 'file')}, {counted(tables['face_embeddings'], 'embedding')}"
     )
 
 
 def _say_other_tables(manifest: Manifest) -> None:
     if manifest.other_tables:
         say(
-            "The archive also has tables that are not pgface's. Only pg_restore restores them: "
+            "The archive also has tables of other programs, which only pg_restore restores: "
             f"{', '.join(manifest.other_tables)}."
         )
 
@@ -181,7 +171,7 @@ def _given_passphrase(settings: Settings, file: Path | None) -> str | None:
     return None if settings.backup_passphrase is None else settings.backup_passphrase.get_secret_value()
 
 
-def _asked_passphrase(*, new: bool) -> str:
+def _prompt_for_passphrase(*, new: bool) -> str:
     if not sys.stdin.isatty():
         raise PassphraseError(
             "A passphrase is needed, but there is no terminal to ask on. "

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Literal
 
 import typer
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from pgface.cli.output import console, errors, note, require_writable, say
+from pgface.cli.options import file_ending_in
+from pgface.cli.output import console, errors, note, progress_bar, require_writable, say, with_options
 from pgface.evaluation.reports.plotting import require_matplotlib
 from pgface.operations.bench.advice import advice
 from pgface.operations.bench.measure import Plan
@@ -24,6 +23,7 @@ from pgface.operations.bench.results import GalleryResult
 from pgface.operations.bench.run import run, write_json
 from pgface.operations.bench.synthetic import Kind
 from pgface.settings import get_settings
+from pgface.system.signals import handle_termination
 from pgface.text import counted
 
 app = typer.Typer()
@@ -39,12 +39,6 @@ def _sizes(text: str) -> list[int]:
     if not all(_MIN_PEOPLE <= size <= _MAX_PEOPLE for size in sizes):
         raise typer.BadParameter(f"each number must be from {_MIN_PEOPLE} to {_MAX_PEOPLE}")
     return sizes
-
-
-def _plot_file(file: Path | None) -> Path | None:
-    if file is not None and file.suffix.lower() not in SUFFIXES:
-        raise typer.BadParameter(f"give a file that ends in {', '.join(SUFFIXES)}")
-    return file
 
 
 @app.command()
@@ -77,7 +71,11 @@ def bench(
     ] = None,
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", callback=_plot_file, help="Plot agreement against latency: .png, .svg or .pdf."),
+        typer.Option(
+            metavar="FILE",
+            callback=file_ending_in(SUFFIXES),
+            help="Plot agreement against latency: .png, .svg or .pdf.",
+        ),
     ] = None,
     peers: Annotated[
         bool, typer.Option("--peers/--no-peers", help="Compare with NumPy, and with FAISS and hnswlib if installed.")
@@ -98,7 +96,7 @@ def bench(
         for sentence in missing_peers():
             say(sentence)
     plan = Plan(probes=probes, peers=peers, clients=clients, seconds=seconds)
-    with _exit_on_signals(), _progress() as (begin, step):
+    with handle_termination(_exit), _progress() as (begin, step):
 
         def show(result: GalleryResult) -> None:
             console.print(table(result.name, rows(result)))
@@ -114,7 +112,7 @@ def bench(
             on_result=show,
         )
     for sentence in advice(found):
-        say(f"• {sentence}")
+        say(f"• {with_options(sentence)}")
     say(", ".join(f"{name} {value}" for name, value in found.machine.items()))
     if json_file is not None:
         write_json(found, json_file)
@@ -128,7 +126,7 @@ def bench(
 def _progress() -> Iterator[tuple[Callable[[float], None], Callable[[str, float], None]]]:
     """Show the expected time and the progress: as a bar on a terminal, as a line for each step elsewhere."""
     columns = SpinnerColumn(), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}")
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+    with progress_bar(*columns) as bar:
         task = bar.add_task("", total=1.0)
 
         def begin(seconds: float) -> None:
@@ -143,17 +141,6 @@ def _progress() -> Iterator[tuple[Callable[[float], None], Callable[[str, float]
         yield begin, step
 
 
-@contextmanager
-def _exit_on_signals() -> Iterator[None]:
-    """Turn SIGTERM and SIGHUP into a normal exit, which deletes the temporary schema."""
-
-    def end(number: int, _: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-    before = {number: signal.signal(number, end) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _exit(number: int, _: object) -> None:
+    """Turn a signal into a normal exit, which deletes the temporary schema."""
+    raise SystemExit(128 + number)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from pgface.cli.gallery import FaceOption
+from pgface.cli.options import CacheOption, FaceOption, JsonOption, PeopleArgument
 from pgface.cli.output import (
-    JsonOption,
     console,
     print_facts,
     print_json,
+    print_result,
     print_table,
     print_titled,
     progress,
@@ -32,7 +32,7 @@ from pgface.faces.models.registry import model_defaults
 from pgface.gallery.config import GalleryConfig, read_config
 from pgface.settings import get_settings
 from pgface.text import counted
-from pgface.thresholds import Advice, Anchor, Kind, PastCalibration, advise, current, history
+from pgface.thresholds import Advice, Anchor, Kind, PastCalibration, advise, calibration_in_use, history
 
 app = typer.Typer()
 
@@ -40,24 +40,18 @@ _DEFAULT_FMR, _DEFAULT_FPIR = 1e-4, 1e-2
 _NAMES = {"verify": ("verification (1:1)", "FMR", "FNMR"), "identify": ("identification (1:N)", "FPIR", "FNIR")}
 _COMPARED_TO_VERIFY = "each photo with the nearest photo of a user, as `verify` does (`evaluate` compares single pairs)"
 
-# The words of the specification's guideline, each with the FMR at which they become true.
 _GUIDELINE = (
     (1e-6, "very similar (its 0.9 to 1.0)"),
     (1e-4, "a good match, recommended for production (its 0.8 to 0.9)"),
     (1e-3, "a match, good balance (its 0.7 to 0.8)"),
     (1e-2, "perhaps a match, many false ones (its 0.6 to 0.7)"),
 )
+"""The words of the specification's guideline, each with the FMR at which it becomes true."""
 
 
 @app.command()
 def calibrate(
-    folder: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="FOLDER",
-            help="A folder with a subfolder of photos for each person. The enrolled photos by default.",
-        ),
-    ] = None,
+    folder: PeopleArgument = None,
     fmr: Annotated[
         float | None,
         typer.Option(
@@ -85,9 +79,7 @@ def calibrate(
         ),
     ] = False,
     face: FaceOption = "only",
-    cache: Annotated[
-        bool, typer.Option("--cache/--no-cache", help="Keep the embeddings for 30 days to speed up later runs.")
-    ] = True,
+    cache: CacheOption = True,
     yes: Annotated[bool, typer.Option("--yes", help="Set the thresholds without asking.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be changed.")] = False,
     json: JsonOption = False,
@@ -100,8 +92,9 @@ def calibrate(
         raise typer.BadParameter("--json cannot ask you to confirm: add --yes or --dry-run")
     if follow:
         followed = propose_to_follow(settings)
-        if followed is None:
-            _nothing_to_follow(json)
+        if followed is None:  # not a failure, because a timer may run the command every night
+            nothing = "The identification threshold fits the number of enrolled people. Nothing to change."
+            print_result({"changes": [], "applied": False}, nothing, json)
             return
         calibration = followed
     else:
@@ -109,14 +102,7 @@ def calibrate(
             fmr, fpir = _DEFAULT_FMR, _DEFAULT_FPIR
         with progress() as show:
             calibration = propose_calibration(
-                settings,
-                folder,
-                fmr=fmr,
-                fpir=fpir,
-                people=people,
-                face=face,
-                remember=cache,
-                on_progress=show,
+                settings, folder, fmr=fmr, fpir=fpir, people=people, face=face, remember=cache, on_progress=show
             )
     if not json:
         _print(calibration)
@@ -128,14 +114,6 @@ def calibrate(
         print_json(calibration.to_json() | {"applied": not dry_run})
     elif not dry_run:
         say("The thresholds are set. `pgface thresholds --history` shows what they were set from.")
-
-
-def _nothing_to_follow(json: bool) -> None:
-    # This is not a failure: a timer may run the command every night.
-    if json:
-        print_json({"changes": [], "applied": False})
-    else:
-        say("The identification threshold fits the number of enrolled people. Nothing to change.")
 
 
 @app.command()
@@ -157,15 +135,7 @@ def thresholds(
                 "advised_identify_threshold": advice.threshold,
                 "people_enrolled": advice.people,
                 "calibration_due": advice.due,
-                "anchors": [
-                    {
-                        "similarity": anchor.similarity,
-                        "confidence": anchor.confidence,
-                        "fmr": anchor.fmr,
-                        "extrapolated": anchor.extrapolated,
-                    }
-                    for anchor in config.anchors
-                ],
+                "anchors": [asdict(anchor) for anchor in config.anchors],
                 "history": [row.to_json() for row in past],
             }
         )
@@ -174,8 +144,8 @@ def thresholds(
     if show_history:
         console.print()
         _print_history(past)
-        return
-    _print_meanings(config.anchors)
+    elif config.anchors:
+        _print_meanings(config.anchors)
 
 
 def _in_use(config: GalleryConfig, past: list[PastCalibration], advice: Advice) -> list[tuple[str, object]]:
@@ -184,7 +154,7 @@ def _in_use(config: GalleryConfig, past: list[PastCalibration], advice: Advice) 
     facts: list[tuple[str, object]] = [("model", config.model_name)]
     in_use: dict[Kind, float] = {"verify": config.verify_threshold, "identify": config.identify_threshold}
     for kind, threshold in in_use.items():
-        row = current(past, kind, config.identity, threshold)
+        row = calibration_in_use(past, kind, config.identity, threshold)
         if row is not None:
             origin = _origin(row)
         elif config.model_name is not None and threshold == published[kind]:
@@ -200,45 +170,45 @@ def _in_use(config: GalleryConfig, past: list[PastCalibration], advice: Advice) 
             f"is too low for FPIR {advice.target:g}: {advice.threshold:.4f} is advised. Run `pgface calibrate` or "
             "`pgface calibrate --follow`"
         )
-    facts.append((f"for {counted(advice.people, 'person', 'people')}", f"the threshold to identify {fits}"))
+    facts.append((f"for {_people(advice.people)}", f"the threshold to identify {fits}"))
     return facts
 
 
 def _origin(row: PastCalibration) -> str:
-    _, rate, _ = _NAMES[row.kind]
-    among = f" among {counted(row.people_enrolled, 'person', 'people')}" if row.people_enrolled is not None else ""
     how = "extrapolated" if row.extrapolated else "counted"
     return (
-        f"calibrated {row.calibrated_at:%Y-%m-%d}, {rate} {row.target:g}{among} ({how}), "
-        f"on {counted(row.photos, 'photo')} of {counted(row.people, 'person', 'people')}: {row.source}"
+        f"calibrated {row.calibrated_at:%Y-%m-%d}, {_target(row)} ({how}), "
+        f"on {counted(row.photos, 'photo')} of {_people(row.people)}: {row.source}"
     )
+
+
+def _target(row: PastCalibration | ThresholdChange) -> str:
+    among = "" if row.people_enrolled is None else f" among {_people(row.people_enrolled)}"
+    return f"{_NAMES[row.kind][1]} {row.target:g}{among}"
+
+
+def _people(number: int) -> str:
+    return counted(number, "person", "people")
 
 
 def _print(calibration: Calibration) -> None:
     if calibration.photos:
-        _print_source(calibration)
+        enrolled = calibration.photos - calibration.failures_to_enroll
+        say(
+            f"Measured on {counted(calibration.photos, 'photo')} of {_people(calibration.people)} "
+            f"({calibration.source}): {counted(calibration.failures_to_enroll, 'failure')} to enroll. "
+            f"There are {enrolled / calibration.people:.1f} photos of each person. "
+            "With more, strangers reach a threshold more often."
+        )
     for change in calibration.changes:
         console.print()
         print_facts(_facts(change))
 
 
-def _print_source(calibration: Calibration) -> None:
-    say(
-        f"Measured on {counted(calibration.photos, 'photo')} of {counted(calibration.people, 'person', 'people')} "
-        f"({calibration.source}): "
-        f"{counted(calibration.failures_to_enroll, 'failure', 'failures')} to enroll. There are "
-        f"{(calibration.photos - calibration.failures_to_enroll) / calibration.people:.1f} photos of each person. "
-        "With more, strangers reach a threshold more often."
-    )
-
-
 def _facts(change: ThresholdChange) -> list[tuple[str, object]]:
     name, rate, miss = _NAMES[change.kind]
-    among = (
-        f" among {counted(change.people_enrolled, 'person', 'people')}" if change.people_enrolled is not None else ""
-    )
     facts: list[tuple[str, object]] = [
-        (name, f"{rate} {change.target:g}{among}"),
+        (name, _target(change)),
         ("threshold now", f"{change.before:.4f}"),
     ]
     if change.trials is None and change.tail is None:
@@ -253,16 +223,11 @@ def _facts(change: ThresholdChange) -> list[tuple[str, object]]:
     if change.miss_rate is not None and change.miss_rate_interval is not None:
         facts.append((f"{miss} now", percent(change.miss_rate_before or 0.0)))
         facts.append((f"{miss} with it", f"{percent(change.miss_rate)} ({_rates(*change.miss_rate_interval)})"))
-    if change.check is not None:
-        check = change.check
-        facts.append(
-            (
-                "check",
-                f"among the {counted(check.people_enrolled, 'other person', 'other people')} of these photos, "
-                f"{percent(check.counted)} "
-                f"({_rates(*check.counted_interval)}) were counted and {percent(check.estimated)} estimated",
-            )
-        )
+    if (check := change.check) is not None:
+        others = counted(check.people_enrolled, "other person", "other people")
+        measured = f"{percent(check.counted)} ({_rates(*check.counted_interval)}) were counted"
+        estimated = f"{percent(check.estimated)} estimated"
+        facts.append(("check", f"among the {others} of these photos, {measured} and {estimated}"))
     return facts
 
 
@@ -279,7 +244,6 @@ def _rates(low: float, high: float) -> str:
 
 
 def _print_history(past: list[PastCalibration]) -> None:
-
     rows = [
         (
             when(row.calibrated_at),
@@ -298,20 +262,17 @@ def _print_history(past: list[PastCalibration]) -> None:
 
 
 def _reached_by(anchor: Anchor) -> str:
-    return (
-        "half of all pairs of strangers" if anchor.fmr == 0.5 else f"1 in {round(1 / anchor.fmr):,} pairs of strangers"
-    )
+    share = "half of all" if anchor.fmr == 0.5 else f"1 in {round(1 / anchor.fmr):,}"
+    return f"{share} pairs of strangers" + (" (extrapolated)" if anchor.extrapolated else "")
 
 
 def _print_meanings(anchors: tuple[Anchor, ...]) -> None:
-    if not anchors:
-        return
     words = dict(_GUIDELINE)
     rows = [
         (
             f"{anchor.similarity:.4f}",
             f"{anchor.confidence:.0f}",
-            _reached_by(anchor) + (" (extrapolated)" if anchor.extrapolated else ""),
+            _reached_by(anchor),
             words.get(anchor.fmr, ""),
         )
         for anchor in reversed(anchors)

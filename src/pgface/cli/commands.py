@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class _Command(NamedTuple):
     module: str
     help: str
-    """One line for `pgface --help`, which imports no command."""
+    """One line for `pgface --help`, which imports no command. It is also the help of a group."""
     is_group: bool = False
-    """Whether the command is the whole Typer, and not one command in it."""
+    """Whether the module's app is a group of commands with this name, or contains the command."""
 
 
 GROUPS: Final[Mapping[str, Mapping[str, _Command]]] = {
@@ -32,10 +32,10 @@ GROUPS: Final[Mapping[str, Mapping[str, _Command]]] = {
         "models": _Command("models", "List, install and check face models.", is_group=True),
     },
     "Enroll and identify": {
-        "enroll": _Command("gallery", "Enroll photos of a user, or a folder of people."),
-        "identify": _Command("gallery", "Say who is in a photo (1:N)."),
-        "verify": _Command("gallery", "Say whether the person in a photo is this user (1:1)."),
-        "compare": _Command("gallery", "Say whether two photos show the same person (1:1)."),
+        "enroll": _Command("enroll", "Enroll photos of a user, or a folder of people."),
+        "identify": _Command("identify", "Say who is in a photo (1:N)."),
+        "verify": _Command("identify", "Say whether the person in a photo is this user (1:1)."),
+        "compare": _Command("identify", "Say whether two photos show the same person (1:1)."),
     },
     "People": {
         "users": _Command("users", "List, add, merge and delete users.", is_group=True),
@@ -75,13 +75,9 @@ GROUPS: Final[Mapping[str, Mapping[str, _Command]]] = {
     },
 }
 """The commands by their task, in the order of `pgface --help` and of the reference."""
-_COMMANDS: Final[Mapping[str, _Command]] = {
-    name: command for commands in GROUPS.values() for name, command in commands.items()
-}
-
-
+_COMMANDS: Final = {name: command for commands in GROUPS.values() for name, command in commands.items()}
 _NAME_WIDTH = max(map(len, _COMMANDS))
-"""So that the sections of `pgface --help` align."""
+"""Width of the names in `pgface --help`, so that its sections align."""
 
 
 class _Group(TyperGroup):
@@ -90,11 +86,8 @@ class _Group(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the section of commands."""
         commands = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
-        _write_section(
-            formatter,
-            "Commands",
-            ((name, (command.help or "").partition("\n\n")[0]) for name, command in commands if command),
-        )
+        helps = ((name, (command.help or "").partition("\n\n")[0]) for name, command in commands if command)
+        _write_section(formatter, "Commands", helps)
 
 
 class _AllCommands(_Group):
@@ -133,13 +126,14 @@ def _load(name: str) -> Any:
     found: typer.Typer = import_module(f"pgface.cli.{command.module}").app
     found.rich_markup_mode = None  # plain help names a flag without a type, and fits into narrow terminals
     found.info.cls = _Group
+    found.info.no_args_is_help = True
     group = get_group(found)
     if not gc.isenabled():  # see `pgface.__main__`
         gc.freeze()
         gc.enable()
     if not command.is_group:
         return group.commands[name]
-    group.name = name
+    group.name, group.help = name, command.help
     return group
 
 

@@ -10,10 +10,11 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from pgface.cli.output import JsonOption, console, print_error, print_json, printable, say
+from pgface.cli.options import JsonOption
+from pgface.cli.output import console, print_error, print_json, say
 from pgface.operations.doctor import CHECKS, Finding, State, apply_fixes, diagnose
 from pgface.settings import get_settings
-from pgface.text import counted
+from pgface.text import counted, shown
 
 app = typer.Typer()
 
@@ -82,8 +83,8 @@ def _print(findings: Sequence[Finding]) -> None:
         table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for finding in findings:
-        arrow = f"\n[cyan]→ {escape(printable(finding.remedy))}[/]" if finding.remedy else ""
-        table.add_row(_MARKS[finding.state], finding.check, f"{escape(printable(finding.found))}{arrow}")
+        arrow = f"\n[cyan]→ {escape(shown(finding.remedy))}[/]" if finding.remedy else ""
+        table.add_row(_MARKS[finding.state], finding.check, f"{escape(shown(finding.found))}{arrow}")
     console.print(table)
     say(_summary(findings))
 

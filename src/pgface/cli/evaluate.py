@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pgface.cli.gallery import FaceChoice
-from pgface.cli.output import JsonOption, as_given, console, print_error, print_json, print_titled, progress, say
+from pgface.cli.options import FACES_HELP, CacheOption, FaceChoice, JsonOption, PeopleArgument
+from pgface.cli.output import as_given, console, print_error, print_json, print_titled, progress, say
 from pgface.errors import SchemaMissingError
 from pgface.evaluation.cache import delete_cache
 from pgface.evaluation.evaluate import Evaluation
@@ -34,13 +35,7 @@ _MAX_REFUSALS_LISTED = 5
 
 @app.command()
 def evaluate(
-    folder: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="FOLDER",
-            help="A folder with a subfolder of photos for each person. The enrolled photos by default.",
-        ),
-    ] = None,
+    folder: PeopleArgument = None,
     pairs: Annotated[
         Path | None,
         typer.Option(
@@ -60,11 +55,7 @@ def evaluate(
     ] = None,
     face: Annotated[
         FaceChoice | None,
-        typer.Option(
-            "--faces",
-            help="In a photo with several faces: refuse it, take the largest, or the large one nearest the middle. "
-            "The default is `only`, or `central` with --pairs.",
-        ),
+        typer.Option("--faces", help=f"{FACES_HELP} The default is `only`, or `central` with --pairs."),
     ] = None,
     quality: Annotated[
         bool | None,
@@ -78,25 +69,24 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FILE", help="Write an HTML page with plots and the worst errors. It shows faces."),
     ] = None,
-    cache: Annotated[
-        bool, typer.Option("--cache/--no-cache", help="Keep the embeddings for 30 days to speed up later runs.")
-    ] = True,
-    forget_embeddings: Annotated[
-        bool, typer.Option("--forget", help="Only delete the embeddings that earlier runs have kept.")
+    cache: CacheOption = True,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Only delete the embeddings that earlier runs kept.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
     """Measure the error rates of the model on your photos."""
     settings = get_settings()
-    if forget_embeddings:
+    if forget:
         delete_cache(embeddings_folder(settings))
         say("Deleted the embeddings of all evaluated photos.")
         return
-    need_folder = {"--pairs": pairs, "--attributes": attributes, "--model": model, "--faces": face}
-    need_folder["--quality" if quality else "--no-quality"] = None if quality is None else ""
-    if folder is None and any(value is not None for value in need_folder.values()):
-        option = next(name for name, value in need_folder.items() if value is not None)
-        raise typer.BadParameter(f"{option} needs a folder of photos")
+    if folder is None:
+        options: dict[str, object] = {"--pairs": pairs, "--attributes": attributes, "--model": model, "--faces": face}
+        options["--quality" if quality else "--no-quality"] = quality
+        for option, value in options.items():
+            if value is not None:
+                raise typer.BadParameter(f"{option} needs a folder of photos")
     if pairs and attributes:
         raise typer.BadParameter("--attributes cannot be used with --pairs")
     if html is not None:
@@ -117,7 +107,11 @@ def evaluate(
         _write_page(evaluation, html, how)
     if json:
         print_json(evaluation.to_json())
-        return
+    else:
+        _print(evaluation, html)
+
+
+def _print(evaluation: Evaluation, html: Path | None) -> None:
     for sentence in summary(evaluation):
         say(sentence)
     for refusal in evaluation.embedded.refusals[:_MAX_REFUSALS_LISTED]:
@@ -138,8 +132,5 @@ def _gallery_model(settings: Settings) -> EvaluatedModel:
 
 def _write_page(evaluation: Evaluation, html: Path, how: PhotoEmbedding | None) -> None:
     limits = PhotoLimits.from_settings(get_settings())
-    if how is None:
-        write_evaluation_page(evaluation, html, None, limits)
-        return
-    with how.workers() as workers:
+    with nullcontext() if how is None else how.workers() as workers:
         write_evaluation_page(evaluation, html, workers, limits)

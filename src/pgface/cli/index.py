@@ -1,31 +1,30 @@
-"""`pgface index`: the vector index that your own SQL uses, and the one that identification uses."""
+"""`pgface index`: the vector index for your own SQL, and the one for identification."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from pgface.cli.options import JsonOption
 from pgface.cli.output import (
-    JsonOption,
-    errors,
     print_error,
     print_facts,
     print_json,
     print_section,
     print_titled,
+    progress_bar,
     say,
     when,
 )
 from pgface.database.pool import Database
 from pgface.search.vector_index.advice import IndexAdvice, advise_indexes
 from pgface.search.vector_index.build import IndexBuild, build_index
-from pgface.search.vector_index.check import IndexCheck, Latency, SearchCheck, Share, check_index
+from pgface.search.vector_index.check import IndexCheck, SearchCheck, Share, check_index
 from pgface.search.vector_index.definition import Method
 from pgface.search.vector_index.progress import Progress as BuildProgress
 from pgface.search.vector_index.status import IndexStatus, StoredIndex, read_index_status
@@ -33,7 +32,7 @@ from pgface.settings import get_settings
 from pgface.system.signals import termination_as_keyboard_interrupt
 from pgface.text import counted
 
-app = typer.Typer(no_args_is_help=True, help="Show, build and check the indexes of embeddings.")
+app = typer.Typer()
 
 _UNITS = {"kB": 1024, "MB": 1024**2, "GB": 1024**3}
 _INDEX_TITLE = "idx_embeddings_vector: for your own SQL that orders by distance"
@@ -96,15 +95,8 @@ def build(
     """
     try:
         with termination_as_keyboard_interrupt(), Database.open(get_settings()) as database, _build_progress() as show:
-            built = build_index(
-                database,
-                method,
-                m=m,
-                ef_construction=ef_construction,
-                lists=lists,
-                memory=memory,
-                on_progress=show,
-            )
+            parameters = {"m": m, "ef_construction": ef_construction, "lists": lists, "memory": memory}
+            built = build_index(database, method, **parameters, on_progress=show)
     except KeyboardInterrupt:
         print_error("Interrupted. `pgface index status` shows which indexes exist.")
         raise typer.Exit(130) from None
@@ -157,8 +149,8 @@ def _print_status(found: IndexStatus) -> None:
             ("rows", f"{table.rows:,}"),
             ("dead rows", f"{table.dead_rows:,}"),
             ("size", _size(table.bytes)),
-            ("last vacuum", _when(table.last_vacuum)),
-            ("last analyze", _when(table.last_analyze)),
+            ("last vacuum", when(table.last_vacuum) or "never"),
+            ("last analyze", when(table.last_analyze) or "never"),
         ]
     )
     print_section(_INDEX_TITLE)
@@ -190,30 +182,23 @@ def _index_facts(found: IndexStatus) -> Iterator[tuple[str, object]]:
     if index is None:
         yield "method", "none" if found.wanted else "none (`exact` was chosen)"
         if found.search.method != "exact":
-            yield "", "pgface makes none when identification has its own index, but keeps one that you build"
+            yield "", "pgface builds none if identification has its own index, but keeps one that you build"
     else:
         yield "method", _described(index)
         if index.rows_at_build is not None:
             yield "built on", f"{counted(index.rows_at_build, 'embedding')}"
         effort = f"ivfflat.probes {found.probes}" if index.method == "ivfflat" else f"hnsw.ef_search {found.ef_search}"
         yield "searched with", f"{effort} (in a new session)"
-        yield (
-            "used",
-            f"{counted(index.scans, 'time')}" + (f", last {_when(index.last_scan)}" if index.last_scan else ""),
-        )
-        if found.ivfflat_trial:
-            yield (
-                "sample",
-                f"{found.ivfflat_trial.missed} of {counted(found.ivfflat_trial.probes_tried, 'photo')} "
-                "missed a nearer one of the same person",
-            )
+        last = f", last {when(index.last_scan)}" if index.last_scan else ""
+        yield "used", f"{counted(index.scans, 'time')}{last}"
+        if trial := found.ivfflat_trial:
+            tried = counted(trial.probes_tried, "photo")
+            yield "sample", f"{trial.missed} of {tried} missed a nearer one of the same person"
     if plan.index:
         yield "planner", f"uses {plan.index} for ORDER BY embedding <=> probe LIMIT 10"
     elif plan.possible_index:
-        yield (
-            "planner",
-            f"compares with every row (cost {plan.cost:.0f}, with {plan.possible_index} {plan.possible_cost:.0f})",
-        )
+        costs = f"cost {plan.cost:.0f}, with {plan.possible_index} {plan.possible_cost:.0f}"
+        yield "planner", f"compares with every row ({costs})"
     else:
         yield "planner", "compares with every row: no index can serve ORDER BY embedding <=> probe"
 
@@ -256,40 +241,23 @@ def _print_check(found: IndexCheck) -> None:
     say(
         f"{counted(found.probes, 'probe')} made from {counted(found.embeddings, 'embedding')}, 95 % intervals (Wilson)."
     )
-    columns = ("", "method", "first is right", f"recall@{found.count}", "median", "p95", "exact: median", "p95")
+    recall = found.identification.recall
     print_titled(
         "Agreement with the exact answer, and time",
-        columns,
-        [
-            _check_row("idx_embeddings_vector", found.index),
-            _check_row("identification", found.identification),
-        ],
-        f"Identification counts people above its threshold, {found.threshold:.3f}. {_answered(found)} have any.",
+        ("", "method", "first is right", f"recall@{found.count}", "median", "p95", "exact: median", "p95"),
+        [_check_row("idx_embeddings_vector", found.index), _check_row("identification", found.identification)],
+        f"Identification counts people above its threshold, {found.threshold:.3f}. "
+        f"{recall.probes if recall else 0:,} of the probes have any.",
     )
     if found.index.effort is not None and found.plan.index is None:
         say("PostgreSQL itself compares with every row here, because it expects that to be cheaper than the index.")
 
 
-def _answered(found: IndexCheck) -> str:
-    recall = found.identification.recall
-    return f"{recall.probes if recall else 0:,} of the probes"
-
-
 def _check_row(name: str, checked: SearchCheck) -> tuple[object, ...]:
     method = checked.method if checked.effort is None else f"{checked.method}, effort {checked.effort}"
-    taken = checked.latency or checked.exact_latency
-    return (
-        name,
-        method,
-        _share(checked.rank_1),
-        _share(checked.recall),
-        *_times(taken),
-        *_times(checked.exact_latency),
-    )
-
-
-def _times(latency: Latency) -> tuple[str, str]:
-    return f"{latency.median_ms:.2f} ms", f"{latency.p95_ms:.2f} ms"
+    latencies = (checked.latency or checked.exact_latency, checked.exact_latency)
+    times = [f"{ms:.2f} ms" for latency in latencies for ms in (latency.median_ms, latency.p95_ms)]
+    return (name, method, _share(checked.rank_1), _share(checked.recall), *times)
 
 
 def _share(share: Share | None) -> str:
@@ -310,10 +278,6 @@ def _size(size: int) -> str:
     return f"{size / 1024**2:,.1f} MB"
 
 
-def _when(moment: datetime | None) -> str:
-    return when(moment) or "never"
-
-
 def _phase(progress: BuildProgress) -> str:
     waits = f", for process {progress.waits_for}" if progress.waits_for else ""
     return f"{progress.phase}{waits}"
@@ -322,7 +286,7 @@ def _phase(progress: BuildProgress) -> str:
 @contextmanager
 def _build_progress() -> Iterator[Callable[[BuildProgress], None]]:
     columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+    with progress_bar(*columns) as bar:
         task = bar.add_task("", total=None)
 
         def show(progress: BuildProgress) -> None:
@@ -335,6 +299,6 @@ def _build_progress() -> Iterator[Callable[[BuildProgress], None]]:
 @contextmanager
 def _steps() -> Iterator[Callable[[str], None]]:
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+    with progress_bar(*columns) as bar:
         task = bar.add_task("")
         yield lambda step: bar.update(task, description=step)

@@ -6,18 +6,13 @@ from typing import Annotated
 
 import typer
 
-from pgface.accounts import (
-    COMMAND_LINE,
-    SCOPES,
-    create_key,
-    list_keys,
-    revoke_key,
-)
-from pgface.cli.output import JsonOption, print_json, print_table, say, when
+from pgface.accounts import COMMAND_LINE, SCOPES, create_key, list_keys, revoke_key
+from pgface.cli.options import JsonOption
+from pgface.cli.output import print_json, print_results, say, when
 from pgface.database.pool import Database
 from pgface.settings import get_settings
 
-app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
+app = typer.Typer()
 
 
 @app.command()
@@ -41,14 +36,18 @@ def list_api_keys(json: JsonOption = False) -> None:
     """List the keys with their scopes and dates. The secret parts are not stored."""
     with Database.open(get_settings()) as database:
         keys = list_keys(database)
-    if json:
-        print_json([key.to_json() for key in keys])
-        return
-    rows = [
-        (key.id, key.name, ", ".join(key.scopes), when(key.created_at), when(key.last_used_at), when(key.revoked_at))
-        for key in keys
-    ]
-    print_table(("id", "name", "scopes", "since", "last used", "revoked"), rows, empty="There are no keys.")
+    print_results(
+        keys,
+        json,
+        ("id", "name", "scopes", "since", "last used", "revoked"),
+        lambda key: (
+            key.id,
+            key.name,
+            ", ".join(key.scopes),
+            *(when(moment) for moment in (key.created_at, key.last_used_at, key.revoked_at)),
+        ),
+        empty="There are no keys.",
+    )
 
 
 @app.command("revoke")

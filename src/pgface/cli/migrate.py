@@ -1,4 +1,4 @@
-"""`pgface migrate`: move an old installation from SQLite and NPY to a gallery."""
+"""`pgface migrate`: move an old installation (SQLite and NPY) into a gallery."""
 
 from __future__ import annotations
 
@@ -7,15 +7,21 @@ from typing import Annotated
 
 import typer
 
-from pgface.cli.output import print_error, print_json, print_table, progress, say
+from pgface.cli.output import (
+    MAX_LISTED,
+    print_error,
+    print_error_list,
+    print_json,
+    print_table,
+    progress,
+    say,
+)
 from pgface.operations.legacy.installation import OldInstallation, read_installation
 from pgface.operations.legacy.migrate import MigrationReport, migrate
 from pgface.settings import get_settings
 from pgface.text import counted
 
 app = typer.Typer()
-
-_MAX_LISTED = 10
 
 
 @app.command(name="migrate")
@@ -57,7 +63,7 @@ def _refuse(old: OldInstallation, as_json: bool) -> None:
         print_json({"problems": [{"sentence": problem.sentence, "rows": problem.rows} for problem in old.problems]})
     for problem in old.problems:
         print_error(problem.sentence)
-        _list(problem.rows)
+        print_error_list(problem.rows)
     print_error("Nothing was written.")
     raise typer.Exit(1)
 
@@ -75,19 +81,19 @@ def _print(report: MigrationReport) -> None:
     )
     _print_photos(report)
     if report.copied_passwords:
-        would = ("would be",) * 2 if report.written_counts is None else ("was", "were")
-        copied = counted(report.copied_passwords, f"password {would[0]}", f"passwords {would[1]}")
+        one, more = ("would be", "would be") if report.written_counts is None else ("was", "were")
+        copied = counted(report.copied_passwords, f"password {one}", f"passwords {more}")
         say(f"{copied} copied to users of the gallery who had none.")
     if report.kept_passwords:
         print_error(
             f"{counted(len(report.kept_passwords), 'user has', 'users have')} another password in the gallery, "
             "which was not changed:"
         )
-        _list(report.kept_passwords)
-    for old, new in list(report.renamed_users.items())[:_MAX_LISTED]:
+        print_error_list(report.kept_passwords)
+    for old, new in list(report.renamed_users.items())[:MAX_LISTED]:
         say(f"User {old} has the id {new} in the gallery.")
     if report.left_out:
-        say(f"Not migrated, because a gallery has no place for it: {', '.join(report.left_out)}.")
+        say(f"Not migrated, because a gallery cannot store it: {', '.join(report.left_out)}.")
     say(_conclusion(report))
 
 
@@ -96,21 +102,20 @@ def _print_photos(report: MigrationReport) -> None:
         say(f"{counted(report.linked_embeddings, 'embedding is', 'embeddings are')} linked to a photo.")
     if report.photo_files:
         adopted = f", {report.adopted_files:,} of them for existing rows" if report.adopted_files else ""
-        found = counted(report.photo_files, "photo file", "photo files")
+        found = counted(report.photo_files, "photo file")
         say(f"{found} {'found' if report.written_counts is None else 'copied'}{adopted}.")
-    for what, files in (
-        (("is missing", "are missing"), report.missing_files),
-        (("cannot be used",) * 2, report.unusable_files),
+    for one, more, files in (
+        ("is missing", "are missing", report.missing_files),
+        ("cannot be used", "cannot be used", report.unusable_files),
     ):
         if files:
-            print_error(
-                f"{counted(len(files), f'photo file {what[0]}', f'photo files {what[1]}')}. The rows keep the old path:"
-            )
-            _list(files)
+            counted_files = counted(len(files), f"photo file {one}", f"photo files {more}")
+            print_error(f"{counted_files}. The rows keep the old path:")
+            print_error_list(files)
     check = report.model_check
     if check is not None and check.photos:
         say(
-            f"Verified that {report.model} made the embeddings: it embedded {counted(check.photos, 'photo')} again, "
+            f"Verified that {report.model} made the embeddings. It embedded {counted(check.photos, 'photo')} again, "
             f"with a median similarity of {check.similarity:.2f} to the users' embeddings."
         )
     elif report.old_counts.embeddings:
@@ -131,10 +136,3 @@ def _conclusion(report: MigrationReport) -> str:
         f"row counts, the embeddings of {counted(verified.users, 'user')}, and that "
         f"{counted(verified.sample, 'embedding finds itself', 'embeddings find themselves')} first."
     )
-
-
-def _list(rows: tuple[str, ...]) -> None:
-    for row in rows[:_MAX_LISTED]:
-        print_error(f"  {row}")
-    if len(rows) > _MAX_LISTED:
-        print_error(f"  ... and {len(rows) - _MAX_LISTED:,} more")

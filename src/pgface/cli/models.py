@@ -1,4 +1,4 @@
-"""`pgface models`."""
+"""`pgface models`: the face models and liveness models."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from pgface.cli.output import JsonOption, console, errors, print_json, print_table
+from pgface.cli.options import JsonOption
+from pgface.cli.output import console, errors, print_json, print_table, say
 from pgface.errors import WeightsMismatchError
 from pgface.faces.liveness.models import LIVENESS_MODELS, OWN, LivenessModel
 from pgface.faces.models import install as installing
@@ -26,19 +27,17 @@ from pgface.faces.models.download import Progress as Report
 from pgface.faces.models.registry import Model, ModelFile, Published, model_defaults
 from pgface.settings import get_settings
 
-app = typer.Typer(help="List, install and check face models and their licences.", no_args_is_help=True)
+app = typer.Typer()
 
 
 @app.command("list")
 def list_models(json: JsonOption = False) -> None:
-    """List the models that pgface knows, and the packs that are installed."""
+    """List the models that pgface can install, and the packs that are installed."""
     statuses = installing.statuses(get_settings().models_dir)
     liveness = [status for status in statuses if status.name in {*LIVENESS_MODELS, OWN}]
     faces = [status for status in statuses if status not in liveness]
     if json:
-        print_json(
-            {"models": [_to_json(status) for status in faces], "liveness_models": [_to_json(each) for each in liveness]}
-        )
+        print_json({"models": list(map(_to_json, faces)), "liveness_models": list(map(_to_json, liveness))})
         return
     columns = ("licence of the weights", "download", "here", "SHA-256")
     print_table(("name", "", *columns), [_row(status) for status in faces], empty="There are no models.")
@@ -70,23 +69,19 @@ def install(
     json: JsonOption = False,
 ) -> None:
     """Download a model, or copy it from a zip or folder, and verify its hash."""
-    with _progress_bar() as progress:
+    models_dir = get_settings().models_dir
+    with _download_bars() as show:
         status = installing.install(
-            name,
-            get_settings().models_dir,
-            accept_license=accept_license,
-            source=source,
-            force=force,
-            progress=progress,
+            name, models_dir, accept_license=accept_license, source=source, force=force, progress=show
         )
     if json:
         print_json(_to_json(status))
         return
-    console.print(f"{name} is installed in {status.folder}.", markup=False, soft_wrap=True)
-    if status.model is not None and status.model.licence.note:
-        console.print(f"Its licence: {status.model.licence.note}", markup=False)
+    say(f"{name} is installed in {status.folder}.")
     if status.model is None:
-        console.print("Its hash is not published. `pgface models verify` will compare with the hash recorded now.")
+        say("Its hash is not published. `pgface models verify` will compare with the hash recorded now.")
+    elif status.model.licence.note:
+        say(f"Its licence: {status.model.licence.note}")
 
 
 @app.command()
@@ -103,11 +98,8 @@ def verify(
     if json:
         print_json({"models": [_checks_to_json(each, found) for each, found in checks.items()]})
     else:
-        rows = [
-            (each, check.file, check.state, (check.sha256 or "-")[:12])
-            for each, found in checks.items()
-            for check in found
-        ]
+        every = [(each, check) for each, found in checks.items() for check in found]
+        rows = [(each, check.file, check.state, (check.sha256 or "-")[:12]) for each, check in every]
         print_table(("model", "file", "state", "SHA-256"), rows, empty="No model is installed.")
     bad = [each for each, found in checks.items() if any(check.state in {"changed", "missing"} for check in found)]
     if bad:
@@ -128,11 +120,8 @@ def _row(status: installing.Status) -> tuple[object, ...]:
 
 def _to_json(status: installing.Status) -> dict[str, Any]:
     model = status.model
-    known = {
-        "name": status.name,
-        "installed": status.present,
-        "folder": str(status.folder) if status.folder else None,
-    }
+    folder = str(status.folder) if status.folder else None
+    known: dict[str, Any] = {"name": status.name, "installed": status.present, "folder": folder}
     if isinstance(model, LivenessModel):
         known |= {"threshold": model.threshold.value, "threshold_source": model.threshold.source}
     elif status.name != OWN:
@@ -176,16 +165,10 @@ def _checks_to_json(name: str, checks: list[installing.FileCheck]) -> dict[str, 
 
 
 @contextmanager
-def _progress_bar() -> Iterator[Report]:
+def _download_bars() -> Iterator[Report]:
     """Show a bar on the error stream for each file that is downloaded."""
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    bars = Progress(*columns, console=errors)
+    name = TextColumn("{task.description}", markup=False)
+    bars = Progress(name, BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(), console=errors)
     tasks: dict[str, TaskID] = {}
 
     def show(file: ModelFile, done: int) -> None:

@@ -1,4 +1,4 @@
-"""Output of commands: JSON for programs, tables for people."""
+"""Output of commands: JSON for programs, sentences and tables for people."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import typer
 from rich.console import Console
@@ -18,35 +18,105 @@ from rich.table import Table
 from pgface.errors import SeveralFacesError, StorageError
 from pgface.text import shown
 
+if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn
+
+
+class _Result(Protocol):
+    def to_json(self) -> dict[str, Any]: ...
+
+
+_T = TypeVar("_T", bound=_Result)
+
 # In a file or a pipe, each row of a table is one line, even with a long name or e-mail.
 console = Console(highlight=False, width=None if sys.stdout and sys.stdout.isatty() else 10_000)
 errors = Console(stderr=True, highlight=False)
 
 NONE = "–"  # noqa: RUF001 - an en dash
-"""Shown in a table for a missing value."""
+"""The text of a missing value in a table."""
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+MAX_LISTED = 10
+"""The details of one error that are printed."""
+
+OPTIONS_IN_PLACE_OF_PARAMETERS: Final = {
+    SeveralFacesError.CHOICE: "add `--faces largest`",
+    "`accept_license=True`": "`--accept-license`",
+    "`allow_other_user=True`": "`--allow-other-user`",
+    "`certificate`": "`--certificate`",
+    "`copy=True`": "`--copy`",
+    "`host`": "`--host`",
+    "`in_place=True`": "`--in-place`",
+    "`json`": "`--json`",
+    "`key`": "`--key`",
+    "`memory`": "`--memory`",
+    "`merge=True`": "`--merge`",
+    "`model`": "`--model`",
+    "`npy`": "`--npy`",
+    "`peers=False`": "`--no-peers`",
+    "`people`": "`--people`",
+    "`port`": "`--port`",
+    "`probes`": "`--probes`",
+    "`remember=False`": "`--no-cache`",
+    "`replace=True`": "`--force`",
+    "`source`": "`--from PATH`",
+    "`sqlite`": "`--sqlite`",
+    "Give this gallery roles with other names.": "Name other roles for this gallery with `--service` and `--reader`.",
+}
+"""What the library's sentences advise a Python program to do, and the option that does it on the command line."""
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON in UTF-8. Undecodable bytes of file names are escaped."""
+    """Print a value as JSON in UTF-8, with undecodable bytes of file names escaped."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace"))
+
+
+def print_result(value: Any, sentence: str, json: bool) -> None:
+    """Print a value as JSON if `json` is set, or else a sentence."""
+    if json:
+        print_json(value)
+    else:
+        say(sentence)
+
+
+def print_results(
+    found: Sequence[_T], json: bool, columns: Sequence[str], row: Callable[[_T], Sequence[object]], *, empty: str
+) -> None:
+    """Print results as JSON if `json` is set, or else as a table with a row for each."""
+    if json:
+        print_json([one.to_json() for one in found])
+    else:
+        print_table(columns, map(row, found), empty=empty)
 
 
 def say(sentence: str) -> None:
     """Print a sentence literally, without markup."""
-    console.print(printable(sentence), markup=False, soft_wrap=True)
+    console.print(shown(sentence), markup=False, soft_wrap=True)
 
 
 def print_error(sentence: object) -> None:
-    """Print a sentence literally to the error stream."""
-    text = str(sentence).replace(SeveralFacesError.CHOICE, "add `--faces largest`")
-    errors.print(printable(text), style="red", markup=False, soft_wrap=True)
+    """Print an error literally to the error stream."""
+    errors.print(shown(with_options(str(sentence))), style="red", markup=False, soft_wrap=True)
+
+
+def with_options(sentence: str) -> str:
+    """Name command-line options in a sentence of the library, which names Python parameters."""
+    for parameter, option in OPTIONS_IN_PLACE_OF_PARAMETERS.items():
+        sentence = sentence.replace(parameter, option)
+    return sentence
+
+
+def print_error_list(rows: Sequence[str], total: int | None = None, more: str = "more") -> None:
+    """Print the first 10 of some details of an error, and how many more there are in total."""
+    for row in rows[:MAX_LISTED]:
+        print_error(f"  {row}")
+    hidden = (len(rows) if total is None else total) - MAX_LISTED
+    if hidden > 0:
+        print_error(f"  ... and {hidden:,} {more}")
 
 
 def note(sentence: str) -> None:
     """Print a message that is not part of the output, such as progress, to the error stream."""
-    errors.print(printable(sentence), markup=False, soft_wrap=True)
+    errors.print(shown(sentence), markup=False, soft_wrap=True)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
@@ -61,7 +131,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, emp
 
 def print_titled(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], note: str = "") -> None:
     """Print an empty line, a title, a table and a note."""
-    console.print(f"\n{title}", style="bold", markup=False)
+    print_section(title)
     print_table(columns, rows, empty="")
     if note:
         console.print(note, style="dim", markup=False, soft_wrap=True)
@@ -87,19 +157,20 @@ def when(moment: datetime | None) -> str | None:
     return None if moment is None else moment.astimezone(UTC).isoformat(" ", "seconds")
 
 
+def progress_bar(*columns: ProgressColumn) -> Progress:
+    """Make a bar with these columns on the error stream. It is invisible if that is not a terminal."""
+    from rich.progress import Progress
+
+    return Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal)
+
+
 @contextmanager
 def progress(what: str = "photos") -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on the error stream if that is a terminal. Yields a function that takes (done, total)."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+    """Show a bar on a terminal. Yields a function that takes the finished and the total number."""
+    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-    columns = (
-        SpinnerColumn(),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+    rate = TextColumn("{task.fields[rate]}")
+    with progress_bar(SpinnerColumn(), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn()) as bar:
         task = bar.add_task("", total=None, rate="")
 
         def show(done: int, total: int) -> None:
@@ -114,7 +185,7 @@ def require_writable(file: Path) -> None:
     """Check that a file can be written, before minutes of work depend on it.
 
     Raises:
-        StorageError: The file cannot be written.
+        StorageError: the file cannot be written.
 
     """
     existed = file.exists()
@@ -134,9 +205,9 @@ def as_given(photo: str, sentence: str) -> str:
 
 
 def _cell(value: object) -> str:
-    return NONE if value is None else escape(printable(str(value)))
+    return NONE if value is None else escape(shown(str(value)))
 
 
-def printable(text: str) -> str:
-    """Remove control characters, which a terminal would obey. Names can contain them."""
-    return shown(text)
+def box_text(face: Any) -> str:
+    """Format the box of a face: x, y, width and height in pixels. Empty without a face."""
+    return "" if face is None else "{:.0f},{:.0f} {:.0f}×{:.0f}".format(*face.box)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from pgface.cli.gallery import open_gallery, user_ref
-from pgface.cli.output import JsonOption, print_json, print_table, say, when
+from pgface.cli.gallery import open_gallery
+from pgface.cli.options import AfterOption, JsonOption, LimitOption, PhotoIdArgument, YesOption, user_ref
+from pgface.cli.output import print_json, print_result, print_results, say, when
+from pgface.cli.users import audited
 from pgface.gallery.users import shown_email
 from pgface.text import counted
 
-if TYPE_CHECKING:
-    pass
-from pgface.cli.users import AfterOption, LimitOption, YesOption, audited
-
-app = typer.Typer(help="List and delete enrolled photos.", no_args_is_help=True)
+app = typer.Typer()
 
 
 @app.command("list")
@@ -30,30 +28,25 @@ def list_photos(
     """List the enrolled photos, ordered by id."""
     with open_gallery() as gallery:
         photos = gallery.photos(None if user is None else user_ref(user), after=after, limit=limit)
-    if json:
-        print_json([photo.to_json() for photo in photos])
-        return
-    rows = [(p.id, p.user_id, shown_email(p.email), p.filename, when(p.created_at)) for p in photos]
-    print_table(("id", "user", "e-mail", "file", "since"), rows, empty="There are no photos.")
-    if len(photos) == limit:
+    print_results(
+        photos,
+        json,
+        ("id", "user", "e-mail", "file", "since"),
+        lambda photo: (photo.id, photo.user_id, shown_email(photo.email), photo.filename, when(photo.created_at)),
+        empty="There are no photos.",
+    )
+    if len(photos) == limit and not json:
         say(f"There may be more. Continue with --after {photos[-1].id}")
 
 
 @app.command("delete")
-def delete_photo(
-    photo: Annotated[int, typer.Argument(metavar="ID", help="Id of the photo.")],
-    yes: YesOption = False,
-    json: JsonOption = False,
-) -> None:
+def delete_photo(photo: PhotoIdArgument, yes: YesOption = False, json: JsonOption = False) -> None:
     """Delete a photo and its embeddings."""
     if not yes:
         typer.confirm(f"Permanently delete photo {photo} and its face?", abort=True)
     with open_gallery() as gallery:
         gallery.erase_photo(photo, within=audited("photo erased"))
-    if json:
-        print_json({"erased": photo})
-    else:
-        say(f"Deleted photo {photo}.")
+    print_result({"erased": photo}, f"Deleted photo {photo}.", json)
 
 
 @app.command()
@@ -64,25 +57,24 @@ def contested(after: AfterOption = 0, limit: LimitOption = 100, json: JsonOption
     """
     with open_gallery() as gallery:
         found = gallery.contested_faces(after=after, limit=limit)
-    if json:
-        print_json([face.to_json() for face in found])
-        return
-    rows = [
-        (
+    print_results(
+        found,
+        json,
+        ("photo", "user", "since", "looks like", "similarity"),
+        lambda face: (
             face.photo_id,
             face.email,
             f"{face.created_at:%Y-%m-%d %H:%M}",
             face.looks_like and face.looks_like.email,
             face.looks_like and f"{face.looks_like.similarity:.3f}",
-        )
-        for face in found
-    ]
-    print_table(("photo", "user", "since", "looks like", "similarity"), rows, empty="No photo is contested.")
+        ),
+        empty="No photo is contested.",
+    )
 
 
 @app.command()
 def accept(
-    photo: Annotated[int, typer.Argument(metavar="ID", help="Id of the photo.")],
+    photo: PhotoIdArgument,
     allow_other_user: Annotated[
         bool, typer.Option("--allow-other-user", help="Accept the face even if it still looks like another user.")
     ] = False,
@@ -91,10 +83,7 @@ def accept(
     """Accept a contested photo, so that identification uses it."""
     with open_gallery() as gallery:
         face = gallery.accept_face(photo, allow_other_user=allow_other_user, within=audited("face accepted"))
-    if json:
-        print_json({"accepted": photo})
-    else:
-        say(f"Photo {photo} of {face.name} <{face.email}> is accepted.")
+    print_result({"accepted": photo}, f"Photo {photo} of {face.name} <{face.email}> is accepted.", json)
 
 
 @app.command()
@@ -111,22 +100,17 @@ def strays(
         found = gallery.stray_photo_files()
         if delete and found:
             if not yes:
-                typer.confirm(
-                    f"Permanently delete {counted(len(found), 'file that belongs', 'files that belong')} to no photo?",
-                    abort=True,
-                )
+                files = counted(len(found), "file that belongs", "files that belong")
+                typer.confirm(f"Permanently delete {files} to no photo?", abort=True)
             found = gallery.remove_stray_photo_files()
-    files = [str(file) for file in found]
     if json:
-        print_json({"removed" if delete else "strays": files})
+        print_json({"removed" if delete else "strays": [str(file) for file in found]})
         return
-    for file in files:
-        say(file)
-    if not files:
+    for file in found:
+        say(str(file))
+    if not found:
         say("Every file belongs to a photo.")
+    elif delete:
+        say(f"Deleted {counted(len(found), 'file')}.")
     else:
-        say(
-            f"Deleted {counted(len(files), 'file')}."
-            if delete
-            else f"{counted(len(files), 'file belongs', 'files belong')} to no photo. Use --delete to delete them."
-        )
+        say(f"{counted(len(found), 'file belongs', 'files belong')} to no photo. Use --delete to delete them.")

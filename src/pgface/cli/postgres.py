@@ -14,7 +14,7 @@ from pgface.database.embedded.server import EmbeddedPostgres
 from pgface.errors import EmbeddedPostgresError
 from pgface.settings import get_settings
 
-app = typer.Typer(help="Start, stop and open the embedded PostgreSQL.", no_args_is_help=True)
+app = typer.Typer()
 
 
 @app.command()

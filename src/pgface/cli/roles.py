@@ -11,7 +11,7 @@ from pgface.database.pool import Database, connected
 from pgface.database.roles import READER, SERVICE, grant_reader, grant_service, require_own
 from pgface.settings import get_settings
 
-app = typer.Typer(help="Create PostgreSQL roles with fewer rights than the owner.", no_args_is_help=True)
+app = typer.Typer()
 
 
 @app.command("create")

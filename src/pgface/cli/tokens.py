@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import typer
 
-from pgface.accounts import (
-    COMMAND_LINE,
-    Accounts,
-    prune_logins,
-)
+from pgface.accounts import COMMAND_LINE, Accounts, prune_logins
 from pgface.accounts.attempts import prune_attempts
-from pgface.cli.gallery import user_ref
-from pgface.cli.output import JsonOption, print_json, print_table, say, when
-from pgface.cli.users import UserArgument
+from pgface.cli.options import JsonOption, UserArgument, user_ref
+from pgface.cli.output import print_result, print_results, when
 from pgface.database.pool import Database
 from pgface.gallery import Gallery
 from pgface.settings import get_settings
 from pgface.text import counted
 
-app = typer.Typer(help="List and end users' sessions.", no_args_is_help=True)
+app = typer.Typer()
 
 
 @app.command("list")
@@ -26,11 +21,13 @@ def list_tokens(user: UserArgument, json: JsonOption = False) -> None:
     """List a user's active sessions. The tokens themselves are not stored."""
     with Gallery.open() as gallery:
         logins = Accounts(gallery).logins(user_ref(user))
-    if json:
-        print_json([login.to_json() for login in logins])
-        return
-    rows = [(one.id, f"{one.confidence:.4f}", when(one.created_at), when(one.expires_at)) for one in logins]
-    print_table(("id", "confidence", "since", "until"), rows, empty="This user has no sessions.")
+    print_results(
+        logins,
+        json,
+        ("id", "confidence", "since", "until"),
+        lambda login: (login.id, f"{login.confidence:.4f}", when(login.created_at), when(login.expires_at)),
+        empty="This user has no sessions.",
+    )
 
 
 @app.command()
@@ -38,10 +35,7 @@ def revoke(user: UserArgument, json: JsonOption = False) -> None:
     """End all sessions of a user."""
     with Gallery.open() as gallery:
         ended = Accounts(gallery).log_out_everywhere(user_ref(user), client=COMMAND_LINE)
-    if json:
-        print_json({"ended": ended})
-    else:
-        say(f"Ended {counted(ended, 'session')}.")
+    print_result({"ended": ended}, f"Ended {counted(ended, 'session')}.", json)
 
 
 @app.command()
@@ -50,7 +44,4 @@ def prune(json: JsonOption = False) -> None:
     with Database.open(get_settings()) as database:
         removed = prune_logins(database)
         prune_attempts(database)
-    if json:
-        print_json({"removed": removed})
-    else:
-        say(f"Deleted {counted(removed, 'expired session')}.")
+    print_result({"removed": removed}, f"Deleted {counted(removed, 'expired session')}.", json)

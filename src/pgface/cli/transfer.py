@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from pgface.cli.output import JsonOption, print_json, progress, say
+from pgface.cli.options import JsonOption
+from pgface.cli.output import print_result, progress, say
 from pgface.operations.transfer.export import export_gallery
 from pgface.operations.transfer.load import import_gallery
 from pgface.settings import get_settings
@@ -29,8 +30,7 @@ def export_command(
         report = export_gallery(get_settings(), destination, replace=force, on_rows=show)
     say(
         f"Exported {counted(report.embeddings, 'embedding')} of {counted(report.people, 'person', 'people')} to "
-        f"{destination}. "
-        "They are biometric data. Keep them as safe as the photos."
+        f"{destination}. They are biometric data. Keep them as safe as the photos."
     )
 
 
@@ -42,11 +42,9 @@ def import_command(
     """Load an export into the gallery. Users are matched by e-mail, and existing embeddings are skipped."""
     with progress("embeddings") as show:
         report = import_gallery(get_settings(), source, on_rows=show)
-    if json:
-        print_json(report.to_json())
-        return
     known = report.found.embeddings - report.new.embeddings
-    say(
+    sentence = (
         f"Imported {counted(report.new.embeddings, 'embedding')} and {counted(report.new.users, 'person', 'people')}. "
         f"{counted(known, 'embedding was', 'embeddings were')} there already."
     )
+    print_result(report.to_json(), sentence, json)

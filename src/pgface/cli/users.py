@@ -1,4 +1,4 @@
-"""`pgface users`: the people of the gallery."""
+"""`pgface users`: the users of the gallery."""
 
 from __future__ import annotations
 
@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pgface.cli.gallery import open_gallery, user_ref
-from pgface.cli.output import JsonOption, print_facts, print_json, print_table, say, when
+from pgface.cli.gallery import open_gallery
+from pgface.cli.options import (
+    AfterOption,
+    JsonOption,
+    LimitOption,
+    NewNameOption,
+    UserArgument,
+    YesOption,
+    user_ref,
+)
+from pgface.cli.output import print_facts, print_json, print_result, print_results, print_table, say, when
 from pgface.database.pool import Database
 from pgface.gallery.users import full_name, read_users, shown_email
 from pgface.settings import get_settings
@@ -20,20 +29,11 @@ if TYPE_CHECKING:
 
     from pgface.accounts.audit import Event
 
-app = typer.Typer(help="List, add, merge and delete users.", no_args_is_help=True)
-
-_MAX_INT = 2**31 - 1
-"""The largest id, and the largest number of rows that PostgreSQL accepts as a limit."""
-
-UserArgument = Annotated[str, typer.Argument(metavar="USER", help="E-mail, id or name of the user.")]
-AfterOption = Annotated[int, typer.Option(min=0, max=_MAX_INT, metavar="ID", help="Start after this id.")]
-LimitOption = Annotated[int, typer.Option(min=1, max=_MAX_INT, metavar="N", help="Maximum number of rows.")]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
+app = typer.Typer()
 
 
 def audited(event: Event) -> Callable[[psycopg.Connection, Any], None]:
-    """Give a function that records an event in the audit log, in the transaction of the change itself."""
-
+    """Return a function that records an event in the audit log, in the transaction of the change itself."""
     from pgface.accounts.audit import record
     from pgface.accounts.client import COMMAND_LINE
 
@@ -47,18 +47,13 @@ def audited(event: Event) -> Callable[[psycopg.Connection, Any], None]:
 @app.command()
 def add(
     email: Annotated[str, typer.Argument(metavar="EMAIL", help="E-mail of the new user.")],
-    name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Name of the new user. The part before the @ by default.")
-    ] = None,
+    name: NewNameOption = None,
     json: JsonOption = False,
 ) -> None:
     """Add a user without photos."""
     with open_gallery() as gallery:
         user = gallery.add_user(email, name, within=audited("user added"))
-    if json:
-        print_json(user.to_json())
-    else:
-        say(f"Added user {user.id}: {full_name(user.name, user.email)}.")
+    print_result(user.to_json(), f"Added user {user.id}: {full_name(user.name, user.email)}.", json)
 
 
 @app.command("list")
@@ -66,15 +61,14 @@ def list_users(after: AfterOption = 0, limit: LimitOption = 100, json: JsonOptio
     """List the users, ordered by id."""
     with Database.open(get_settings()) as database:
         users = read_users(database, after=after, limit=limit)
-    if json:
-        print_json([user.to_json() for user in users])
-        return
-    rows = [(u.id, u.name, shown_email(u.email), u.photos, u.embeddings, when(u.created_at)) for u in users]
-    empty = (
-        "There are no users yet. Add them with `pgface enroll`." if not after else "There are no users after this id."
+    print_results(
+        users,
+        json,
+        ("id", "name", "e-mail", "photos", "embeddings", "since"),
+        lambda u: (u.id, u.name, shown_email(u.email), u.photos, u.embeddings, when(u.created_at)),
+        empty="There are no users after this id." if after else "There are no users yet. Add one with `pgface enroll`.",
     )
-    print_table(("id", "name", "e-mail", "photos", "embeddings", "since"), rows, empty=empty)
-    if len(users) == limit:
+    if len(users) == limit and not json:
         say(f"There may be more. Continue with --after {users[-1].id}")
 
 
@@ -83,12 +77,9 @@ def show(user: UserArgument, json: JsonOption = False) -> None:
     """Show a user and their photos."""
     with open_gallery() as gallery:
         found = gallery.user(user_ref(user))
-        photos = gallery.photos(found.id)
-        files = [str(gallery.photo_file(photo)) for photo in photos]
+        photos = [(photo, str(gallery.photo_file(photo))) for photo in gallery.photos(found.id)]
     if json:
-        print_json(
-            found.to_json() | {"photo_files": [p.to_json() | {"file": f} for p, f in zip(photos, files, strict=True)]}
-        )
+        print_json(found.to_json() | {"photo_files": [photo.to_json() | {"file": file} for photo, file in photos]})
         return
     facts = {
         "id": found.id,
@@ -99,7 +90,7 @@ def show(user: UserArgument, json: JsonOption = False) -> None:
         "embeddings": found.embeddings,
     }
     print_facts(facts.items())
-    rows = [(photo.id, photo.filename, file) for photo, file in zip(photos, files, strict=True)]
+    rows = [(photo.id, photo.filename, file) for photo, file in photos]
     print_table(("photo", "file", "face crop"), rows, empty="This user has no photos.")
 
 
@@ -108,16 +99,11 @@ def delete(user: UserArgument, yes: YesOption = False, json: JsonOption = False)
     """Delete a user with all rows, embeddings, sessions and files."""
     with open_gallery() as gallery:
         found = gallery.user(user_ref(user))
+        who = f"{full_name(found.name, found.email)} with {counted(found.photos, 'photo')}"
         if not yes:
-            typer.confirm(
-                f"Permanently delete {full_name(found.name, found.email)} with {counted(found.photos, 'photo')}?",
-                abort=True,
-            )
+            typer.confirm(f"Permanently delete {who}?", abort=True)
         gallery.erase_user(found.id, within=audited("user erased"))
-    if json:
-        print_json({"erased": found.to_json()})
-    else:
-        say(f"Deleted {full_name(found.name, found.email)} with {counted(found.photos, 'photo')}.")
+    print_result({"erased": found.to_json()}, f"Deleted {who}.", json)
 
 
 @app.command()
@@ -130,20 +116,15 @@ def merge(
     """Merge two users who are the same person, and delete the first."""
     with open_gallery() as gallery:
         merged, kept = gallery.user(user_ref(user)), gallery.user(user_ref(into))
+        merged_name, kept_name = (full_name(one.name, one.email) for one in (merged, kept))
         if not yes and merged.id != kept.id:  # merging a user with itself is an error, not a question
-            typer.confirm(
-                f"Move {counted(merged.photos, 'photo')} of {full_name(merged.name, merged.email)} to "
-                f"{full_name(kept.name, kept.email)}, and permanently delete the first user?",
-                abort=True,
-            )
+            moved = f"Move {counted(merged.photos, 'photo')} of {merged_name} to {kept_name}"
+            typer.confirm(f"{moved}, and permanently delete the first user?", abort=True)
         found = gallery.merge_users(merged.id, kept.id, within=audited("users merged"))
-    if json:
-        print_json(found.to_json())
-    else:
-        say(
-            f"{full_name(found.name, found.email)} now has {counted(found.photos, 'photo')}. "
-            f"{full_name(merged.name, merged.email)} is deleted."
-        )
+    sentence = (
+        f"{full_name(found.name, found.email)} now has {counted(found.photos, 'photo')}. {merged_name} is deleted."
+    )
+    print_result(found.to_json(), sentence, json)
 
 
 @app.command("set-password")

@@ -80,7 +80,7 @@ def require_own(connection: psycopg.Connection, schema_name: str, role: str) -> 
     if elsewhere is not None:
         raise DatabaseError(
             f"The role {role} has rights to other tables on this server, in the database {elsewhere[0]}, and its "
-            "password would open both. Name other roles for this gallery with --service and --reader."
+            "password would open both. Give this gallery roles with other names."
         )
 
 

@@ -116,7 +116,7 @@ def _writing(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise StorageError(
             f"{folder}: it cannot be written ({reason_with_owner(error, folder)}). "
-            "Free some disk space, change the permissions of the folder, or use `--no-cache`."
+            "Free some disk space, change the permissions of the folder, or use `remember=False`."
         ) from error
 
 

@@ -29,10 +29,9 @@ from pgface.thresholds import (
     Tail,
     advise,
     anchors_of,
-    current,
+    calibration_in_use,
     fpir_of,
     rate_of_each,
-    tail_of,
 )
 
 _MIN_PEOPLE = 5
@@ -295,7 +294,7 @@ def follow(config: GalleryConfig, past: Sequence[PastCalibration], people: int) 
     advice = advise(config.identity, config.identify_threshold, past, people)
     if not advice.due:
         return None
-    row = current(past, "identify", config.identity, config.identify_threshold)
+    row = calibration_in_use(past, "identify", config.identity, config.identify_threshold)
     change = ThresholdChange(
         kind="identify",
         target=advice.target,
@@ -319,7 +318,7 @@ def follow(config: GalleryConfig, past: Sequence[PastCalibration], people: int) 
         threshold_likely=likely,
         threshold_interval=Interval(low, high),
         rate_interval=Interval(row.rate_low, row.rate_high),
-        tail=tail_of(row),
+        tail=row.tail,
     )
     measured = (row.people, row.photos, row.failures_to_enroll, row.mated_pairs, row.non_mated_pairs)
     return Calibration((change,), None, row.source, *measured)

@@ -83,9 +83,9 @@ def _get(listening: Listening, path: str, timeout: float) -> tuple[int, bytes]:
 def _other_protocol(url: str, listening: Listening, error: Exception) -> str:
     reason = (error.reason if isinstance(error, ssl.SSLError) else None) or type(error).__name__
     advice = (
-        "If the service uses TLS, add its --certificate here too, or set PGFACE_CERTIFICATE for both"
+        "If the service uses TLS, give its `certificate` here too, or set PGFACE_CERTIFICATE for both"
         if listening.certificate is None
-        else "If the service does not use TLS, omit --certificate and unset PGFACE_CERTIFICATE"
+        else "If the service does not use TLS, give no `certificate` and unset PGFACE_CERTIFICATE"
     )
     return f"{url} sent a response that cannot be read ({reason}). {advice}."
 

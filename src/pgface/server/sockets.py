@@ -67,7 +67,7 @@ class Listening:
     def _cannot_listen(self, error: OSError) -> SettingsError:
         reason = os.strerror(error.errno or 0).lower()
         return SettingsError(
-            f"The service cannot listen at {self.host}, port {self.port}: {reason}. Choose with --host and --port."
+            f"The service cannot listen at {self.host}, port {self.port}: {reason}. Give another `host` or `port`."
         )
 
     def _addresses(self) -> list[tuple[int, tuple[Any, ...]]]:
@@ -75,7 +75,7 @@ class Listening:
             found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         except (OSError, UnicodeError):
             raise SettingsError(
-                f"The host {self.host[:80]!r} has no address. Set --host to an address of this machine, or to 0.0.0.0."
+                f"The host {self.host[:80]!r} has no address. Set `host` to an address of this machine, or to 0.0.0.0."
             ) from None
         return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
 
@@ -88,7 +88,7 @@ class Listening:
         """
         if self.certificate is None:
             if self.key is not None:
-                raise SettingsError("--key is the key of a certificate. Give --certificate too.")
+                raise SettingsError("The `key` is of no use without its `certificate`. Give both.")
             return
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key, _no_password)

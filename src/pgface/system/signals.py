@@ -19,19 +19,20 @@ def _raise_keyboard_interrupt(_: int, __: FrameType | None) -> None:
 @contextmanager
 def termination_as_keyboard_interrupt() -> Iterator[None]:
     """Handle SIGTERM and SIGHUP as Ctrl-C, so that the program cleans up before it ends."""
-    with _handled(_raise_keyboard_interrupt):
+    with handle_termination(_raise_keyboard_interrupt):
         yield
 
 
 @contextmanager
 def ignore_termination() -> Iterator[None]:
     """Ignore the signals that end a program, so that they cannot interrupt the clean-up."""
-    with _handled(signal.SIG_IGN):
+    with handle_termination(signal.SIG_IGN):
         yield
 
 
 @contextmanager
-def _handled(handler: Callable[[int, FrameType | None], Any] | signal.Handlers) -> Iterator[None]:
+def handle_termination(handler: Callable[[int, FrameType | None], Any] | signal.Handlers) -> Iterator[None]:
+    """Handle the signals that end a program in the block: SIGINT, SIGTERM and SIGHUP."""
     if threading.current_thread() is not threading.main_thread():  # only the main thread can set and receive signals
         yield
         return

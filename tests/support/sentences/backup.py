@@ -14,7 +14,8 @@ RESTORED = Sentence("Restored {contents}")
 NOTHING_WAS_CHANGED = Sentence("Nothing was changed.")
 
 # Making an archive
-FILE_EXISTS = Sentence("{file} exists. Give another name, or overwrite it with --force.")
+FILE_EXISTS = Sentence("{file} exists. Give another name, or overwrite it with `replace=True`.")
+COMMAND_SAYS_FILE_EXISTS = Sentence("{file} exists. Give another name, or overwrite it with `--force`.")
 FILE_CANNOT_BE_WRITTEN = Sentence("{file} cannot be written ({reason})")
 FILE_IS_BEING_WRITTEN = Sentence("is being written by another")
 PHOTO_FILE_COULD_NOT_BE_READ = Sentence("could not be read")
@@ -50,7 +51,7 @@ MANIFEST_CANNOT_BE_USED = Sentence("manifest cannot be used: {fact} is not valid
 
 # Restoring
 GALLERY_IS_NOT_EMPTY = Sentence("is not empty ({table} has rows)...Nothing was changed")
-PHOTO_FILES_ARE_THERE = Sentence("has photo files of the archived gallery already...--in-place...--copy")
+PHOTO_FILES_ARE_THERE = Sentence("has photo files of the archived gallery already...`in_place=True`...`copy=True`")
 SCHEMA_TOO_NEW = Sentence("schema version {version}, newer than")
 CHANGED_WHILE_RESTORED = Sentence("was changed while it was restored")
 COLUMN_IS_NOT_THERE = Sentence("{table} has the column {column}, which is")

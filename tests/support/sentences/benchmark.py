@@ -40,7 +40,7 @@ INDEX_BESIDE_EXACT_SCAN = Sentence("{gallery}: {method} takes {index_ms} ms, and
 
 # Advice: agreement with the exact answer.
 AGREEMENT_MET_EVERYWHERE = Sentence("0.999 or better everywhere.")
-FEW_PROBES_SHOW_LITTLE = Sentence("{probes} probes only show that it is above {low}. Use more --probes")
+FEW_PROBES_SHOW_LITTLE = Sentence("{probes} probes only show that it is above {low}. Use more `probes`")
 AGREEMENT_MISSED = Sentence("below 0.999")
 
 # Advice: memory and disk.

@@ -1,4 +1,4 @@
-"""What the commands print and refuse."""
+"""Sentences and errors of the commands."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from support.sentences import Sentence
 GALLERY_IS_READY = Sentence("is ready: model {model}")
 GALLERY_IS_READY_WITH_USERS = Sentence("is ready: model {model}, {users:user}")
 GALLERY_IS_EMBEDDED = Sentence("of the embedded PostgreSQL {version}")
+PLACE_OF_ROWS_AND_CROPS = Sentence("Its rows are in {rows}...and its face crops in {crops}")
 SETTING_CANNOT_BE_USED = Sentence("{variable} cannot be used")
 
 # `pgface verify` and `pgface compare`.
@@ -24,13 +25,13 @@ MORE_REFUSALS_ARE_IN_THE_REPORT = Sentence("... and {more} more. The report list
 MORE_REFUSALS = Sentence("... and {more} more. Use --report FILE to list them. In total: {count} {error}.")
 REPORT_OF_EACH_PHOTO = Sentence("The outcome of each photo: {report}")
 REPORT_CANNOT_BE_WRITTEN = Sentence("{report}: the report cannot be written")
-SAME_COMMAND_GOES_ON = Sentence("Run the same command to continue.")
+SAME_COMMAND_CONTINUES = Sentence("Run the same command to continue.")
 
 # `pgface users`.
 NO_USERS_YET = Sentence("There are no users yet")
 
 # `pgface photos`.
-PHOTO_ERASED = Sentence("Deleted photo {photo}.")
+PHOTO_DELETED = Sentence("Deleted photo {photo}.")
 EVERY_FILE_BELONGS_TO_A_PHOTO = Sentence("Every file belongs to a photo.")
 BACKUP_IS_COPYING_PHOTO_FILES = Sentence("A backup is copying the photo files")
 
@@ -48,7 +49,7 @@ DISK_OF_THE_OUTPUT_IS_FULL = Sentence("is full. Make room there")
 # The demo.
 DEMO_VERIFIES = Sentence("Is that {name}? Yes")
 
-# A password that libpq does not find.
+# A password file that libpq does not use.
 PASSWORD_FILE_OF_ANOTHER_USER = Sentence(
     "the password file {file} cannot be read (Permission denied: {file} belongs to user {owner}, "
     "and pgface runs as user {user}). Run pgface as its owner"

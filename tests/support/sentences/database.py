@@ -32,7 +32,7 @@ ZERO_VECTORS_ARE_STORED = Sentence("{count} embeddings are zero vectors...DELETE
 ZERO_VECTOR_HAS_NO_COSINE = Sentence("zero vector, which has no cosine")
 
 # Loading many embeddings.
-LOADED_WITHOUT_INDEX = Sentence("loaded and found, but the vector index could not be built")
+LOADED_WITHOUT_INDEX = Sentence("can be searched, but the vector index could not be built")
 
 # Poolers.
 NEEDS_A_SESSION = Sentence("needs a session of its own...PGFACE_DIRECT_URL")

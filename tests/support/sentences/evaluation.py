@@ -17,11 +17,11 @@ ACCURACY_OVER_FOLDS = Sentence("folds: {mean} ± {standard_error} %")
 FNMR_COUNTS_REFUSED_PAIRS = Sentence("FNMR counts {pairs} mated pairs with a refused photo as not matching")
 FNMR_LEAVES_OUT_REFUSED_PAIRS = Sentence("FNMR leaves out {pairs} mated pairs with a refused photo")
 OF_TOO_LOW_QUALITY = Sentence("{pairs} of too low quality ({share})")
-ANY_QUALITY_IS_AN_OPTION = Sentence("`--no-quality` takes photos of any quality.")
+ANY_QUALITY_IS_AN_OPTION = Sentence("`pgface evaluate --no-quality` takes photos of any quality.")
 OPTION_NEEDS_A_FOLDER_OF_PHOTOS = Sentence("{option} needs a folder of photos")
 OPTION_CANNOT_BE_USED_WITH_PAIRS = Sentence("{option} cannot be used with --pairs")
 CREATE_A_GALLERY_OR_NAME_A_MODEL = Sentence("Run `pgface init`. Or name a model with --model, which needs no gallery.")
-CACHE_CANNOT_BE_WRITTEN = Sentence("it cannot be written .... Free some disk space, ..., or use `--no-cache`")
+CACHE_CANNOT_BE_WRITTEN = Sentence("it cannot be written .... Free some disk space, ..., or use `remember=False`")
 
 # The page of an evaluation.
 THE_PAGE_SHOWS_FACES_AND_NAMES = Sentence("The page, which shows faces and names: ")

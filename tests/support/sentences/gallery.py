@@ -35,7 +35,7 @@ TWO_FACES_ONE_USER = Sentence(
 # Embeddings
 EMBEDDING_OF_ANOTHER_SHAPE = Sentence("An embedding must be {dimension} numbers")
 EMBEDDING_IS_ALL_ZERO = Sentence("Row {row} is all zero")
-EMBEDDING_IS_NOT_FINITE = Sentence("Row {row} holds NaN or infinity")
+EMBEDDING_IS_NOT_FINITE = Sentence("Row {row} contains NaN or infinity")
 USER_OF_EMBEDDING_IS_UNKNOWN = Sentence("A user id is not in the gallery, so nothing was loaded")
 OTHER_NUMBER_OF_USERS_THAN_EMBEDDINGS = Sentence(
     "User ids of shape {ids} and embeddings of shape {embeddings} do not match"

@@ -1,4 +1,4 @@
-"""What pgface prints while a reader follows the how-to pages, beside what the tests of each part expect of it."""
+"""Sentences of pgface that only the tests of the how-to pages expect."""
 
 from __future__ import annotations
 

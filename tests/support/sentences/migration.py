@@ -5,7 +5,7 @@ from __future__ import annotations
 from support.sentences import Sentence
 
 # The old files.
-WHICH_FILES_TO_GIVE = Sentence("Give --sqlite, or --npy and --json together, or all three.")
+WHICH_FILES_TO_GIVE = Sentence("Give `sqlite`, or `npy` and `json` together, or all three.")
 FILE_CANNOT_BE_READ = Sentence("it cannot be read")
 ROWS_AND_LABELS_DIFFER = Sentence("{vectors} has {rows} rows, but {labels} names {users} users")
 ROWS_OF_USERS_NOT_IN_SQLITE = Sentence("{file}: {count} rows belong to users that are not in the SQLite file")
@@ -43,7 +43,7 @@ NOTHING_WAS_WRITTEN = Sentence("Nothing was written.")
 ROW_AND_ONE_MORE_PROBLEM = Sentence("row {row}...There is 1 more problem. Nothing was written.")
 ROW_AND_MORE_PROBLEMS = Sentence("row {row}...There are {more} more problems. Nothing was written.")
 GALLERY_IS_NOT_EMPTY = Sentence(
-    "The gallery is not empty, and {missing} of the old installation are not in it. Add --merge"
+    "The gallery is not empty, and {missing} of the old installation are not in it. Use `merge=True`"
 )
 ANOTHER_MODEL_MADE_THE_EMBEDDINGS = Sentence("{photos} photos were embedded again by {model}, and are not similar")
 

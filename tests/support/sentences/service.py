@@ -9,11 +9,14 @@ from support.sentences import Sentence
 SERVING = Sentence("Serving {model} at {url}")
 
 # It cannot listen.
-CANNOT_LISTEN = Sentence("The service cannot listen at {host}, port {port}: {reason}. Choose with --host and --port.")
+CANNOT_LISTEN = Sentence("The service cannot listen at {host}, port {port}: {reason}. Give another `host` or `port`.")
+COMMAND_CANNOT_LISTEN = Sentence(
+    "The service cannot listen at {host}, port {port}: {reason}. Give another `--host` or `--port`."
+)
 HOST_HAS_NO_ADDRESS = Sentence("The host '{host}' has no address.")
 
 # The certificate or its key cannot be used.
-KEY_WITHOUT_CERTIFICATE = Sentence("--key is the key of a certificate. Give --certificate too.")
+KEY_WITHOUT_CERTIFICATE = Sentence("The `key` is of no use without its `certificate`. Give both.")
 FILES_CANNOT_BE_READ = Sentence("{files} cannot be read ({reason})")
 CERTIFICATE_CANNOT_BE_USED = Sentence("The certificate {certificate} cannot be used with its key")
 GIVE_BOTH_AS_PEM = Sentence("({reason}). Give both as PEM")

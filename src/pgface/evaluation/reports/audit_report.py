@@ -88,6 +88,6 @@ def audit_tables(audit: Audit, shown: int) -> Iterator[Table]:
     for kind, (columns, rows) in tables.items():
         title, explanation = ABOUT[kind]
         if len(rows) > shown:
-            explanation += f" The worst {shown} of {len(rows):,}. --json lists all of them."
+            explanation += f" The worst {shown} of {len(rows):,}. `pgface audit-gallery --json` lists all of them."
         if rows:
             yield Table(title, columns, tuple(rows[:shown]), explanation)

@@ -114,7 +114,7 @@ def _refused_pairs(evaluation: Evaluation) -> Iterator[str]:
             f"matching, it is {percent(evaluation.fnmr_with_refusals)} at the threshold in use."
         )
     if refused.reasons["LowQualityError"]:
-        yield "`--no-quality` takes photos of any quality."
+        yield "`pgface evaluate --no-quality` takes photos of any quality."
 
 
 def tables(evaluation: Evaluation) -> Iterator[Table]:

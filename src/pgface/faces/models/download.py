@@ -74,7 +74,7 @@ def _receive(download: Download, part: Path, progress: Progress) -> None:
         if length is not None and have + int(length) != size:
             raise WeightsMismatchError(
                 f"{download.url} now has {have + int(length)} bytes, and the published file has {size}. Nothing was "
-                "installed. Look for a newer pgface, or give the folder or zip with `--from`."
+                "installed. Look for a newer pgface, or give the folder or zip as `source`."
             )
         with _disk_errors(part):
             stream = part.open("ab" if have else "wb")
@@ -93,7 +93,7 @@ def _verified(download: Download, part: Path) -> Path:
         part.unlink()
         raise WeightsMismatchError(
             f"{download.url} returned a file with SHA-256 {digest[:12]}..., and the published one has "
-            f"{download.file.sha256[:12]}.... It was deleted. Try again, or give the folder or zip with `--from`."
+            f"{download.file.sha256[:12]}.... It was deleted. Try again, or give the folder or zip as `source`."
         )
     return part.rename(part.with_suffix(""))
 
@@ -107,8 +107,8 @@ def _advice(download: Download, error: Exception) -> str:
         reason = str(error) or type(error).__name__
     return (
         f"{download.url} could not be downloaded ({reason}). Run the command again when the network works, and the "
-        "download resumes. Or download the file on another machine, and give it, or a folder of its ONNX files, with "
-        "`--from PATH`."
+        "download resumes. Or download the file on another machine, and give it, or a folder of its ONNX files, as "
+        "`source`."
     )
 
 

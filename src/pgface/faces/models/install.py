@@ -135,7 +135,7 @@ def install(
     """
     model = _known(name)
     if model is None and source is None and name == OWN:
-        raise ModelError(f"{OWN} is for networks of your own. Give their file, zip or folder with `--from PATH`.")
+        raise ModelError(f"{OWN} is for networks of your own. Give their file, zip or folder as `source`.")
     if model is None and (source is None or not is_name(name)):
         model = find_model(name)
     if model is DLIB:
@@ -181,12 +181,12 @@ def _require_free_licence(name: str, model: Published | None) -> None:
     if model is None:
         raise LicenseNotAcceptedError(
             f"{name} is not in the registry, so its licence is not known here. If you may use these weights, "
-            "add `--accept-license`."
+            "add `accept_license=True`."
         )
     if not model.licence.commercial_use:
         raise LicenseNotAcceptedError(
             f"You must accept the licence of the weights of {name} ({model.licence.name}). {model.licence.note} "
-            f"Read {model.licence.url}. If you accept it, add `--accept-license`."
+            f"Read {model.licence.url}. If you accept it, add `accept_license=True`."
         )
 
 

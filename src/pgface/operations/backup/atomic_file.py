@@ -88,4 +88,4 @@ def _refuse_existing(path: Path, replace: bool) -> None:
     if path.is_dir():
         raise StorageError(f"{path} is a folder. Give the name of a file in it.")
     if not replace and os.path.lexists(path):
-        raise StorageError(f"{path} exists. Give another name, or overwrite it with --force.")
+        raise StorageError(f"{path} exists. Give another name, or overwrite it with `replace=True`.")

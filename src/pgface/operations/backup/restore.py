@@ -209,8 +209,8 @@ class _GalleryRestore(_Restore):
             # Another database may still have that gallery, and deleting a photo in one would delete it in both.
             raise GalleryNotEmptyError(
                 f"{self._settings.photos_dir} has photo files of the archived gallery already. If their database is "
-                "lost, add --in-place. Otherwise add --copy to restore a separate gallery, or set PGFACE_DATA_DIR. "
-                "Nothing was changed."
+                "lost, add `in_place=True`. Otherwise add `copy=True` to restore a separate gallery, or set "
+                "PGFACE_DATA_DIR. Nothing was changed."
             )
         self._prefixes: set[str] = set()
         self._deleted_files = [filepath for (filepath,) in self._connection.execute(queries()["take_deletion_notes"])]

@@ -60,7 +60,7 @@ def _agreement(results: Sequence[GalleryResult]) -> Iterator[str]:
         yield f"Agreement with the exact answer was {AGREEMENT_TARGET:g} or better everywhere" + (
             "."
             if low >= AGREEMENT_TARGET
-            else f". But {probes:,} probes only show that it is above {low:.4f}. Use more --probes to know more."
+            else f". But {probes:,} probes only show that it is above {low:.4f}. Use more `probes` to know more."
         )
     for result in missed:
         yield (

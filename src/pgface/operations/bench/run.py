@@ -127,7 +127,7 @@ def require_memory(people: int, plan: Plan) -> None:
     needed = people * PHOTOS_PER_PERSON * _EMBEDDING_BYTES * copies
     available = usable_memory()
     if needed > _MEMORY_SHARE * available:
-        how = "Give fewer --people" + (", or --no-peers" if plan.peers else "")
+        how = "Give fewer `people`" + (", or use `peers=False`" if plan.peers else "")
         raise PgfaceError(
             f"{people:,} people need about {needed / 2**30:.1f} GiB of memory in this program, but the machine has "
             f"{available / 2**30:.1f}. {how}."

@@ -117,7 +117,7 @@ def read_installation(
 
     """
     if (sqlite is None and npy is None) or (npy is None) != (json is None):
-        raise MigrationError("Give --sqlite, or --npy and --json together, or all three.")
+        raise MigrationError("Give `sqlite`, or `npy` and `json` together, or all three.")
     vectors: NDArray[Any] = np.empty((0, 512), np.float32)
     owners = np.empty(0, np.int32)
     problems: list[Problem] = []

@@ -54,7 +54,7 @@ def check_model(engine: Engine, old: OldInstallation, found: FoundPhotos, limits
     if typical < model_defaults(name).verify_threshold:
         raise MigrationError(
             f"{len(similarities)} photos were embedded again by {name}, and are not similar to the embeddings of their "
-            f"users (median {typical:.2f}). Give the model that made these with --model."
+            f"users (median {typical:.2f}). As `model`, give the one that made these."
         )
     return ModelCheck(len(similarities), typical)
 

@@ -97,7 +97,7 @@ def require_merge_or_empty_gallery(connection: psycopg.Connection, old: OldInsta
     if not new.nothing or plan.passwords:
         raise MigrationError(
             f"The gallery is not empty, and {_listed(new, len(plan.passwords))} of the old installation are not in it. "
-            "Add --merge to add them, or choose another gallery with PGFACE_SCHEMA. Nothing was written."
+            "Use `merge=True` to add them, or choose another gallery with PGFACE_SCHEMA. Nothing was written."
         )
 
 

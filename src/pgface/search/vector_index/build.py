@@ -184,11 +184,11 @@ def _reason(error: psycopg.Error) -> str:
     message = (error.diag.message_primary or "").rstrip(".")
     match error:
         case pg.ProgramLimitExceeded() if "memory required" in message:
-            return f"pgvector needs more memory ({message}). Add --memory with more than it requires"
+            return f"pgvector needs more memory ({message}). Set `memory` to more than it requires"
         case pg.DiskFull() if "shared memory" in message:
             return (
                 f"the server's shared memory is too small for it ({message}). "
-                "Give its container more (shm_size), or the build less with --memory"
+                "Give its container more (shm_size), or set `memory` to less"
             )
         case pg.QueryCanceled() | pg.AdminShutdown():
             return f"it was ended on the server ({message})"

@@ -50,8 +50,8 @@ def set_build_memory(
     if definition.method == "ivfflat" and needed > bound:
         raise IndexNotBuiltError(
             f"IVFFlat needs {megabytes(needed)} of memory to learn {definition.lists} lists, and may use "
-            f"{megabytes(bound)}. Nothing was changed. If the server's machine has that much free memory, add "
-            f"--memory {megabytes(needed)}. Otherwise choose fewer lists."
+            f"{megabytes(bound)}. Nothing was changed. If the server's machine has that much free memory, set "
+            f"`memory` to {megabytes(needed)}. Otherwise choose fewer lists."
         )
     given = min(max(needed, server["maintenance_work_mem"]), bound)
     connection.execute(queries()["set_build_memory"], {"kilobytes": str(given // 1024)})

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pgface.cli.output import as_given, print_error, print_json, progress, say
+from pgface.cli.output import MAX_LISTED, as_given, print_error, print_json, progress, say, with_options
 from pgface.errors import DatabaseUnreachableError, StorageError
 from pgface.faces.choice import WhichFace
 from pgface.gallery import Gallery
@@ -16,16 +16,7 @@ from pgface.text import counted
 
 
 def enroll_folder(folder: Path, face: WhichFace, allow_other_user: bool, report_file: Path | None, json: bool) -> None:
-    """Enroll a folder of people, print a summary, and write the outcome of each photo to a report.
-
-    Args:
-        folder: has a subfolder of photos for each person.
-        face: which face to enroll from a photo with several.
-        allow_other_user: enroll a face even if it already belongs to another user.
-        report_file: the report's file, None for no report.
-        json: print the summary as JSON.
-
-    """
+    """Enroll a folder of people, print a summary, and write the outcome of each photo to the report's file if given."""
     with Gallery.open() as gallery, _report_file(report_file):
         with _hint_to_rerun(), progress() as show:
             report = gallery.enroll_folder(folder, face=face, allow_other_user=allow_other_user, on_progress=show)
@@ -39,9 +30,9 @@ def enroll_folder(folder: Path, face: WhichFace, allow_other_user: bool, report_
 
 @contextmanager
 def _report_file(file: Path | None) -> Iterator[None]:
-    """Create the report's file before the run, so that an unwritable file is found before hours of work.
+    """Create the report's file before the run, so that an unwritable file ends it before hours of work.
 
-    Only its owner may read a new file, because it holds names and e-mails.
+    Only its owner may read a new file, because it contains names and e-mails.
     """
     if file is None:
         yield
@@ -69,7 +60,7 @@ def _writing(file: Path) -> Iterator[None]:
 
 @contextmanager
 def _hint_to_rerun() -> Iterator[None]:
-    """Say how to continue a run that ends early."""
+    """Print how to continue a run that ends early."""
     how = "What was enrolled so far is saved. Run the same command to continue."
     try:
         yield
@@ -89,7 +80,7 @@ def _print(report: FolderReport, file: Path | None, json: bool) -> None:
                 "photos": len(report.photos),
                 "enrolled": counts["enrolled"],
                 "already_enrolled": counts["already enrolled"],
-                "refused": [{"photo": p.photo, "error": p.error, "reason": p.reason} for p in refused],
+                "refused": [{"photo": p.photo, "error": p.error, "reason": with_options(p.reason)} for p in refused],
                 "seconds": round(report.seconds, 3),
                 "report": None if file is None else str(file),
             }
@@ -98,12 +89,12 @@ def _print(report: FolderReport, file: Path | None, json: bool) -> None:
     rate = len(report.photos) / report.seconds if report.seconds else 0
     say(
         f"{counted(len(report.photos), 'photo')} in {report.seconds:.1f} s ({rate:.1f} photos/s): "
-        f"{counts['enrolled']} enrolled, "
-        f"{counts['already enrolled']} already enrolled, {counts['refused']} refused."
+        + ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+        + "."
     )
-    for photo in refused[:10]:
+    for photo in refused[:MAX_LISTED]:
         print_error(as_given(photo.photo, photo.reason))
-    if len(refused) > 10:
+    if len(refused) > MAX_LISTED:
         reasons = ", ".join(f"{count} {reason}" for reason, count in report.reasons().most_common())
         where = "The report lists them." if file is not None else "Use --report FILE to list them."
-        print_error(f"... and {len(refused) - 10} more. {where} In total: {reasons}.")
+        print_error(f"... and {len(refused) - MAX_LISTED} more. {where} In total: {reasons}.")
