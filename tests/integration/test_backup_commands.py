@@ -63,7 +63,7 @@ def test_the_commands(run: Run, tmp_path: Path) -> None:
             run("restore", "nowhere.tar", code=1),
             says.ARCHIVE_CANNOT_BE_READ.format(file="nowhere.tar", reason="No such file or directory"),
         ),
-        (run("backup", "a.tar", code=1), says.FILE_EXISTS.format(file="a.tar")),
+        (run("backup", "a.tar", code=1), says.COMMAND_SAYS_FILE_EXISTS.format(file="a.tar")),
     ):
         assert (wrong.stdout, wrong.stderr.count("\n")) == ("", 1), wrong.stderr
         assert wrong.stderr.startswith(sentence)

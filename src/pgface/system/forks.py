@@ -1,8 +1,8 @@
 """Objects that a forked process must not share with its parent: connections, locks, threads and network sessions.
 
 A fork copies them, but two processes cannot share them. Two processes that read from one connection get each other's
-answers. A lock stays locked if its thread does not exist in the child. So the child creates its own. gunicorn
-(`--preload`), Celery (prefork) and multiprocessing ("fork") fork.
+answers. A lock stays locked if its thread does not exist in the child. So the child creates its own.
+`gunicorn --preload`, Celery (prefork) and multiprocessing ("fork") fork.
 """
 
 from __future__ import annotations

@@ -7,18 +7,6 @@ VALUES (%(name)s, %(email)s, %(password)s)
 ON CONFLICT (email) DO NOTHING
 RETURNING id, name, email, created_at, 0 AS photos, 0 AS embeddings;
 
--- insert_users --
-INSERT INTO users (name, email, password)
-SELECT name, email, %(password)s
-FROM unnest(%(names)s::text[], %(emails)s::text[]) AS given(name, email)
-ON CONFLICT (email) DO NOTHING;
-
--- select_user_ids --
-SELECT email, id
-FROM users
-WHERE lower(email) = ANY(%(spellings)s)
-ORDER BY id DESC;
-
 -- select_user --
 SELECT u.id, u.name, u.email, u.created_at,
     (SELECT count(*) FROM photos p WHERE p.user_id = u.id) AS photos,
