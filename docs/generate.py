@@ -37,12 +37,14 @@ def settings() -> str:
     lines = [
         "# The settings",
         "",
-        "Generated from the code by `make docs`. Every setting is read from the environment; an empty variable counts "
-        "as not set. Where the web service listens is set by options of [`pgface serve`](command-line.md), or by "
-        "`PGFACE_LISTEN_HOST`, `PGFACE_LISTEN_PORT`, `PGFACE_CERTIFICATE` and `PGFACE_CERTIFICATE_KEY`, which `pgface "
-        "healthcheck` reads too.",
+        "Generated from the code by `make docs`. You set every setting by an environment variable. An empty variable "
+        "counts as not set.",
         "",
-        "| variable | what | default |",
+        "The address of the web service has options of [`pgface serve`](command-line.md), and these variables, which "
+        "`pgface healthcheck` reads too: `PGFACE_LISTEN_HOST`, `PGFACE_LISTEN_PORT`, `PGFACE_CERTIFICATE` and "
+        "`PGFACE_CERTIFICATE_KEY`.",
+        "",
+        "| variable | meaning | default |",
         "|---|---|---|",
     ]
     for name, field in Settings.model_fields.items():
@@ -86,7 +88,7 @@ If the service itself fails, the problem does not say why, and the log does. The
 model or the disk is not available, and 500 if pgface has a bug. If a body is refused before it has arrived, the
 connection may be closed after the response.
 
-| code | status | what |
+| code | status | meaning |
 |---|---|---|"""
 
 
@@ -188,7 +190,7 @@ _MAX_LINE = 100
 
 # What depends on the machine is said in words.
 _DEFAULTS = {
-    "data_dir": "the platform's user data folder; `/var/lib/pgface` for root",
+    "data_dir": "the platform's user data folder, or `/var/lib/pgface` for root",
     "workers": "the number of processors",
 }
 

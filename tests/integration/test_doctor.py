@@ -296,10 +296,10 @@ def test_the_command(settings: Settings, bound: Connection) -> None:
     summary = says.PROBLEM_AND_ADVICE_AND_FIXES.format(problems=1, advice=1, fixable=1)
     assert broken.rstrip().endswith(summary)
     found = json.loads(pgface("doctor", "--json", code=1).stdout)
-    assert found["mended"] == []
+    assert found["fixed"] == []
     assert [one["check"] for one in found["findings"] if one["state"] == "problem"] == ["tables and functions"]
     fixed = json.loads(pgface("doctor", "--fix", "--json").stdout)
-    assert [one["check"] for one in fixed["mended"]] == ["tables and functions"]
+    assert [one["check"] for one in fixed["fixed"]] == ["tables and functions"]
     assert not [one for one in fixed["findings"] if one["state"] == "problem"]
     assert says.FIXED not in pgface("doctor", "--fix").stdout
 
@@ -330,7 +330,7 @@ def test_the_command_fixes_only_what_the_named_checks_find(settings: Settings, b
     pgface = cli(settings)
     bound.execute("DROP FUNCTION verify_face; DROP INDEX idx_embeddings_vector")
     fixed = json.loads(pgface("doctor", "--only", "indexes", "--fix", "--json").stdout)
-    assert [one["check"] for one in fixed["mended"]] == ["indexes"]
+    assert [one["check"] for one in fixed["fixed"]] == ["indexes"]
     assert [(one["check"], one["state"]) for one in fixed["findings"]] == [("indexes", "fine")]
     assert rows(bound, "SELECT to_regproc('verify_face'), to_regclass('idx_embeddings_vector') IS NULL") == [
         (None, False)

@@ -178,7 +178,7 @@ def test_a_link_of_a_former_version_is_replaced(
     link.symlink_to(pack)
     found = {row["check"]: row for row in json.loads(run("doctor", "--json", code=1).stdout)["findings"]}
     assert says_of_files.THE_MODEL_IS_A_LINK.is_in(found["model"]["found"], folder=pack)
-    assert f"pgface models install own_pack --from {pack} --accept-license" in found["model"]["mend"]
+    assert f"pgface models install own_pack --from {pack} --accept-license" in found["model"]["remedy"]
 
 
 def test_another_pack_of_the_same_name_is_refused(

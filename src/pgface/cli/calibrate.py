@@ -32,7 +32,16 @@ from pgface.faces.models.registry import model_defaults
 from pgface.gallery.config import GalleryConfig, read_config
 from pgface.settings import get_settings
 from pgface.text import counted
-from pgface.thresholds import Advice, Anchor, Kind, PastCalibration, advise, calibration_in_use, history
+from pgface.thresholds import (
+    CALIBRATE_AGAIN,
+    Advice,
+    Anchor,
+    Kind,
+    PastCalibration,
+    advise,
+    calibration_in_use,
+    history,
+)
 
 app = typer.Typer()
 
@@ -166,10 +175,7 @@ def _in_use(config: GalleryConfig, past: list[PastCalibration], advice: Advice) 
             facts.append(("", origin))
     fits = f"fits FPIR {advice.target:g}"
     if advice.due:
-        fits = (
-            f"is too low for FPIR {advice.target:g}: {advice.threshold:.4f} is advised. Run `pgface calibrate` or "
-            "`pgface calibrate --follow`"
-        )
+        fits = f"is too low for FPIR {advice.target:g}: {advice.threshold:.4f} is advised. Run {CALIBRATE_AGAIN}"
     facts.append((f"for {_people(advice.people)}", f"the threshold to identify {fits}"))
     return facts
 

@@ -68,7 +68,7 @@ def doctor(
                 failed = True
                 print_error(f"{finding.check}: not fixed. {error or 'This user may lack the privilege.'}")
     if json:
-        print_json({"mended": [one.to_json() for one in fixed], "findings": [one.to_json() for one in findings]})
+        print_json({"fixed": [one.to_json() for one in fixed], "findings": [one.to_json() for one in findings]})
     else:
         for finding in fixed:
             say(f"Fixed: {finding.check}. {finding.found}")

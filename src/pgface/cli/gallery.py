@@ -14,6 +14,7 @@ from pgface.database.sql import init_sql
 from pgface.errors import StorageError
 from pgface.settings import get_settings
 from pgface.text import counted
+from pgface.thresholds import CALIBRATE_AGAIN
 
 if TYPE_CHECKING:
     from pgface.gallery import Gallery
@@ -97,7 +98,7 @@ def _facts(found: Status) -> Iterator[tuple[str, object]]:
     yield "threshold to identify (1:N)", f"{found.identify_threshold:.3f}"
     if found.calibration_due:
         advised = f"{found.advised_identify_threshold:.3f}"
-        yield "", f"too low for this many people: {advised} is advised, run `pgface calibrate`"
+        yield "", f"too low for this many people: {advised} is advised. Run {CALIBRATE_AGAIN}"
     yield "search", _search(found)
     if found.search_stale_users:
         yield "", f"{counted(found.search_stale_users, 'user waits', 'users wait')} to be added to the index"

@@ -137,6 +137,6 @@ def set_password(user: UserArgument) -> None:
         if sys.stdin.isatty():
             password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
         else:
-            password = sys.stdin.readline().rstrip("\n")
+            password = sys.stdin.readline().rstrip("\r\n")
         Accounts(gallery).set_password(found.id, password, client=COMMAND_LINE)
     say(f"Set the password of {full_name(found.name, found.email)}, and ended all their sessions.")

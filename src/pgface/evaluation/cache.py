@@ -28,7 +28,8 @@ from pgface.vectors import EMBEDDING_DIMENSION
 
 KEPT_DAYS = 30
 _EMBEDDING_BYTES = 4 * EMBEDDING_DIMENSION
-_NORM_TOLERANCE = 1e-3
+_NORM_TOLERANCE = 1e-5
+"""Of the squared norm. It leaves room for the rounding of 512 float32 numbers, about 1e-6."""
 _CACHED_ERRORS = (NoFaceError, SeveralFacesError, LowQualityError)
 
 

@@ -43,7 +43,7 @@ async def once(
     service = service_of(request)
     repeatable = RepeatableRequest(
         service.gallery.database,
-        caller=caller.name if caller else "nobody",
+        caller=caller.name if caller else "anonymous",
         key=key,
         content=f"{request.method} {request.url.path} {getattr(request.state, 'fingerprint', '')}",
     )

@@ -1144,7 +1144,7 @@ BEGIN
         same := concat_ws(
             '|', extract(epoch FROM this_hour)::bigint, event, CASE WHEN refused IS NULL THEN 'done' ELSE 'refused' END
         );
-        refused := CASE WHEN refused IS NOT NULL THEN 'among too many to be told one by one' END;
+        refused := CASE WHEN refused IS NOT NULL THEN 'one of too many to list separately' END;
         actor := NULL;
         of_user := NULL;
         from_address := NULL;

@@ -113,5 +113,5 @@ def _accept_option(model: Model) -> str:
 def _how_to_install(model: Model) -> str:
     return (
         f"The model {model.name} is not installed. Run `pgface models install {model.name}{_accept_option(model)}` "
-        f"({model.licence.name}), or give the path of the folder that holds its files."
+        f"({model.licence.name}), or give the path of the folder that contains its files."
     )

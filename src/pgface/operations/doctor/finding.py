@@ -35,7 +35,7 @@ class Finding:
             "check": self.check,
             "state": self.state,
             "found": self.found,
-            "mend": self.remedy,
+            "remedy": self.remedy,
             "fixable": self.fix is not None,
         }
 
