@@ -27,12 +27,7 @@ from numpy.typing import NDArray
 from pgface.errors import LivenessError, ModelError, WeightsMismatchError
 from pgface.faces.engines.base import Box, Detection
 from pgface.faces.engines.loaded import LoadedModels
-from pgface.faces.engines.onnx_runtime import (
-    execution_providers,
-    import_onnxruntime,
-    provider_in_use,
-    throughput_options,
-)
+from pgface.faces.engines.onnx_runtime import execution_providers, open_session
 from pgface.faces.liveness.models import INSIGHTFACE_THRESHOLD, LIVENESS_MODELS, MINIFASNET_THRESHOLD, OWN
 from pgface.faces.models.registry import file_sha256
 from pgface.faces.pixels import RGBImage
@@ -141,7 +136,7 @@ def _detectors(folder: Path, files: list[Path], providers: list[str]) -> Iterato
         raise ModelError("A folder of networks for liveness contains no ONNX file. Give one, or delete the folder.")
     minifasnets: list[_Score] = []
     for file in files:
-        session = _session(file, providers)
+        session = open_session(file.name, file, providers)
         match _shape(session):
             case [3]:
                 minifasnets.append(_minifasnet(session, _scale(file), softmax=not _ends_in_softmax(file)))
@@ -154,21 +149,6 @@ def _detectors(folder: Path, files: list[Path], providers: list[str]) -> Iterato
                 )
     if minifasnets:
         yield AttackDetector(folder.name, MINIFASNET_THRESHOLD.value, tuple(minifasnets))
-
-
-def _session(file: Path, providers: list[str]) -> Any:
-    try:
-        session = import_onnxruntime().InferenceSession(
-            str(file), sess_options=throughput_options(), providers=providers
-        )
-    except ModelError:
-        raise
-    except Exception as error:  # the library raises a different class for each kind of damage
-        raise ModelError(
-            f"{file.name} cannot be loaded: it is damaged, or made for another version of ONNX Runtime."
-        ) from error
-    provider_in_use((session,), providers[0])
-    return session
 
 
 def _shape(session: Any) -> list[int] | None:
