@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -348,6 +349,40 @@ def test_a_pack_with_a_manifest(pack: Path, engine: InsightFaceEngine, portraits
     own = load(pack)
     assert own.identity.weights_sha256 == engine.identity.weights_sha256
     assert similarity(own.detect_and_embed(portraits[0].pixels)[0], portraits[0].face) > 0.9999
+
+
+def write_manifest(pack: Path, **recognition: Any) -> None:
+    tasks = {"detection": {"file": "det_500m.onnx"}, "recognition": {"file": "w600k_mbf.onnx"} | recognition}
+    (pack / "manifest.json").write_text(json.dumps({"manifest_version": 2, "tasks": tasks}))
+
+
+def test_a_manifest_names_the_preparation_of_pictures(pack: Path, portraits: list[Portrait]) -> None:
+    usual = load(pack).detect_and_embed(portraits[0].pixels)[0]
+    write_manifest(pack, preprocessing={"mean": 127.5, "std": 127.5})
+    assert similarity(load(pack, size=608).detect_and_embed(portraits[0].pixels)[0], usual) > 0.95
+    write_manifest(pack, preprocessing="embedded")
+    assert similarity(load(pack, size=576).detect_and_embed(portraits[0].pixels)[0], usual) < 0.9
+
+
+def test_a_manifest_names_the_digest_of_a_file(pack: Path) -> None:
+    write_manifest(pack, sha256=file_sha256(pack / "w600k_mbf.onnx"))
+    assert find_pack(pack).recognition.name == "w600k_mbf.onnx"
+    write_manifest(pack, sha256="0" * 64)
+    with pytest.raises(WeightsMismatchError, match=r"w600k_mbf\.onnx"):
+        find_pack(pack)
+
+
+@pytest.mark.parametrize("file", ["../w600k_mbf.onnx", "/etc/passwd", "none.onnx"])
+def test_a_manifest_names_files_of_its_folder_only(pack: Path, file: str) -> None:
+    shutil.copy(pack / "w600k_mbf.onnx", pack.parent)
+    write_manifest(pack, file=file)
+    with pytest.raises(ModelError, match=r"manifest\.json"):
+        find_pack(pack)
+
+
+def test_a_manifest_of_another_version_is_ignored(pack: Path) -> None:
+    (pack / "manifest.json").write_text('{"manifest_version": 1}')
+    assert find_pack(pack).manifest == b""
 
 
 @pytest.mark.parametrize(
