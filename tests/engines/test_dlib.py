@@ -24,7 +24,7 @@ from pgface.errors import NoFaceError
 from pgface.faces.choice import one_face
 from pgface.faces.engines.base import Detection, Face
 from pgface.faces.engines.dlib import DlibEngine, load_dlib_engine
-from pgface.faces.engines.dlib_lift import (
+from pgface.faces.engines.lift import (
     DESCRIPTOR_DIMENSION,
     FREQUENCIES,
     GAMMA,

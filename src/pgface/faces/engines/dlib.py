@@ -1,7 +1,7 @@
 """The dlib engine. Its weights come in a Python package, and you may use them commercially.
 
 It uses dlib's HOG detector (Dalal & Triggs 2005; King 2015), its five landmarks and its ResNet, which computes 128-D
-descriptors (King 2017). `pgface.faces.engines.dlib_lift` lifts them to 512-D.
+descriptors (King 2017). `pgface.faces.engines.lift` lifts them to 512-D.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from PIL import Image
 from pgface.errors import ModelNotInstalledError, WeightsMismatchError
 from pgface.faces.cancellation import check_work
 from pgface.faces.engines.base import Box, Choose, Detection, Face, ModelIdentity, RawDetection, every_face
-from pgface.faces.engines.dlib_lift import lift
+from pgface.faces.engines.lift import lift
 from pgface.faces.engines.loaded import LoadedModels
 from pgface.faces.models.folders import dlib_folder
 from pgface.faces.models.registry import DLIB, file_sha256, weights_sha256
