@@ -26,8 +26,8 @@ from pgface.faces.engines.base import Detection, Face
 from pgface.faces.engines.dlib import DlibEngine, load_dlib_engine
 from pgface.faces.engines.lift import (
     DESCRIPTOR_DIMENSION,
-    FREQUENCIES,
     DLIB_GAMMA,
+    FREQUENCIES,
     LIFT_FILE,
     lift,
     make_frequencies,

@@ -1,8 +1,8 @@
 """Read networks whose weights were rounded to 8 bits.
 
 OpenCV Zoo publishes such weights in blocks, each with its own scale: `DequantizeLinear` with a `block_size` (ONNX
-operator set 21). ONNX Runtime converts them in every call. Converted once, SFace takes a third of the time, and the
-results are the same.
+operator set 21). OpenCV reads such files. ONNX Runtime 1.32 refuses YuNet's, where a whole tensor is one block, and
+would convert the others in every call. It also asks callers for SFace's weights, because the file names them as inputs.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ vectors. `pgface.faces.engines.lift` lifts them to 512-D.
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +31,25 @@ from pgface.system.timing import stage
 from pgface.vectors import EMBEDDING_DIMENSION
 
 GAMMA = 0.28
-"""γ of the lift, chosen so that the specification's threshold, similarity 0.7, separates people."""
+"""γ of the lift, chosen so that the specification's threshold, similarity 0.7, separates people.
+
+On 450 mated and 4,500 non-mated pairs of ten people, FNMR and FMR at 0.7 are 0 and 1.2 % with 0.26, 0 and 0.20 % with
+0.28, and 0.22 and 0.02 % with 0.30. On LFW's 6,000 pairs they are 0.80 and 0.47 %, 1.43 and 0.07 %, 2.63 and 0.00 %.
+"""
 _SIDE = 112
 _PIXELS = Normalisation(0.0, 1.0)
 """The network takes values from 0 to 255."""
 
 
 class SFaceEngine:
-    """YuNet and SFace. You can use it from many threads."""
+    """YuNet and SFace. You can use it from many threads.
+
+    Pitch is not measured. The nose that YuNet finds hardly follows a nod: for a head raised by 30°, the estimate rises
+    by 4°, and with SCRFD's landmarks by 22°. Over photos of ten people, its slope against SCRFD's is 0.19.
+    """
 
     releases_gil = True
-    measures_pitch = True
+    measures_pitch = False
 
     def __init__(self, detector: YuNet, session: Any, identity: ModelIdentity, execution_provider: str) -> None:
         self.identity = identity
@@ -51,7 +61,7 @@ class SFaceEngine:
     def detect_and_embed(self, image: RGBImage, choose: Choose = every_face) -> list[Face]:
         """Detect and embed faces, as `Engine.detect_and_embed` does."""
         with stage("detect"):
-            detections = describe(image, self._detector.find(image))
+            detections = [_without_pitch(detection) for detection in describe(image, self._detector.find(image))]
         chosen = choose(detections)
         with stage("embed"):
             return [self._embed(image, detection) for detection in chosen]
@@ -71,6 +81,10 @@ class SFaceEngine:
         """
         (output,) = self._session.run(None, {self._input: _PIXELS.blob(aligned, "tensor(float)")})
         return np.asarray(output, np.float32).ravel()
+
+
+def _without_pitch(detection: Detection) -> Detection:
+    return replace(detection, quality=replace(detection.quality, pitch=math.nan))
 
 
 _loaded = LoadedModels[SFaceEngine]()
