@@ -68,7 +68,7 @@ def measured(engine: Engine, photos: Sequence[Photo]) -> list[str]:
     """Return the cells of a model's row."""
     engine.detect_and_embed(photos[0].pixels)  # so that nothing is loaded while the time is measured
     begin = time.process_time()
-    found = [largest(engine, photo.pixels) for photo in photos]
+    found = [central(engine, photo.pixels) for photo in photos]
     milliseconds = (time.process_time() - begin) / len(photos) * 1000
     known = [(photo, face) for photo, face in zip(photos, found, strict=True) if face is not None]
     missed = len(photos) - len(known)
@@ -79,8 +79,8 @@ def measured(engine: Engine, photos: Sequence[Photo]) -> list[str]:
     return [str(missed), *rates, f"{milliseconds:.0f}", *hard]
 
 
-def largest(engine: Engine, pixels: RGBImage) -> Face | None:
-    faces = engine.detect_and_embed(pixels, lambda found: one_face("photo", "largest")(found) if found else found)
+def central(engine: Engine, pixels: RGBImage) -> Face | None:
+    faces = engine.detect_and_embed(pixels, lambda found: one_face("photo", "central")(found) if found else found)
     return faces[0] if faces else None
 
 
@@ -101,7 +101,7 @@ def threshold_of(non_mated: NDArray[np.float32], fmr: float) -> float:
 def hard_photos(engine: Engine, known: Sequence[tuple[Photo, Face]], change: Change, threshold: float) -> str:
     found = recognised = 0
     for photo, face in known:
-        again = largest(engine, change(photo.pixels, face))
+        again = central(engine, change(photo.pixels, face))
         if again is not None:
             found += 1
             recognised += float(again.embedding @ face.embedding) > threshold

@@ -142,7 +142,10 @@ def test_yunet_finds_the_faces_of_opencv(
 
 
 def test_bgr_loses_accuracy(engine: SFaceEngine, portraits: list[Portrait]) -> None:
-    """OpenCV passes pictures as BGR, and some programs forget that the network wants RGB."""
+    """OpenCV passes pictures as BGR, and some programs forget that the network wants RGB.
+
+    The measured distances between the means, in standard deviations, are 7.3 and 6.6.
+    """
     people = np.array([portrait.person for portrait in portraits])
     one, other = np.triu_indices(len(portraits), 1)
     mated = people[one] == people[other]
@@ -150,8 +153,10 @@ def test_bgr_loses_accuracy(engine: SFaceEngine, portraits: list[Portrait]) -> N
     for bgr in (False, True):
         descriptors = np.array([descriptor(engine, portrait, bgr=bgr) for portrait in portraits])
         similarities = (descriptors @ descriptors.T)[one, other]
-        separation[bgr] = similarities[mated].mean() - similarities[~mated].mean()
-    assert separation[False] > separation[True] + 0.02
+        genuine, impostor = similarities[mated], similarities[~mated]
+        separation[bgr] = (genuine.mean() - impostor.mean()) / math.sqrt((genuine.var() + impostor.var()) / 2)
+    assert separation[False] > 7
+    assert separation[True] < 6.8
 
 
 def quantized(axis: int, block: int, scale: Any, zero: Any) -> Any:

@@ -77,7 +77,8 @@ class SFaceEngine:
     def _describe(self, aligned: RGBImage) -> NDArray[np.float32]:
         """Return the descriptor of an aligned face, shape (128,), of any norm.
 
-        The network wants RGB. With BGR, FNMR at FMR 1e-3 rises from 0 to 1.1 % on photos of ten people.
+        The network wants RGB. On photos of ten people, the mean similarities of mated and non-mated pairs are 7.3
+        standard deviations apart, and 6.6 with BGR.
         """
         (output,) = self._session.run(None, {self._input: _PIXELS.blob(aligned, "tensor(float)")})
         return np.asarray(output, np.float32).ravel()
