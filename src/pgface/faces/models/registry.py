@@ -1,8 +1,8 @@
 """The registry of models: their sources, licences and first thresholds, and the digests of their files.
 
 The sizes and SHA-256 digests are those of the published files. At least three independent public projects that download
-and check each file have the same values. Those of `sface` are in OpenCV Zoo's repository (Git LFS), and the files in the
-Python package have them.
+and check each file have the same values. Those of `sface` are in OpenCV Zoo's repository (Git LFS), and are the digests
+of the files in the Python package.
 """
 
 from __future__ import annotations
