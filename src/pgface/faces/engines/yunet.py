@@ -77,11 +77,16 @@ class YuNet:
         import cv2
 
         check_work()
-        height, width = image.shape[:2]
-        scale = min(MAX_ENLARGEMENT, self.size / max(height, width))
+        scale = min(MAX_ENLARGEMENT, self.size / max(image.shape[:2]))
+        # Reducing a large picture by a whole factor first halves the time. The last rows and columns may be cut off.
+        factor = max(1, min(int(1 / scale), *image.shape[:2]))
+        height, width = (side // factor * factor for side in image.shape[:2])
+        small = image[:height, :width]
+        if factor > 1:
+            small = cv2.resize(small, (width // factor, height // factor), interpolation=cv2.INTER_AREA)
         # A picture of 1x4000 pixels must keep at least one pixel.
         columns, rows = max(1, round(width * scale)), max(1, round(height * scale))
-        searched = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+        searched = cv2.resize(small, (columns, rows), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
         boxes, landmarks, scores = self._detect(np.asarray(searched, np.uint8))
         back = np.array([width / columns, height / rows])
         corners, points = boxes.reshape(-1, 2, 2) * back, (landmarks * back).astype(np.float32)
