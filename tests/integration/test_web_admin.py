@@ -15,8 +15,8 @@ from fastapi.testclient import TestClient
 from psycopg import Connection, Cursor
 
 from pgface.accounts import COMMAND_LINE, Accounts, Client, add_administrator, create_key, list_keys, read_audit
-from pgface.accounts.audit import Event
-from pgface.accounts.logins import begin_session
+from pgface.accounts.audit_log import Event
+from pgface.accounts.sessions import begin_session
 from pgface.database.pool import Database
 from pgface.database.sql import queries
 from pgface.errors import LoginRefusedError, UnknownUserError
@@ -24,7 +24,7 @@ from pgface.evaluation.run import apply_calibration, propose_to_follow
 from pgface.gallery import Gallery
 from pgface.server.app import create_app
 from pgface.server.auth import COOKIE
-from pgface.server.web.languages import translate
+from pgface.server.web.translations import translate
 from pgface.settings import Settings
 from pgface.thresholds import CALIBRATE_AGAIN
 from support.galleries import link_pack, one_value

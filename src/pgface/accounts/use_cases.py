@@ -10,11 +10,11 @@ from typing import Any, Final
 import psycopg
 from psycopg.rows import scalar_row
 
-from pgface.accounts.audit import Event, record
+from pgface.accounts.audit_log import Event, record
 from pgface.accounts.client import Client
 from pgface.database.sql import queries
 from pgface.errors import GalleryError, NotPermittedError, UnknownPhotoError
-from pgface.faces.choice import WhichFace
+from pgface.faces.face_choice import WhichFace
 from pgface.faces.photo import Upload
 from pgface.gallery import Gallery
 from pgface.gallery.users import UserRef

@@ -27,14 +27,14 @@ from pgface.text import counted
 if TYPE_CHECKING:
     import psycopg
 
-    from pgface.accounts.audit import Event
+    from pgface.accounts.audit_log import Event
 
 app = typer.Typer()
 
 
 def audited(event: Event) -> Callable[[psycopg.Connection, Any], None]:
     """Return a function that records an event in the audit log, in the transaction of the change itself."""
-    from pgface.accounts.audit import record
+    from pgface.accounts.audit_log import record
     from pgface.accounts.client import COMMAND_LINE
 
     def record_event(connection: psycopg.Connection, changed: Any) -> None:
