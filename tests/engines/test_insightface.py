@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -28,10 +29,17 @@ from pgface.errors import (
     UnknownModelError,
     WeightsMismatchError,
 )
-from pgface.faces.engines import load_engine
+from pgface.faces.engines import arcface, load_engine, scrfd_network
+from pgface.faces.engines.arcface import aligned_face
 from pgface.faces.engines.base import Detection, Face
-from pgface.faces.engines.insightface import InsightFaceEngine, _arcface_crop, load_insightface_engine
-from pgface.faces.engines.onnx_runtime import _resolve, execution_providers, provider_in_use, throughput_options
+from pgface.faces.engines.insightface import InsightFaceEngine, load_insightface_engine
+from pgface.faces.engines.onnx_runtime import (
+    _resolve,
+    execution_providers,
+    open_session,
+    provider_in_use,
+    throughput_options,
+)
 from pgface.faces.models.pack import find_pack
 from pgface.faces.models.registry import file_sha256, model_defaults, weights_sha256
 from pgface.faces.pixels import RGBImage
@@ -146,13 +154,13 @@ def test_only_the_chosen_faces_are_embedded(
     engine: InsightFaceEngine, six_people: RGBImage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embedded = []
-    get_feat = engine._recogniser.get_feat
+    describe = engine._recogniser.describe
 
     def count(crop: Any) -> Any:
         embedded.append(crop)
-        return get_feat(crop)
+        return describe(crop)
 
-    monkeypatch.setattr(engine._recogniser, "get_feat", count)
+    monkeypatch.setattr(engine._recogniser, "describe", count)
     everyone = engine.detect_and_embed(six_people)
     assert len(embedded) == 6
     second = engine.detect_and_embed(six_people, lambda faces: faces[1:2])
@@ -230,7 +238,7 @@ def test_a_face_in_a_picture_too_long_for_opencv(portraits: list[Portrait]) -> N
     strip = np.zeros((300, 33_000, 3), np.uint8)
     strip[20:270, 32_700:32_950] = portrait.pixels
     landmarks = portrait.face.landmarks + np.array([32_700, 20], np.float32)
-    difference = _arcface_crop(strip, landmarks, 112).astype(int) - _arcface_crop(
+    difference = aligned_face(strip, landmarks, 112).astype(int) - aligned_face(
         portrait.pixels, portrait.face.landmarks, 112
     )
     assert np.abs(difference).max() <= 2
@@ -271,10 +279,9 @@ def test_identity(engine: InsightFaceEngine, insightface_pack: Path, portraits: 
 
 
 def test_every_session_runs_one_thread_that_does_not_spin(engine: InsightFaceEngine) -> None:
-    """This includes the sessions that SCRFD derives for each input size."""
-    derived = engine._detector._model.resolution_sessions
-    assert set(derived) == {(640, 640), (128, 128)}
-    for session in (*derived.values(), engine._detector._model.session, engine._recogniser.session):
+    sessions = engine._detector._network.sessions
+    assert set(sessions) == {0, 640, 128}
+    for session in (*sessions.values(), engine._recogniser.session):
         options = session.get_session_options()
         assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
         assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
@@ -321,18 +328,16 @@ def test_other_models_of_a_pack_are_not_loaded(pack: Path, monkeypatch: pytest.M
     onnx.save(other_model(96), pack / "genderage.onnx")
     onnx.save(other_model(192), pack / "2d106det.onnx")
     (pack / "broken.onnx").write_bytes(b"not ONNX")
-    from insightface import model_zoo
-
     loaded = []
-    get_model = model_zoo.get_model
 
-    def note(name: str, **rest: Any) -> Any:
-        loaded.append(Path(name).name)
-        return get_model(name, **rest)
+    def note(name: str, *rest: Any) -> Any:
+        loaded.append(name)
+        return open_session(name, *rest)
 
-    monkeypatch.setattr(model_zoo, "get_model", note)
+    monkeypatch.setattr(scrfd_network, "open_session", note)
+    monkeypatch.setattr(arcface, "open_session", note)
     load(pack)
-    assert loaded == ["det_500m.onnx", "w600k_mbf.onnx"]
+    assert {name.split()[0] for name in loaded} == {"det_500m.onnx", "w600k_mbf.onnx"}
 
 
 def test_a_pack_with_a_manifest(pack: Path, engine: InsightFaceEngine, portraits: list[Portrait]) -> None:
@@ -344,6 +349,40 @@ def test_a_pack_with_a_manifest(pack: Path, engine: InsightFaceEngine, portraits
     own = load(pack)
     assert own.identity.weights_sha256 == engine.identity.weights_sha256
     assert similarity(own.detect_and_embed(portraits[0].pixels)[0], portraits[0].face) > 0.9999
+
+
+def write_manifest(pack: Path, **recognition: Any) -> None:
+    tasks = {"detection": {"file": "det_500m.onnx"}, "recognition": {"file": "w600k_mbf.onnx"} | recognition}
+    (pack / "manifest.json").write_text(json.dumps({"manifest_version": 2, "tasks": tasks}))
+
+
+def test_a_manifest_names_the_preparation_of_pictures(pack: Path, portraits: list[Portrait]) -> None:
+    usual = load(pack).detect_and_embed(portraits[0].pixels)[0]
+    write_manifest(pack, preprocessing={"mean": 127.5, "std": 127.5})
+    assert similarity(load(pack, size=608).detect_and_embed(portraits[0].pixels)[0], usual) > 0.95
+    write_manifest(pack, preprocessing="embedded")
+    assert similarity(load(pack, size=576).detect_and_embed(portraits[0].pixels)[0], usual) < 0.9
+
+
+def test_a_manifest_names_the_digest_of_a_file(pack: Path) -> None:
+    write_manifest(pack, sha256=file_sha256(pack / "w600k_mbf.onnx"))
+    assert find_pack(pack).recognition.name == "w600k_mbf.onnx"
+    write_manifest(pack, sha256="0" * 64)
+    with pytest.raises(WeightsMismatchError, match=r"w600k_mbf\.onnx"):
+        find_pack(pack)
+
+
+@pytest.mark.parametrize("file", ["../w600k_mbf.onnx", "/etc/passwd", "none.onnx"])
+def test_a_manifest_names_files_of_its_folder_only(pack: Path, file: str) -> None:
+    shutil.copy(pack / "w600k_mbf.onnx", pack.parent)
+    write_manifest(pack, file=file)
+    with pytest.raises(ModelError, match=r"manifest\.json"):
+        find_pack(pack)
+
+
+def test_a_manifest_of_another_version_is_ignored(pack: Path) -> None:
+    (pack / "manifest.json").write_text('{"manifest_version": 1}')
+    assert find_pack(pack).manifest == b""
 
 
 @pytest.mark.parametrize(
@@ -498,7 +537,7 @@ def run(code: str, *arguments: Path, **environment: str) -> subprocess.Completed
     return subprocess.run(command, capture_output=True, text=True, check=False, env=surroundings)
 
 
-@pytest.mark.parametrize("package", ["insightface", "onnxruntime"])
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime", "cv2"])
 def test_a_missing_package(package: str, insightface_pack: Path) -> None:
     result = run(
         f"""
@@ -506,7 +545,7 @@ def test_a_missing_package(package: str, insightface_pack: Path) -> None:
         sys.modules["{package}"] = None
         from pathlib import Path
         from pgface.errors import ModelNotInstalledError
-        from pgface.faces.engines import load_engine
+        from pgface.faces.engines import arcface, load_engine, scrfd_network
         try:
             load_engine(sys.argv[1], models_dir=Path("."), detector_size=640, execution_provider="CPU")
         except ModelNotInstalledError as error:
@@ -531,7 +570,7 @@ def test_no_network_no_noise_no_warnings(insightface_pack: Path, tmp_path: Path)
         sys.addaudithook(refuse)
         from pathlib import Path
         import numpy as np
-        from pgface.faces.engines import load_engine
+        from pgface.faces.engines import arcface, load_engine, scrfd_network
         engine = load_engine(sys.argv[1], models_dir=Path("."), detector_size=640, execution_provider="CPU")
         engine.detect_and_embed(np.zeros((480, 640, 3), np.uint8))
         assert "matplotlib" not in sys.modules

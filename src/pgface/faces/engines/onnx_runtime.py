@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from pgface.errors import ModelError, ModelNotInstalledError
@@ -55,6 +56,35 @@ def throughput_options() -> Any:
     # Errors are raised anyway. The warnings on stderr are about the packs' static output shapes, which are correct.
     options.log_severity_level = 3
     return options
+
+
+def open_session(name: str, model: Path | bytes, providers: Sequence[str]) -> Any:
+    """Open a network for concurrent calls.
+
+    Args:
+        name: the name of the network in errors.
+        model: its file, or the content of one.
+        providers: the result of `execution_providers`.
+
+    Returns:
+        An `onnxruntime.InferenceSession`. You can run it from many threads.
+
+    Raises:
+        ModelNotInstalledError: ONNX Runtime is missing.
+        ModelError: the network cannot be loaded, or does not run on the first provider.
+
+    """
+    content = model if isinstance(model, bytes) else str(model)
+    onnxruntime = import_onnxruntime()
+    try:
+        session = onnxruntime.InferenceSession(content, sess_options=throughput_options(), providers=list(providers))
+    except Exception as error:  # the library raises a different class for each kind of damage
+        raise ModelError(
+            f"{name} cannot be loaded: it is damaged, or made for another version of ONNX Runtime. "
+            "Install the model again."
+        ) from error
+    provider_in_use((session,), providers[0])
+    return session
 
 
 def execution_providers(requested: str) -> list[str]:

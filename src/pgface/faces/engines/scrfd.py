@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pgface.faces.cancellation import check_work
 from pgface.faces.engines.base import Box, RawDetection
+from pgface.faces.engines.scrfd_network import ScrfdNetwork
 from pgface.faces.orientation import search_turned
 from pgface.faces.pixels import RGBImage
 
@@ -39,21 +39,19 @@ SURE_ROLL = 35.0
 class Detector:
     """Finds faces with one SCRFD model. You can use it from many threads."""
 
-    def __init__(self, model: Any, size: int) -> None:
-        """Wrap InsightFace's `SCRFD`.
+    def __init__(self, network: ScrfdNetwork, size: int) -> None:
+        """Search with a network.
 
         Args:
-            model: the loaded model, with landmarks.
-            size: side of the square input, in pixels, a multiple of 32. A model made for one size keeps it.
+            network: the network of the model.
+            size: side of the square input, in pixels, a multiple of 32. A network made for one size keeps it.
 
         """
-        self._model = model
-        self._one_size = model.static_input_size is not None
-        self.size = max(model.static_input_size) if self._one_size else size
-        # Builds the sessions for the input sizes, so that the first photo does not wait for them.
-        blank = np.zeros((1, 1, 3), np.uint8)
+        self._network = network
+        self._one_size = network.fixed_side is not None
+        self.size = network.fixed_side or size
         for side in {self.size, QUICK_SIZE}:
-            self.search(blank, side)
+            network.prepare(side)
 
     def find(self, image: RGBImage) -> list[RawDetection]:
         """Find the faces of a picture, shape (height, width, 3), uint8, RGB, including close-ups and turned faces."""
@@ -100,6 +98,7 @@ class Detector:
         import cv2
 
         check_work()
+        size = self._network.fixed_side or size
         height, width = image.shape[:2]
         scale = size * shrink / max(height, width)
         # A picture of 1x4000 pixels must keep at least one pixel.
@@ -108,8 +107,8 @@ class Detector:
         # InsightFace puts the picture into the upper left corner, but a close-up needs space around it.
         top, left = (0, 0) if shrink >= 1 else ((size - rows) // 2, (size - columns) // 2)
         canvas = np.zeros((size, size, 3), np.uint8)
-        canvas[top : top + rows, left : left + columns] = small[:, :, ::-1]
-        boxes, landmarks = self._model.detect(canvas, input_size=(size, size))
+        canvas[top : top + rows, left : left + columns] = small
+        boxes, landmarks = self._network.detect(canvas)
         offset = np.array([left, top], np.float32)
         back = np.array([width / columns, height / rows], np.float32)
         corners = (boxes[:, :4].reshape(-1, 2, 2) - offset) * back

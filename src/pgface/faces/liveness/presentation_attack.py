@@ -6,7 +6,7 @@ There are two kinds, which differ in their input and output:
   its box, as 80x80 BGR values from 0 to 255. Output: three classes, of which the second is the living face. The authors
   take the mean over their two networks.
 - InsightFace's addon `liveness`. Input: the face, aligned by five landmarks to 80x80 RGB. Output: the probability of a
-  living face. InsightFace's own code runs it.
+  living face. The package insightface runs it.
 
 They detect what a screen or paper adds to a picture: its edge, moire, flat light. They add to the challenge
 (`pgface.faces.liveness.head_turns`), but they prove nothing.
@@ -24,15 +24,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pgface.errors import LivenessError, ModelError, WeightsMismatchError
+from pgface.errors import LivenessError, ModelError, ModelNotInstalledError, WeightsMismatchError
 from pgface.faces.engines.base import Box, Detection
 from pgface.faces.engines.loaded import LoadedModels
-from pgface.faces.engines.onnx_runtime import (
-    execution_providers,
-    import_onnxruntime,
-    provider_in_use,
-    throughput_options,
-)
+from pgface.faces.engines.onnx_runtime import execution_providers, open_session
 from pgface.faces.liveness.models import INSIGHTFACE_THRESHOLD, LIVENESS_MODELS, MINIFASNET_THRESHOLD, OWN
 from pgface.faces.models.registry import file_sha256
 from pgface.faces.pixels import RGBImage
@@ -81,7 +76,7 @@ def load_attack_detectors(models_dir: Path, *, execution_provider: str) -> list[
         execution_provider: the argument of `pgface.faces.engines.onnx_runtime.execution_providers`.
 
     Raises:
-        ModelNotInstalledError: ONNX Runtime is missing.
+        ModelNotInstalledError: ONNX Runtime is missing, or the package insightface for its addon.
         WeightsMismatchError: the files of a model of the registry are not the published ones.
         ModelError: a file is not a network of one of the two kinds.
 
@@ -98,7 +93,7 @@ def require_detectors(folder: Path) -> None:
     """Check that a folder contains networks for liveness, and no other ONNX files.
 
     Raises:
-        ModelNotInstalledError: ONNX Runtime is missing.
+        ModelNotInstalledError: ONNX Runtime is missing, or the package insightface for its addon.
         ModelError: the folder contains no such networks, or other files.
 
     """
@@ -141,7 +136,7 @@ def _detectors(folder: Path, files: list[Path], providers: list[str]) -> Iterato
         raise ModelError("A folder of networks for liveness contains no ONNX file. Give one, or delete the folder.")
     minifasnets: list[_Score] = []
     for file in files:
-        session = _session(file, providers)
+        session = open_session(file.name, file, providers)
         match _shape(session):
             case [3]:
                 minifasnets.append(_minifasnet(session, _scale(file), softmax=not _ends_in_softmax(file)))
@@ -154,21 +149,6 @@ def _detectors(folder: Path, files: list[Path], providers: list[str]) -> Iterato
                 )
     if minifasnets:
         yield AttackDetector(folder.name, MINIFASNET_THRESHOLD.value, tuple(minifasnets))
-
-
-def _session(file: Path, providers: list[str]) -> Any:
-    try:
-        session = import_onnxruntime().InferenceSession(
-            str(file), sess_options=throughput_options(), providers=providers
-        )
-    except ModelError:
-        raise
-    except Exception as error:  # the library raises a different class for each kind of damage
-        raise ModelError(
-            f"{file.name} cannot be loaded: it is damaged, or made for another version of ONNX Runtime."
-        ) from error
-    provider_in_use((session,), providers[0])
-    return session
 
 
 def _shape(session: Any) -> list[int] | None:
@@ -224,8 +204,13 @@ def _minifasnet(session: Any, scale: float, *, softmax: bool) -> _Score:
 
 def _insightface_addon(file: Path, session: Any) -> _Score:
     """Return the function that scores a face with InsightFace's addon."""
-    from insightface.addons import Liveness
-
+    try:
+        from insightface.addons import Liveness
+    except ImportError as error:
+        raise ModelNotInstalledError(
+            "InsightFace's addon for liveness needs the package insightface. Run `pip install insightface`, "
+            "or install minifasnet instead."
+        ) from error
     try:
         liveness = Liveness(file, session=session)
     except RuntimeError as error:

