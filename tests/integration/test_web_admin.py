@@ -268,7 +268,7 @@ def test_a_photo_is_deleted_after_a_confirmation(admin: TestClient, gallery: Gal
     assert (answer.status_code, answer.headers["location"]) == (303, f"/admin/people/{enrolled.user.id}?done=photo")
     assert says.PHOTO_DELETED in admin.get(answer.headers["location"]).text
     assert gallery.photos(enrolled.user.id) == []
-    (entry,) = read_audit(gallery.database, event="photo erased")
+    (entry,) = read_audit(gallery.database, event="photo deleted")
     assert entry.actor == f"user {gallery.user(ADMIN).id}"
 
 
@@ -318,7 +318,7 @@ def test_a_person_is_deleted_after_a_confirmation(admin: TestClient, gallery: Ga
     with pytest.raises(UnknownUserError):
         gallery.user(user.id)
     assert not list(gallery.settings.photos_dir.rglob("*.jpg"))
-    (entry,) = read_audit(gallery.database, event="user erased")
+    (entry,) = read_audit(gallery.database, event="user deleted")
     assert (entry.user_id, entry.actor) == (user.id, f"user {gallery.user(ADMIN).id}")
     assert says.OWN_ACCOUNT in page(admin, f"people/{gallery.user(ADMIN).id}/delete")
 

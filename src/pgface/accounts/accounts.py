@@ -217,11 +217,11 @@ class Accounts:
         """
         client = client or Client()
         session = self.who(token)
-        verified = self._verify(session.email, password, replace(client, session=session.id), "account erased")
+        verified = self._verify(session.email, password, replace(client, session=session.id), "account deleted")
 
         def confirm_and_record(connection: psycopg.Connection, _: User) -> None:
             _confirm(connection, verified)
-            record(connection, "account erased", client, user_id=session.user_id)
+            record(connection, "account deleted", client, user_id=session.user_id)
 
         return self._gallery.erase_user(session.user_id, within=confirm_and_record)
 

@@ -102,8 +102,8 @@ def delete(user: UserArgument, yes: YesOption = False, json: JsonOption = False)
         who = f"{full_name(found.name, found.email)} with {counted(found.photos, 'photo')}"
         if not yes:
             typer.confirm(f"Permanently delete {who}?", abort=True)
-        gallery.erase_user(found.id, within=audited("user erased"))
-    print_result({"erased": found.to_json()}, f"Deleted {who}.", json)
+        gallery.erase_user(found.id, within=audited("user deleted"))
+    print_result({"deleted": found.to_json()}, f"Deleted {who}.", json)
 
 
 @app.command()
