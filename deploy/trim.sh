@@ -4,9 +4,8 @@
 set -eu
 cd "$1"
 
-# The packages' own tests, their headers and their sample pictures.
+# The packages' own tests and their headers.
 find . -depth -type d \( -name tests -o -path ./onnx/backend/test -o -name include \) -exec rm -r {} +
-find skimage/data -type f ! -name '*.py*' -delete
 
 # pgface's dlib engine uses smaller models than these two.
 rm face_recognition_models/models/shape_predictor_68_face_landmarks.dat
@@ -14,9 +13,6 @@ rm face_recognition_models/models/mmod_human_face_detector.dat
 
 # This library is for programs in C. The Python module contains its own copy.
 rm onnxruntime/capi/libonnxruntime.so.*
-
-# InsightFace's graphical interface.
-rm -r insightface/gui
 
 # Keep the formats of dates and numbers only for the languages of the pages, and for their parent locales.
 find babel/locale-data -type f ! -name 'root.dat' ! -name 'en.dat' ! -name 'en_*.dat' ! -name 'id.dat' ! -name 'id_*.dat' -delete

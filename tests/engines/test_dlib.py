@@ -23,10 +23,10 @@ from PIL import Image
 from pgface.errors import NoFaceError
 from pgface.faces.engines.base import Detection, Face
 from pgface.faces.engines.dlib import DlibEngine, load_dlib_engine
-from pgface.faces.engines.dlib_lift import (
+from pgface.faces.engines.lift import (
     DESCRIPTOR_DIMENSION,
+    DLIB_GAMMA,
     FREQUENCIES,
-    GAMMA,
     LIFT_FILE,
     lift,
     make_frequencies,
@@ -75,7 +75,7 @@ def similarity(one: Face, other: Face) -> float:
 
 
 def kernel(distance: float) -> float:
-    return math.exp(-GAMMA * distance**2)
+    return math.exp(-DLIB_GAMMA * distance**2)
 
 
 def frequencies() -> NDArray[np.float64]:
@@ -89,7 +89,7 @@ def test_the_matrix_has_not_changed() -> None:
 
 
 def test_the_matrix_is_two_blocks_of_orthogonal_rows_of_gaussian_length() -> None:
-    matrix = frequencies() / math.sqrt(2 * GAMMA)
+    matrix = frequencies() / math.sqrt(2 * DLIB_GAMMA)
     assert matrix.shape == (FREQUENCIES, DESCRIPTOR_DIMENSION)
     for block in (matrix[:DESCRIPTOR_DIMENSION], matrix[DESCRIPTOR_DIMENSION:]):
         products = block @ block.T
@@ -116,7 +116,7 @@ def test_the_threshold_of_dlib_is_the_threshold_of_the_specification() -> None:
 
 def test_embeddings_are_unit_vectors() -> None:
     descriptors = np.random.default_rng(0).standard_normal((1_000, DESCRIPTOR_DIMENSION))
-    embeddings = lift(descriptors)
+    embeddings = lift(descriptors, DLIB_GAMMA)
     assert embeddings.shape == (1_000, 512)
     assert embeddings.dtype == np.float32
     assert np.abs(np.linalg.norm(embeddings, axis=1) - 1).max() < 1e-6
@@ -131,7 +131,7 @@ def test_similarity_is_the_kernel_of_the_distance(distance: float, largest_error
     one = generator.standard_normal((20_000, DESCRIPTOR_DIMENSION)) / 8
     direction = generator.standard_normal(one.shape)
     other = one + distance * direction / np.linalg.norm(direction, axis=1, keepdims=True)
-    similarities = np.sum(lift(one) * lift(other), axis=1)
+    similarities = np.sum(lift(one, DLIB_GAMMA) * lift(other, DLIB_GAMMA), axis=1)
     assert np.abs(similarities - kernel(distance)).max() < largest_error
     assert similarities.mean() == pytest.approx(kernel(distance), abs=0.005)
 
@@ -139,10 +139,10 @@ def test_similarity_is_the_kernel_of_the_distance(distance: float, largest_error
 def test_the_lift_keeps_dlibs_decisions(engine: DlibEngine, portraits: list[Portrait]) -> None:
     """With real descriptors, the error is small, and few pairs change to the other side of the threshold."""
     descriptors = [descriptor(engine, portrait.pixels) for portrait in portraits[::2]]
-    embeddings = lift(np.array(descriptors)).astype(float)
+    embeddings = lift(np.array(descriptors), DLIB_GAMMA).astype(float)
     one, other = np.triu_indices(len(descriptors), 1)
     distances = np.linalg.norm(np.array(descriptors)[one] - np.array(descriptors)[other], axis=1)
-    exact = np.exp(-GAMMA * distances**2)
+    exact = np.exp(-DLIB_GAMMA * distances**2)
     lifted = (embeddings @ embeddings.T)[one, other]
     assert np.abs(lifted - exact).max() < 0.06
     assert np.mean((lifted >= THRESHOLD) != (distances <= 0.6)) < 0.01
@@ -181,7 +181,7 @@ def test_a_portrait(engine: DlibEngine) -> None:
 
 def test_the_embedding_is_that_of_dlibs_own_descriptor(engine: DlibEngine) -> None:
     (face,) = engine.detect_and_embed(ASTRONAUT)
-    assert float(lift(descriptor(engine, ASTRONAUT)) @ face.embedding) > 0.97
+    assert float(lift(descriptor(engine, ASTRONAUT), DLIB_GAMMA) @ face.embedding) > 0.97
 
 
 def test_six_people(engine: DlibEngine) -> None:

@@ -118,9 +118,10 @@ def check_request(head: HeadTurns, request: list[Face]) -> None:
         head.step += 1  # another test checks the motion to both sides
 
 
-def test_dlib_measures_turns_to_the_sides(bush: RGBImage) -> None:
-    dlib = load_engine("dlib", models_dir=Path(), detector_size=640, execution_provider="CPU")
-    assert check_requests(head_turns(*COURSE, same_person=0.7), frames_of(dlib, bush, *COURSE, step=4)).done
+@pytest.mark.parametrize("model", ["dlib", "sface"])
+def test_other_models_measure_turns_to_the_sides(bush: RGBImage, model: str) -> None:
+    engine = load_engine(model, models_dir=Path(), detector_size=640, execution_provider="CPU")
+    assert check_requests(head_turns(*COURSE, same_person=0.7), frames_of(engine, bush, *COURSE, step=4)).done
 
 
 @pytest.mark.parametrize(

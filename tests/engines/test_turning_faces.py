@@ -72,8 +72,10 @@ def test_a_head_is_accepted_and_pictures_of_it_are_refused(
         require_head(motions_to_both_sides(engine, lambda yaw: bent(photo, landmarks, yaw)))
 
 
-def test_dlibs_landmarks_without_a_mouth_are_enough(photos: Photos) -> None:
-    engine = engine_of("dlib")
+@pytest.mark.parametrize("model", ["dlib", "sface"])
+def test_the_landmarks_of_other_models_are_enough(photos: Photos, model: str) -> None:
+    """dlib has no mouth corners."""
+    engine = engine_of(model)
     photo = photo_of(photos, "George_W_Bush", 6)
     landmarks = detected(engine, photo).landmarks
     require_head(motions_to_both_sides(engine, lambda yaw: turned(photo, landmarks, (yaw, 0))))

@@ -120,6 +120,11 @@ def test_dlib_enrolls_and_identifies(pgface: Command, photos: Photos) -> None:
     enrolls_and_identifies(pgface, photos)
 
 
+@with_extras("sface")
+def test_sface_enrolls_and_identifies(pgface: Command, photos: Photos) -> None:
+    enrolls_and_identifies(pgface, photos, PGFACE_MODEL="sface")
+
+
 @with_extras("insightface")
 def test_insightface_enrolls_and_identifies(
     pgface: Command, photos: Photos, settings: Settings, insightface_pack: Path

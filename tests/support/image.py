@@ -64,8 +64,7 @@ def build_image(folder: Path) -> Image:
     """Build the image's folders by the same steps, from this environment, which has the same versions of packages."""
     packages, programs = folder / "site-packages", folder / "programs"
     for name, version in pinned("deploy/requirements.txt").items():
-        # opencv-python-headless is the same as opencv-python, but without windows.
-        installed = distribution(name.replace("opencv-python-headless", "opencv-python"))
+        installed = distribution(name)
         assert f"=={installed.version}" == version, name
         for file in installed.files or ():
             if ".." not in file.parts:

@@ -116,6 +116,6 @@ def test_offline(monkeypatch: pytest.MonkeyPatch) -> None:
         run("install", "buffalo_sc", "--accept-license")
 
 
-def test_verify_with_only_dlib_installed(data_dir: Path) -> None:
-    assert {model["name"] for model in run_json("verify")["models"]} == {"dlib"}
+def test_verify_with_only_the_models_of_packages(data_dir: Path) -> None:
+    assert {model["name"] for model in run_json("verify")["models"]} == {"dlib", "sface"}
     shutil.rmtree(data_dir, ignore_errors=True)

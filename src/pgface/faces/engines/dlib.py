@@ -1,11 +1,12 @@
 """The dlib engine. Its weights come in a Python package, and you may use them commercially.
 
 It uses dlib's HOG detector (Dalal & Triggs 2005; King 2015), its five landmarks and its ResNet, which computes 128-D
-descriptors (King 2017). `pgface.faces.engines.dlib_lift` lifts them to 512-D.
+descriptors (King 2017). `pgface.faces.engines.lift` lifts them to 512-D.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from threading import Lock
 
 import numpy as np
@@ -15,10 +16,10 @@ from PIL import Image
 from pgface.errors import ModelNotInstalledError, WeightsMismatchError
 from pgface.faces.cancellation import check_work
 from pgface.faces.engines.base import Box, Choose, Detection, Face, ModelIdentity, RawDetection, every_face
-from pgface.faces.engines.dlib_lift import lift
+from pgface.faces.engines.lift import DLIB_GAMMA, lift
 from pgface.faces.engines.loaded import LoadedModels
-from pgface.faces.models.folders import dlib_folder
-from pgface.faces.models.registry import DLIB, file_sha256, weights_sha256
+from pgface.faces.models.folders import model_folder
+from pgface.faces.models.registry import DLIB, DLIB_PROVIDER, file_sha256, weights_sha256
 from pgface.faces.orientation import find_with_retries
 from pgface.faces.pixels import RGBImage
 from pgface.faces.quality import describe
@@ -48,7 +49,7 @@ class DlibEngine:
     corners.
     """
 
-    execution_provider = "dlib (CPU)"
+    execution_provider = DLIB_PROVIDER
     measures_pitch = False
     releases_gil = False
 
@@ -60,7 +61,7 @@ class DlibEngine:
             WeightsMismatchError: a file of weights is damaged.
 
         """
-        folder = dlib_folder()
+        folder = model_folder(DLIB.name, Path())
         try:
             import dlib
         except ImportError as error:
@@ -123,7 +124,7 @@ class DlibEngine:
         shape = self._dlib.full_object_detection(self._dlib.rectangle(), parts)
         with self._lock:
             descriptor = self._describe.compute_face_descriptor(image, shape)
-        return detection.with_embedding(lift(np.asarray(descriptor)))
+        return detection.with_embedding(lift(np.asarray(descriptor), DLIB_GAMMA))
 
 
 _loaded = LoadedModels[DlibEngine]()

@@ -8,11 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgface.errors import ModelError, ModelNotInstalledError, UnknownModelError, WeightsMismatchError
-from pgface.faces.models.registry import DLIB, REGISTRY, Model, find_model, is_name
+from pgface.faces.models.registry import REGISTRY, EngineName, Model, file_sha256, find_model, is_name
 from pgface.system.extras import how_to_install
 
 if TYPE_CHECKING:
     from pgface.faces.engines.base import Engine
+
+_ENGINE_MODULES: dict[EngineName, tuple[str, ...]] = {
+    "dlib": ("dlib",),
+    "sface": ("onnx", "onnxruntime", "cv2"),
+    "insightface": ("onnx", "onnxruntime", "cv2"),
+}
+"""The modules that each engine imports."""
 
 
 def keep_pack(model: str, models_dir: Path, engine: Engine) -> None:
@@ -77,8 +84,8 @@ def model_folder(model: str, models_dir: Path) -> Path:
         ModelNotInstalledError: the model is in the registry, but not installed.
 
     """
-    if model == DLIB.name:
-        return dlib_folder()
+    if model in REGISTRY and REGISTRY[model].package is not None:
+        return _require_package(REGISTRY[model], models_dir)
     installed = models_dir / model
     if is_name(model) and installed.is_dir():
         return installed
@@ -92,18 +99,47 @@ def model_folder(model: str, models_dir: Path) -> Path:
     raise UnknownModelError(f"There is no folder {model}. `pgface models list` shows the models.")
 
 
-def dlib_folder() -> Path:
-    """Return the folder of the weights in dlib's package of models. dlib itself must be installed too.
+def engine_is_installed(engine: EngineName) -> bool:
+    """Return whether the packages that run an engine are installed. They are not imported."""
+    return all(importlib.util.find_spec(module) for module in _ENGINE_MODULES[engine])
 
-    Raises:
-        ModelNotInstalledError: one of the packages is not installed.
 
+def comes_with_package(name: str) -> bool:
+    """Return whether a Python package contains the files of a model."""
+    return name in REGISTRY and REGISTRY[name].package is not None
+
+
+def packaged_folder(model: Model, models_dir: Path) -> Path | None:
+    """Return the folder of a model that comes with a Python package: the models folder, if you installed it there too.
+
+    If both folders exist, the first one with the published files counts. None if neither exists.
     """
-    # Found without an import, because the package imports pkg_resources of setuptools, which may be missing.
-    package = importlib.util.find_spec("face_recognition_models")
-    if package is None or package.origin is None or importlib.util.find_spec("dlib") is None:
-        raise ModelNotInstalledError(f"The dlib engine is not installed. Run {how_to_install('dlib')}.")
-    return Path(package.origin).parent / "models"
+    folders = [models_dir / model.name] if model.downloads else []
+    # Found without an import. The package of dlib's models imports pkg_resources of setuptools, which may be missing.
+    spec = importlib.util.find_spec(model.package.module) if model.package else None
+    if model.package and spec and spec.origin:
+        folders.append(Path(spec.origin).parent / model.package.folder)
+    existing = [folder for folder in folders if folder.is_dir()]
+    if len(existing) > 1:
+        existing = [folder for folder in existing if _has_published_files(model, folder)] or existing
+    return existing[0] if existing else None
+
+
+def _has_published_files(model: Model, folder: Path) -> bool:
+    paths = [(file.path(folder), file.sha256) for file in model.files]
+    return all(path.is_file() and file_sha256(path) == sha256 for path, sha256 in paths)
+
+
+def _require_package(model: Model, models_dir: Path) -> Path:
+    folder = packaged_folder(model, models_dir)
+    if not engine_is_installed(model.engine) or (folder is None and not model.downloads):
+        raise ModelNotInstalledError(f"The {model.engine} engine is not installed. Run {how_to_install(model.engine)}.")
+    if folder is None:
+        raise ModelNotInstalledError(
+            f"The model {model.name} is not installed. Run {how_to_install(model.engine)}, or "
+            f"`pgface models install {model.name}`."
+        )
+    return folder
 
 
 def _accept_option(model: Model) -> str:

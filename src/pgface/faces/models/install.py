@@ -18,9 +18,9 @@ from pgface.errors import LicenseNotAcceptedError, ModelError, ModelNotInstalled
 from pgface.faces.liveness.models import LIVENESS_MODELS, OWN
 from pgface.faces.liveness.presentation_attack import require_detectors
 from pgface.faces.models.download import Progress, fetch
-from pgface.faces.models.folders import dlib_folder
+from pgface.faces.models.folders import engine_is_installed, packaged_folder
 from pgface.faces.models.pack import find_pack
-from pgface.faces.models.registry import DLIB, REGISTRY, Published, file_sha256, find_model, is_name
+from pgface.faces.models.registry import REGISTRY, Model, Published, file_sha256, find_model, is_name
 from pgface.system.extras import how_to_install
 from pgface.system.ownership import reason_with_owner
 from pgface.system.private_folder import private_folder
@@ -74,11 +74,11 @@ def status(name: str, models_dir: Path) -> Status:
     if model is None and is_name(name) and any(folder.glob("*.onnx")):
         return Status(name, None, folder, present=True)
     model = model or find_model(name)
-    if model is DLIB:
-        try:
-            folder = dlib_folder()
-        except ModelNotInstalledError:
+    if isinstance(model, Model) and model.package is not None:
+        found = packaged_folder(model, models_dir) if engine_is_installed(model.engine) else None
+        if found is None and not model.downloads:
             return Status(name, model, None, present=False)
+        folder = found or folder
     return Status(name, model, folder, _has_sizes(model, folder))
 
 
@@ -138,11 +138,14 @@ def install(
         raise ModelError(f"{OWN} is for networks of your own. Give their file, zip or folder as `source`.")
     if model is None and (source is None or not is_name(name)):
         model = find_model(name)
-    if model is DLIB:
-        return _require_dlib(models_dir)
+    if isinstance(model, Model) and not model.downloads:
+        return _require_package(model, models_dir)
     folder = models_dir / name
-    if model is not None and not force and all(check.state == "whole" for check in _checks(model, folder)):
-        return status(name, models_dir)
+    if model is not None and not force:
+        # With a source, a copy in the models folder is wanted, even if a Python package contains the files.
+        current = (status(name, models_dir).folder if source is None else None) or folder
+        if all(check.state == "whole" for check in _checks(model, current)):
+            return status(name, models_dir)
     if not accept_license:
         _require_free_licence(name, model)
     try:
@@ -167,11 +170,11 @@ def _known(name: str) -> Published | None:
     return REGISTRY.get(name) or LIVENESS_MODELS.get(name)
 
 
-def _require_dlib(models_dir: Path) -> Status:
-    found = status(DLIB.name, models_dir)
+def _require_package(model: Model, models_dir: Path) -> Status:
+    found = status(model.name, models_dir)
     if not found.present:
         raise ModelNotInstalledError(
-            f"The model {DLIB.name} comes with Python packages. Install them with {how_to_install('dlib')}."
+            f"The model {model.name} comes with Python packages. Install them with {how_to_install(model.engine)}."
         )
     return found
 

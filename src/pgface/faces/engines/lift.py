@@ -1,4 +1,4 @@
-"""Convert dlib's 128-D descriptors to 512-D unit vectors, whose cosine corresponds to dlib's distance.
+"""Convert 128-D descriptors to 512-D unit vectors, whose cosine corresponds to the distance of the descriptors.
 
 dlib compares descriptors by Euclidean distance d, with 0.6 as its threshold. Their cosine is useless, because all of
 them point in similar directions. The Gaussian kernel k(d) = exp(-γ d²) turns the distance into a similarity between 0
@@ -8,10 +8,10 @@ and 1. Fixed random Fourier features make vectors whose dot product approximates
 
 (Rahimi & Recht 2007, «Random Features for Large-Scale Kernel Machines»). The rows of W are orthogonal within each block
 of 128, with the norms that independent Gaussian rows would have, which lowers the error of the approximation (Yu et al.
-2016, «Orthogonal Random Features»). γ = -ln(0.7) / 0.36 sends dlib's threshold, distance 0.6, to similarity 0.7.
+2016, «Orthogonal Random Features»). γ decides which distance becomes which similarity. W grows with its square root.
 
-W is a file that `make_frequencies` made once. Random streams and the signs of a QR decomposition differ between
-versions of the libraries, and embeddings made with another W would not be comparable.
+W is a file that `make_frequencies` made once, for dlib's γ. Random streams and the signs of a QR decomposition differ
+between versions of the libraries, and embeddings made with another W would not be comparable.
 """
 
 from __future__ import annotations
@@ -25,21 +25,23 @@ from numpy.typing import NDArray
 
 DESCRIPTOR_DIMENSION = 128
 FREQUENCIES = 256
-GAMMA = -math.log(0.7) / 0.6**2
+DLIB_GAMMA = -math.log(0.7) / 0.6**2
+"""It sends dlib's threshold, distance 0.6, to similarity 0.7."""
 LIFT_FILE = Path(__file__).with_name("dlib_lift.npy")
 
 
-def lift(descriptors: NDArray[np.floating]) -> NDArray[np.float32]:
+def lift(descriptors: NDArray[np.floating], gamma: float) -> NDArray[np.float32]:
     """Lift descriptors to embeddings.
 
     Args:
-        descriptors: shape (..., 128), dlib's face descriptors.
+        descriptors: shape (..., 128).
+        gamma: γ of the kernel. Descriptors at distance d get the similarity exp(-γ d²).
 
     Returns:
         Shape (..., 512), float32, Euclidean norm 1.
 
     """
-    angles = np.asarray(descriptors, dtype=np.float64) @ _frequencies().T
+    angles = math.sqrt(gamma / DLIB_GAMMA) * np.asarray(descriptors, dtype=np.float64) @ _frequencies().T
     features = np.concatenate([np.cos(angles), np.sin(angles)], axis=-1) / math.sqrt(FREQUENCIES)
     return features.astype(np.float32)
 
@@ -55,7 +57,7 @@ def make_frequencies(seed: int) -> NDArray[np.float32]:
         orthogonal *= np.sign(np.diag(triangular))
         norms = np.linalg.norm(generator.standard_normal((DESCRIPTOR_DIMENSION, DESCRIPTOR_DIMENSION)), axis=1)
         blocks.append(norms[:, np.newaxis] * orthogonal)
-    return (math.sqrt(2 * GAMMA) * np.concatenate(blocks)).astype(np.float32)
+    return (math.sqrt(2 * DLIB_GAMMA) * np.concatenate(blocks)).astype(np.float32)
 
 
 @cache
