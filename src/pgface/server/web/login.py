@@ -105,7 +105,7 @@ def face_page(request: Request, viewer: Viewer, next_path: NextPath = None) -> R
     """Show the page with the camera. A logged-in user is redirected to the next page."""
     if viewer is not None:
         return redirect(local_path(next_path))
-    return render(request, "face.html", next=local_path(next_path))
+    return render(request, "face_login.html", next=local_path(next_path))
 
 
 @router.post("/logout")
