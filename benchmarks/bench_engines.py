@@ -14,9 +14,9 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from pgface.faces.choice import one_face
 from pgface.faces.engines import load_engine
 from pgface.faces.engines.base import Engine, Face
+from pgface.faces.face_choice import one_face
 from pgface.faces.pixels import RGBImage
 from pgface.operations.bench.facts import machine
 from pgface.settings import Settings

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from pgface.evaluation.audit import audit
+from pgface.evaluation.audit_gallery import audit
 from pgface.evaluation.bootstrap import Replicates
 from pgface.evaluation.identification import identification
 from pgface.evaluation.pairwise import compare_all

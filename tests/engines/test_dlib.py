@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pgface.errors import NoFaceError
-from pgface.faces.choice import one_face
 from pgface.faces.engines.base import Detection, Face
 from pgface.faces.engines.dlib import DlibEngine, load_dlib_engine
 from pgface.faces.engines.lift import (
@@ -32,6 +31,7 @@ from pgface.faces.engines.lift import (
     lift,
     make_frequencies,
 )
+from pgface.faces.face_choice import one_face
 from pgface.faces.models.registry import DLIB
 from pgface.faces.pixels import RGBImage
 from pgface.faces.quality import QualityLimits

@@ -211,7 +211,7 @@ def test_a_file_that_has_changed_is_loaded_again(tmp_path: Path) -> None:
 def test_install_your_own_networks(tmp_path: Path, insightface_pack: Path) -> None:
     models_dir = tmp_path / "models"
     file = save_constant_minifasnet(tmp_path / "2.7_80x80_MiniFASNetV2.onnx", 0, 1, 0)
-    with pytest.raises(ModelError, match="--from PATH"):
+    with pytest.raises(ModelError, match="as `source`"):
         install(OWN, models_dir, accept_license=True)
     with pytest.raises(LicenseNotAcceptedError):
         install(OWN, models_dir, source=file)

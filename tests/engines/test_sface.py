@@ -27,7 +27,6 @@ from onnx.reference import ReferenceEvaluator
 from PIL import Image
 
 from pgface.errors import ModelError, ModelNotInstalledError, NoFaceError, WeightsMismatchError
-from pgface.faces.choice import one_face
 from pgface.faces.engines import load_engine, yunet
 from pgface.faces.engines.arcface import aligned_face
 from pgface.faces.engines.base import Detection, Face, RawDetection
@@ -35,6 +34,7 @@ from pgface.faces.engines.dequantize import dequantize, read_network
 from pgface.faces.engines.lift import LIFT_FILE, lift
 from pgface.faces.engines.sface import GAMMA, SFaceEngine
 from pgface.faces.engines.yunet import MAX_ENLARGEMENT, MIN_SCORE, SURE_SCORE
+from pgface.faces.face_choice import one_face
 from pgface.faces.models.registry import SFACE, SFACE_FILE, YUNET_FILE, file_sha256, model_defaults
 from pgface.faces.pixels import RGBImage
 from pgface.faces.quality import QualityLimits

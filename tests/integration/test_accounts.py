@@ -432,7 +432,7 @@ def test_erasing_ones_account(accounts: Accounts, gallery: Gallery, plain: Conne
     assert gallery.users() == []
     with pytest.raises(NotLoggedInError):
         accounts.who(token)
-    assert events(gallery)[-2:] == [("account erased", says.REASON_WRONG_PASSWORD), ("account erased", None)]
+    assert events(gallery)[-2:] == [("account deleted", says.REASON_WRONG_PASSWORD), ("account deleted", None)]
     kept = repr(rows(plain, "SELECT * FROM audit_log")) + repr(rows(plain, "SELECT * FROM login_attempts"))
     assert EMAIL not in kept
     assert "ada" not in kept

@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from httpx2 import Response
 
 from pgface.accounts import Accounts, Client, add_administrator, create_key, revoke_key
-from pgface.accounts.logins import begin_session
+from pgface.accounts.sessions import begin_session
 from support.web_service import PASSWORD, V1, Headers, LoggedInUser, Served, base64_of, bearer, code_of
 
 SCOPES = ("identify", "verify", "enroll", "admin", "metrics")

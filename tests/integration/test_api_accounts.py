@@ -11,7 +11,7 @@ import pytest
 from httpx2 import Response
 
 from pgface.accounts import Client, FaceLogin, read_audit, revoke_key
-from pgface.accounts.logins import begin_session
+from pgface.accounts.sessions import begin_session
 from pgface.server.service import Service
 from pgface.settings import Settings
 from support.moving_heads import MovingHead, follow

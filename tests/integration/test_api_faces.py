@@ -85,7 +85,7 @@ def test_enroll_identify_verify_compare_detect_and_delete(api: Served, send: Sen
     assert code_of(api.client.get(f"{V1}/users/{user['id']}", headers=program), 404) == "unknown-user"
     assert api.execute("SELECT count(*) FROM face_embeddings") == [(0,)]
     events = [(entry.event, entry.actor) for entry in read_audit(api.gallery.database, user_id=user["id"])]
-    assert [event for event, _ in events] == ["user erased", "photo erased", "photo enrolled", "photo enrolled"]
+    assert [event for event, _ in events] == ["user deleted", "photo deleted", "photo enrolled", "photo enrolled"]
     assert {actor for _, actor in events} == {f"key {_key_id(api)}"}
 
 

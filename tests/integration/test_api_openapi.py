@@ -23,7 +23,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from pgface.accounts.logins import begin_session
+from pgface.accounts.sessions import begin_session
 from pgface.server.app import create_app
 from pgface.server.openapi import operations, schema_of
 from pgface.server.schemas import admin, auth, faces, photos, users

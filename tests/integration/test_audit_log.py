@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pgface.accounts import Accounts, Client, read_audit
-from pgface.accounts.audit import record
+from pgface.accounts.audit_log import record
 from pgface.database.pool import Database
 from pgface.errors import (
     LoginRefusedError,

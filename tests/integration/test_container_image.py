@@ -74,7 +74,7 @@ def test_unused_parts_are_deleted(image: Image) -> None:
 
 
 def test_the_pages_have_dates_and_numbers_in_each_of_their_languages(image: Image) -> None:
-    languages = {file.stem for file in (ROOT / "src/pgface/server/web/languages").glob("*.po")} | {"en"}
+    languages = {file.stem for file in (ROOT / "src/pgface/server/web/translations").glob("*.po")} | {"en"}
     program = """
 import sys, datetime
 from babel.dates import format_datetime

@@ -401,7 +401,7 @@ def test_several_faces_are_refused_before_any_is_embedded(
     login = with_policy(people, "face+liveness")
     one = np.asarray(Image.open(photos("George_W_Bush", 6)).convert("RGB"))
     collage = np.tile(one, (3, 3, 1))
-    monkeypatch.setattr(embedding_cache, "_LARGEST", 0)  # the cache would embed all faces
+    monkeypatch.setattr(embedding_cache, "_MAX_BYTES", 0)  # the cache would embed all faces
     engine, embedded = type(people.engine), []
     embed = engine._embed  # type: ignore[attr-defined]
 

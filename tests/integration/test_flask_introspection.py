@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from pgface.accounts import Accounts, Client, create_key, revoke_key
-from pgface.accounts.logins import begin_session
+from pgface.accounts.sessions import begin_session
 from pgface.gallery import Gallery
 from pgface.settings import Settings
 from support.commands import environment_of

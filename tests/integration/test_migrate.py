@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from pgface.accounts.tokens import token_hash
 from pgface.cli.commands import app
 from pgface.errors import MigrationError, ModelMismatchError, PgfaceError
-from pgface.faces.choice import one_face
+from pgface.faces.face_choice import one_face
 from pgface.faces.photo import PhotoLimits, open_photo
 from pgface.gallery import Gallery
 from pgface.operations.legacy.installation import OldInstallation, read_installation

@@ -20,7 +20,7 @@ from psycopg.rows import tuple_row
 
 from pgface import Gallery
 from pgface.accounts import prune_logins
-from pgface.accounts.logins import begin_session
+from pgface.accounts.sessions import begin_session
 from pgface.database.pool import Database, initialise
 from pgface.database.sql import migrations, queries
 from pgface.errors import DatabaseUnreachableError, FaceOfAnotherUserError, SessionNeededError, SettingsError

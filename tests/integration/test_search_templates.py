@@ -117,6 +117,8 @@ def test_a_small_load_makes_its_templates_in_the_same_transaction(database: Data
 @pytest.mark.usefixtures("random_people")
 def test_a_load_leaves_no_dead_rows_among_the_stale_templates(database: Database, connection: Connection) -> None:
     fit_search(database, "hnsw", SCAN)
+    # pgface's own vacuum skips a table that autovacuum is working on.
+    connection.execute("ALTER TABLE stale_templates SET (autovacuum_enabled = off)")
     newcomers = np.random.default_rng(5).standard_normal((200, 512))
     load_embeddings(database, enroll_users(connection, 200), newcomers, latency_target=SCAN)
     assert rows(connection, "SELECT pg_relation_size('stale_templates')") == [(0,)]

@@ -15,8 +15,8 @@ from fastapi.testclient import TestClient
 from psycopg import Connection, Cursor
 
 from pgface.accounts import COMMAND_LINE, Accounts, Client, add_administrator, create_key, list_keys, read_audit
-from pgface.accounts.audit import Event
-from pgface.accounts.logins import begin_session
+from pgface.accounts.audit_log import Event
+from pgface.accounts.sessions import begin_session
 from pgface.database.pool import Database
 from pgface.database.sql import queries
 from pgface.errors import LoginRefusedError, UnknownUserError
@@ -24,7 +24,7 @@ from pgface.evaluation.run import apply_calibration, propose_to_follow
 from pgface.gallery import Gallery
 from pgface.server.app import create_app
 from pgface.server.auth import COOKIE
-from pgface.server.web.languages import translate
+from pgface.server.web.translations import translate
 from pgface.settings import Settings
 from pgface.thresholds import CALIBRATE_AGAIN
 from support.galleries import link_pack, one_value
@@ -268,7 +268,7 @@ def test_a_photo_is_deleted_after_a_confirmation(admin: TestClient, gallery: Gal
     assert (answer.status_code, answer.headers["location"]) == (303, f"/admin/people/{enrolled.user.id}?done=photo")
     assert says.PHOTO_DELETED in admin.get(answer.headers["location"]).text
     assert gallery.photos(enrolled.user.id) == []
-    (entry,) = read_audit(gallery.database, event="photo erased")
+    (entry,) = read_audit(gallery.database, event="photo deleted")
     assert entry.actor == f"user {gallery.user(ADMIN).id}"
 
 
@@ -318,7 +318,7 @@ def test_a_person_is_deleted_after_a_confirmation(admin: TestClient, gallery: Ga
     with pytest.raises(UnknownUserError):
         gallery.user(user.id)
     assert not list(gallery.settings.photos_dir.rglob("*.jpg"))
-    (entry,) = read_audit(gallery.database, event="user erased")
+    (entry,) = read_audit(gallery.database, event="user deleted")
     assert (entry.user_id, entry.actor) == (user.id, f"user {gallery.user(ADMIN).id}")
     assert says.OWN_ACCOUNT in page(admin, f"people/{gallery.user(ADMIN).id}/delete")
 

@@ -303,7 +303,7 @@ def test_photos_are_shown_added_and_deleted(inside: TestClient, gallery: Gallery
     assert inside.post(f"/account/photos/{first.id}/delete").status_code == 303
     assert gallery.photos(EMAIL) == [second]
     events = [entry.event for entry in read_audit(gallery.database, user_id=user_id(gallery))]
-    assert (events.count("photo enrolled"), events.count("photo erased")) == (2, 1)
+    assert (events.count("photo enrolled"), events.count("photo deleted")) == (2, 1)
 
 
 def test_a_photo_that_cannot_be_used_is_refused_in_its_form(
@@ -451,7 +451,7 @@ def test_my_face_is_deleted_and_my_account_stays(inside: TestClient, gallery: Ga
     assert not any(file.exists() for file in files)
     assert not gallery.identify(photos("George_W_Bush", 6)).faces[0].identified
     assert gallery.user(OTHER).photos == 1
-    assert read_audit(gallery.database, limit=1)[0].event == "face erased"
+    assert read_audit(gallery.database, limit=1)[0].event == "face deleted"
     assert inside.get("/account").status_code == 200
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page
 
-from pgface.accounts.logins import begin_session
+from pgface.accounts.sessions import begin_session
 from pgface.gallery import Gallery
 from pgface.server.auth import COOKIE
 from pgface.settings import Settings

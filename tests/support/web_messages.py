@@ -44,7 +44,7 @@ def texts_of_accounts() -> set[str]:
 
 def translations(language: str) -> dict[str, str]:
     """Read the translations, by message."""
-    with (FOLDER / "languages" / f"{language}.po").open("rb") as file:
+    with (FOLDER / "translations" / f"{language}.po").open("rb") as file:
         return {str(entry.id): str(entry.string) for entry in read_po(file, locale=language) if entry.id}
 
 

@@ -8,12 +8,12 @@ from pgface.accounts.administrators import (
     list_administrators,
     remove_administrator,
 )
-from pgface.accounts.audit import AuditEntry, addresses_of_logins, prune_audit, read_audit
+from pgface.accounts.audit_log import AuditEntry, addresses_of_logins, prune_audit, read_audit
 from pgface.accounts.challenges import Challenge
 from pgface.accounts.client import COMMAND_LINE, Client
 from pgface.accounts.face_login import FaceLogin
 from pgface.accounts.keys import SCOPES, ApiKey, create_key, find_key, list_keys, revoke_key
-from pgface.accounts.logins import Login, LoginOfUser, NewLogin, prune_logins
+from pgface.accounts.sessions import Login, LoginOfUser, NewLogin, prune_logins
 
 __all__ = [
     "COMMAND_LINE",

@@ -10,10 +10,11 @@ import psycopg
 from psycopg.rows import scalar_row, tuple_row
 
 from pgface.accounts.attempts import Attempt, attempt_succeeded, begin_attempt, count_registration
-from pgface.accounts.audit import Event, record
+from pgface.accounts.audit_log import Event, record
 from pgface.accounts.client import Client
 from pgface.accounts.devices import delete_other_devices
-from pgface.accounts.logins import (
+from pgface.accounts.passwords import even_out, hash_password, own_kind, prove, renewed, require_good_password
+from pgface.accounts.sessions import (
     Login,
     LoginOfUser,
     NewLogin,
@@ -24,7 +25,6 @@ from pgface.accounts.logins import (
     find_session,
     sessions_of,
 )
-from pgface.accounts.passwords import even_out, hash_password, own_kind, prove, renewed, require_good_password
 from pgface.database.sql import queries
 from pgface.errors import DuplicateEmailError, GalleryError, LoginRefusedError, UnknownLoginError
 from pgface.gallery import Gallery
@@ -217,11 +217,11 @@ class Accounts:
         """
         client = client or Client()
         session = self.who(token)
-        verified = self._verify(session.email, password, replace(client, session=session.id), "account erased")
+        verified = self._verify(session.email, password, replace(client, session=session.id), "account deleted")
 
         def confirm_and_record(connection: psycopg.Connection, _: User) -> None:
             _confirm(connection, verified)
-            record(connection, "account erased", client, user_id=session.user_id)
+            record(connection, "account deleted", client, user_id=session.user_id)
 
         return self._gallery.erase_user(session.user_id, within=confirm_and_record)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg.rows import class_row, scalar_row
 
-from pgface.accounts.audit import Event, record
+from pgface.accounts.audit_log import Event, record
 from pgface.accounts.client import Client
 from pgface.database.pool import Database
 from pgface.database.sql import queries

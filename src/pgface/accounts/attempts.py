@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import psycopg
 
-from pgface.accounts.audit import Event, record
+from pgface.accounts.audit_log import Event, record
 from pgface.accounts.client import Client
 from pgface.accounts.tokens import token_hash
 from pgface.database.pool import Database

@@ -15,10 +15,10 @@ from psycopg.rows import scalar_row
 from pgface.accounts import challenges
 from pgface.accounts.accounts import Accounts, is_proof
 from pgface.accounts.attempts import attempt_succeeded, begin_attempt
-from pgface.accounts.audit import record
+from pgface.accounts.audit_log import record
 from pgface.accounts.challenges import Challenge, FaceAttempt
 from pgface.accounts.client import Client
-from pgface.accounts.logins import NewLogin, begin_session
+from pgface.accounts.sessions import NewLogin, begin_session
 from pgface.accounts.used_frames import FrameDigests, require_unused, store_frames
 from pgface.database.sql import queries
 from pgface.errors import (

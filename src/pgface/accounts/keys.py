@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, get_args
 
 from psycopg.rows import class_row
 
-from pgface.accounts.audit import record
+from pgface.accounts.audit_log import record
 from pgface.accounts.client import Client
 from pgface.accounts.tokens import token_hash
 from pgface.database.pool import Database

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from psycopg.rows import class_row, dict_row, scalar_row, tuple_row
 
-from pgface.accounts.audit import AuditEntry
+from pgface.accounts.audit_log import AuditEntry
 from pgface.database.pool import Database
 from pgface.gallery.users import id_in_range
 

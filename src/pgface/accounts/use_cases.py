@@ -10,11 +10,11 @@ from typing import Any, Final
 import psycopg
 from psycopg.rows import scalar_row
 
-from pgface.accounts.audit import Event, record
+from pgface.accounts.audit_log import Event, record
 from pgface.accounts.client import Client
 from pgface.database.sql import queries
 from pgface.errors import GalleryError, NotPermittedError, UnknownPhotoError
-from pgface.faces.choice import WhichFace
+from pgface.faces.face_choice import WhichFace
 from pgface.faces.photo import Upload
 from pgface.gallery import Gallery
 from pgface.gallery.users import UserRef
@@ -35,7 +35,7 @@ def delete_user(gallery: Gallery, client: Client, user_id: int) -> None:
         UnknownUserError: there is no such user.
 
     """
-    gallery.erase_user(user_id, within=_recording("user erased", client, user_id))
+    gallery.erase_user(user_id, within=_recording("user deleted", client, user_id))
 
 
 def enroll_photo(
@@ -104,12 +104,12 @@ def delete_photo(gallery: Gallery, client: Client, user_id: int, photo_id: int) 
 
     """
     photo = find_photo(gallery, user_id, photo_id)
-    gallery.erase_photo(photo.id, within=_recording("photo erased", client, user_id))
+    gallery.erase_photo(photo.id, within=_recording("photo deleted", client, user_id))
 
 
 def delete_face(gallery: Gallery, client: Client, user_id: int) -> None:
     """Delete all photos and embeddings of a user. The account stays."""
-    gallery.erase_face(user_id, within=_recording("face erased", client, user_id))
+    gallery.erase_face(user_id, within=_recording("face deleted", client, user_id))
 
 
 def _recording(event: Event, client: Client, user_id: int | None = None) -> Any:

@@ -110,7 +110,7 @@ def _enroll_photos(
 
 
 def _print_enrolled(done: list[Enrollment]) -> None:
-    from pgface.faces.choice import face_sizes
+    from pgface.faces.face_choice import face_sizes
 
     rows = []
     for one in done:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pgface.cli.output import MAX_LISTED, as_given, print_error, print_json, progress, say, with_options
 from pgface.errors import DatabaseUnreachableError, StorageError
-from pgface.faces.choice import WhichFace
+from pgface.faces.face_choice import WhichFace
 from pgface.gallery import Gallery
 from pgface.gallery.enroll_folder import FolderReport
 from pgface.text import counted

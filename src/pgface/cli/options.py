@@ -18,7 +18,7 @@ _MAX_INT = 2**31 - 1
 """The largest id, and the largest number of rows that PostgreSQL accepts as a limit."""
 
 FaceChoice = Literal["only", "largest", "central"]
-"""The same as `pgface.faces.choice.WhichFace`, without the imports of that module."""
+"""The same as `pgface.faces.face_choice.WhichFace`, without the imports of that module."""
 
 
 def _not_nan(value: float | None) -> float | None:

@@ -45,8 +45,8 @@ def delete_photo(photo: PhotoIdArgument, yes: YesOption = False, json: JsonOptio
     if not yes:
         typer.confirm(f"Permanently delete photo {photo} and its face?", abort=True)
     with open_gallery() as gallery:
-        gallery.erase_photo(photo, within=audited("photo erased"))
-    print_result({"erased": photo}, f"Deleted photo {photo}.", json)
+        gallery.erase_photo(photo, within=audited("photo deleted"))
+    print_result({"deleted": photo}, f"Deleted photo {photo}.", json)
 
 
 @app.command()

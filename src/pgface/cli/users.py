@@ -27,14 +27,14 @@ from pgface.text import counted
 if TYPE_CHECKING:
     import psycopg
 
-    from pgface.accounts.audit import Event
+    from pgface.accounts.audit_log import Event
 
 app = typer.Typer()
 
 
 def audited(event: Event) -> Callable[[psycopg.Connection, Any], None]:
     """Return a function that records an event in the audit log, in the transaction of the change itself."""
-    from pgface.accounts.audit import record
+    from pgface.accounts.audit_log import record
     from pgface.accounts.client import COMMAND_LINE
 
     def record_event(connection: psycopg.Connection, changed: Any) -> None:
@@ -102,8 +102,8 @@ def delete(user: UserArgument, yes: YesOption = False, json: JsonOption = False)
         who = f"{full_name(found.name, found.email)} with {counted(found.photos, 'photo')}"
         if not yes:
             typer.confirm(f"Permanently delete {who}?", abort=True)
-        gallery.erase_user(found.id, within=audited("user erased"))
-    print_result({"erased": found.to_json()}, f"Deleted {who}.", json)
+        gallery.erase_user(found.id, within=audited("user deleted"))
+    print_result({"deleted": found.to_json()}, f"Deleted {who}.", json)
 
 
 @app.command()

@@ -12,7 +12,7 @@ from psycopg.rows import tuple_row
 
 from pgface.database.pool import Database
 from pgface.errors import EvaluationError
-from pgface.evaluation.audit import Audit, audit
+from pgface.evaluation.audit_gallery import Audit, audit
 from pgface.evaluation.cache import EmbeddingCache
 from pgface.evaluation.calibrate import Calibration, apply, follow, propose
 from pgface.evaluation.embeddings import EmbeddedPhotos, OnProgress, embed_photos
@@ -20,9 +20,9 @@ from pgface.evaluation.evaluate import Evaluation, ThresholdsInUse, evaluate_pai
 from pgface.evaluation.groups import check_attributes, read_attributes
 from pgface.evaluation.photos import LabelledPhoto, folder_photos, read_pairs
 from pgface.evaluation.stored_embeddings import stored_embeddings
-from pgface.faces.choice import EnrollmentChoice, WhichFace
 from pgface.faces.engines import load_engine
 from pgface.faces.engines.base import Engine
+from pgface.faces.face_choice import EnrollmentChoice, WhichFace
 from pgface.faces.models.registry import model_defaults
 from pgface.gallery.config import read_config
 from pgface.gallery.model import GalleryModel

@@ -25,7 +25,7 @@ from psycopg.rows import tuple_row
 
 from pgface.database.pool import Database
 from pgface.errors import GalleryError, PgfaceError, PhotoNotReadableError, WorkerEndedError
-from pgface.faces.choice import EnrollmentChoice, WhichFace, face_sizes
+from pgface.faces.face_choice import EnrollmentChoice, WhichFace, face_sizes
 from pgface.gallery.enroll import FaceToEnroll, enroll_each
 from pgface.gallery.model import GalleryModel
 from pgface.gallery.photos import PhotoFiles

@@ -16,8 +16,8 @@ from psycopg.rows import class_row, tuple_row
 
 from pgface.database.pool import Database, initialise
 from pgface.errors import DatabaseError, DatabaseUnreachableError, GalleryError, SessionNeededError, UnknownPhotoError
-from pgface.faces.choice import EnrollmentChoice, WhichFace, one_face, one_for_each
 from pgface.faces.engines.base import Detection, Engine, Face
+from pgface.faces.face_choice import EnrollmentChoice, WhichFace, one_face, one_for_each
 from pgface.faces.photo import Photo, PhotoLimits, PhotoSource, open_photo
 from pgface.faces.quality import QualityLimits
 from pgface.gallery.bulk import load_embeddings

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from pgface.errors import ModelError, PgfaceError, PhotoError, WorkerEndedError
-from pgface.faces.choice import EnrollmentChoice
 from pgface.faces.engines.base import Box, Engine, Face
+from pgface.faces.face_choice import EnrollmentChoice
 from pgface.faces.photo import PhotoLimits, open_photo
 from pgface.settings import Settings
 

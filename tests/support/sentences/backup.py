@@ -64,7 +64,7 @@ NO_PG_DUMP = Sentence("(there is none). Install PostgreSQL's client programs")
 NO_PG_RESTORE = Sentence("pg_restore is needed, but there is none. Install PostgreSQL's client programs")
 
 # Exporting
-EXPORT_IS_THERE_ALREADY = Sentence("exists. Give another name, or overwrite it with --force")
+EXPORT_IS_THERE_ALREADY = Sentence("exists. Give another name, or overwrite it with `replace=True`")
 EXPORT_CANNOT_BE_WRITTEN = Sentence("cannot be created")
 
 # Importing

@@ -35,8 +35,8 @@ ZERO_VECTOR_HAS_NO_COSINE = Sentence("zero vector, which has no cosine")
 LOADED_WITHOUT_INDEX = Sentence("can be searched, but the vector index could not be built")
 
 # Poolers.
-NEEDS_A_SESSION = Sentence("needs a session of its own...PGFACE_DIRECT_URL")
-SEARCH_MUST_BE_FITTED = Sentence("Fit it with `pgface fit-search`. This needs a session of its own")
+NEEDS_A_SESSION = Sentence("needs its own session...PGFACE_DIRECT_URL")
+SEARCH_MUST_BE_FITTED = Sentence("Fit it with `pgface fit-search`. This needs its own session")
 DIRECT_URL_LEADS_ELSEWHERE = Sentence("leads to another database than PGFACE_DATABASE_URL")
 
 # The embedded server: starting it.

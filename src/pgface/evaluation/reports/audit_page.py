@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pgface.evaluation.audit import Audit, WeakPhoto
+from pgface.evaluation.audit_gallery import Audit, WeakPhoto
 from pgface.evaluation.reports.audit_report import ABOUT, audit_summary
 from pgface.evaluation.reports.pages import stored_pictures, write_page
 from pgface.evaluation.stored_embeddings import StoredFace

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pgface.evaluation.audit import Audit
+from pgface.evaluation.audit_gallery import Audit
 from pgface.evaluation.reports.evaluation_report import Table
 from pgface.text import counted
 

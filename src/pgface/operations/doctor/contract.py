@@ -61,7 +61,7 @@ def contract(_: Database, settings: Settings) -> Iterator[Finding]:
         expected = _expected(connection, _temporary_name())
         fixable, manual = _differences(_described(connection, settings.schema_name), expected)
     if not fixable and not manual:
-        yield ok(f"All {len(expected)} tables, columns, constraints, indexes, functions, triggers and privileges.")
+        yield ok(f"All {len(expected)} tables, columns, indexes, functions, triggers and privileges are correct.")
     if fixable:
         yield problem(f"Missing or changed: {_listed(fixable)}.", "pgface doctor --fix", _create_again)
     if manual:

@@ -9,8 +9,8 @@ from statistics import median
 import numpy as np
 
 from pgface.errors import MigrationError, PhotoError
-from pgface.faces.choice import one_face
 from pgface.faces.engines.base import Engine
+from pgface.faces.face_choice import one_face
 from pgface.faces.models.registry import model_defaults
 from pgface.faces.photo import PhotoLimits, open_photo
 from pgface.operations.legacy.installation import OldInstallation, OldPhoto

@@ -18,7 +18,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from pgface.faces.choice import WhichFace
+from pgface.faces.face_choice import WhichFace
 from pgface.faces.photo import Upload
 from pgface.server.service import Service
 

@@ -23,7 +23,6 @@ from pgface.server.logins import log_in_by_password, require_open_registration
 from pgface.server.schemas.auth import LoginRequest, RegisterRequest
 from pgface.server.schemas.base import RequestBody, Text
 from pgface.server.service import ClientDep, ServiceDep
-from pgface.server.web.languages import COOKIE, NAMES
 from pgface.server.web.pages import (
     PageRoute,
     Viewer,
@@ -34,6 +33,7 @@ from pgface.server.web.pages import (
     render,
     set_login_cookie,
 )
+from pgface.server.web.translations import COOKIE, NAMES
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -105,7 +105,7 @@ def face_page(request: Request, viewer: Viewer, next_path: NextPath = None) -> R
     """Show the page with the camera. A logged-in user is redirected to the next page."""
     if viewer is not None:
         return redirect(local_path(next_path))
-    return render(request, "face.html", next=local_path(next_path))
+    return render(request, "face_login.html", next=local_path(next_path))
 
 
 @router.post("/logout")

@@ -36,7 +36,7 @@ from pgface.server.auth import COOKIE, Guard, UserPrincipal, find_user, is_same_
 from pgface.server.bodies import FormRoute
 from pgface.server.errors import headers_of, log_if_failure, public_detail, status_of
 from pgface.server.service import DEVICE_COOKIE, client_of, service_of
-from pgface.server.web.languages import N_, NAMES, Language, language_of, translate
+from pgface.server.web.translations import N_, NAMES, Language, language_of, translate
 
 _MAX_QUERY_LENGTH = 400
 _MAX_PATH_LENGTH = 500

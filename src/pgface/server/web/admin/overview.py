@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from pgface.accounts import read_audit
-from pgface.accounts.audit import Event
+from pgface.accounts.audit_log import Event
 from pgface.accounts.listings import names_in_audit, user_ids_by_text
 from pgface.gallery.status import read_advice
 from pgface.server.cursors import decode_cursor, page

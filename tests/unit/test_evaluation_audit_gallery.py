@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pgface.evaluation.audit import audit
+from pgface.evaluation.audit_gallery import audit
 from pgface.evaluation.reports.audit_report import ABOUT
 from pgface.evaluation.stored_embeddings import StoredEmbeddings, StoredFace
 from pgface.faces.engines.base import Quality
@@ -130,8 +130,8 @@ def test_unknown_quality_is_not_poor() -> None:
 
 
 def test_blocks_find_the_same_as_the_whole_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pgface.evaluation.audit._BLOCK_ROWS", 7)
-    monkeypatch.setattr("pgface.evaluation.audit._PRODUCT_SIZE", 100)
+    monkeypatch.setattr("pgface.evaluation.audit_gallery._BLOCK_ROWS", 7)
+    monkeypatch.setattr("pgface.evaluation.audit_gallery._PRODUCT_SIZE", 100)
     embeddings, users = people([1, 2, 3, 9, 20, 4], noise=2.5)
     found = audit(gallery(embeddings, users), verify_threshold=0.2, identify_threshold=0.05)
     similarities = embeddings @ embeddings.T
@@ -168,8 +168,8 @@ def test_an_embedding_without_a_photo_is_deleted_by_sql_in_the_schema_of_the_gal
 
 
 def test_only_the_most_similar_users_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pgface.evaluation.audit._MAX_PAIRS", 5)
-    monkeypatch.setattr("pgface.evaluation.audit._BLOCK_ROWS", 7)
+    monkeypatch.setattr("pgface.evaluation.audit_gallery._MAX_PAIRS", 5)
+    monkeypatch.setattr("pgface.evaluation.audit_gallery._BLOCK_ROWS", 7)
     embeddings, users = people([2] * 20)
     found = audit(gallery(embeddings, users), verify_threshold=0.3, identify_threshold=-1)
     similarities = embeddings @ embeddings.T

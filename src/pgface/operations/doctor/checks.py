@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pgface.database.pool import Database, connected
 from pgface.errors import DatabaseError, PgfaceError, SchemaMissingError, SchemaTooNewError
-from pgface.operations.doctor import contents, machine, postgres
+from pgface.operations.doctor import gallery, machine, postgres
 from pgface.operations.doctor.contract import contract
 from pgface.operations.doctor.finding import Finding, problem
 from pgface.settings import Settings
@@ -26,18 +26,18 @@ _SERVER_CHECKS: Final[Checks] = (
     ("database password", postgres.database_password),
 )
 _GALLERY_CHECKS: Final[Checks] = (
-    ("schema version", contents.schema_version),
+    ("schema version", gallery.schema_version),
     ("tables and functions", contract),
-    ("pooling", contents.pooling),
-    ("sequences", contents.sequences),
-    ("erased users", contents.rows_of_deleted_users),
-    ("storage", contents.storage),
-    ("indexes", contents.indexes),
-    ("vacuum", contents.vacuum),
-    ("model", contents.model),
-    ("thresholds", contents.thresholds),
-    ("photo files", contents.photo_files),
-    ("user passwords", contents.passwords),
+    ("pooling", gallery.pooling),
+    ("sequences", gallery.sequences),
+    ("deleted users", gallery.rows_of_deleted_users),
+    ("storage", gallery.storage),
+    ("indexes", gallery.indexes),
+    ("vacuum", gallery.vacuum),
+    ("model", gallery.model),
+    ("thresholds", gallery.thresholds),
+    ("photo files", gallery.photo_files),
+    ("user passwords", gallery.passwords),
 )
 
 CHECKS: Final = tuple(name for name, _ in (*_MACHINE_CHECKS, *_SERVER_CHECKS, *_GALLERY_CHECKS))
@@ -49,15 +49,15 @@ def diagnose(settings: Settings, only: Collection[str] = CHECKS) -> list[Finding
 
     If a check cannot run, the result is a finding and not an exception. `only` has names from `CHECKS`.
     """
-    machine, server, gallery = (
+    of_machine, of_server, of_gallery = (
         [(name, check) for name, check in checks if name in only]
         for checks in (_MACHINE_CHECKS, _SERVER_CHECKS, _GALLERY_CHECKS)
     )
-    findings = list(_run(machine, settings))
-    if server:
-        findings += _check_server(settings, server)
-    if gallery:
-        findings += _check_gallery(settings, gallery)
+    findings = list(_run(of_machine, settings))
+    if of_server:
+        findings += _check_server(settings, of_server)
+    if of_gallery:
+        findings += _check_gallery(settings, of_gallery)
     return findings
 
 
@@ -101,7 +101,7 @@ def _check_gallery(settings: Settings, checks: Checks) -> Iterator[Finding]:
         return
     try:
         with Database.open(settings) as database:
-            locked = list(_run((("locks", contents.locks),), database, settings))
+            locked = list(_run((("locks", gallery.locks),), database, settings))
             yield from locked
             if locked:
                 yield from _not_checked(checks, "The check would wait for the lock.")

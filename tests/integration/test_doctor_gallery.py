@@ -99,11 +99,11 @@ def test_rows_of_deleted_users(settings: Settings, bound: Connection) -> None:
     bound.execute("SET session_replication_role = replica")
     bound.execute("DELETE FROM users")
     bound.execute("RESET session_replication_role")
-    finding = finding_of(settings, "erased users")
+    finding = finding_of(settings, "deleted users")
     assert finding.state == "problem"
     assert says.ROWS_OF_DELETED_USERS.format(embeddings=1, photos=0, tokens=0) in finding.found
     bound.execute(finding.remedy.partition(": ")[2].encode())
-    assert finding_of(settings, "erased users").state == "fine"
+    assert finding_of(settings, "deleted users").state == "fine"
 
 
 def test_a_locked_table(settings: Settings, bound: Connection) -> None:

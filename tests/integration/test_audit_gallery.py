@@ -15,7 +15,7 @@ from psycopg import Connection
 from pgface.database.pool import Database
 from pgface.database.sql import queries
 from pgface.errors import GalleryError, UnknownUserError
-from pgface.evaluation.audit import audit
+from pgface.evaluation.audit_gallery import audit
 from pgface.evaluation.run import audit_gallery, evaluate_gallery
 from pgface.evaluation.stored_embeddings import stored_embeddings
 from pgface.gallery import Gallery

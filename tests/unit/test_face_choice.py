@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from pgface.errors import NoFaceError, SeveralFacesError
-from pgface.faces.choice import EnrollmentChoice, OneOfPhoto, WhichFace, one_face
 from pgface.faces.engines.base import Box, Detection, RawDetection
+from pgface.faces.face_choice import EnrollmentChoice, OneOfPhoto, WhichFace, one_face
 from pgface.faces.quality import describe
 from pgface.settings import Settings
 from support.sentences import photos as says
