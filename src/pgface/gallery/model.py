@@ -19,7 +19,7 @@ from pgface.errors import (
     UnknownModelError,
 )
 from pgface.faces.engines import load_engine
-from pgface.faces.models.folders import comes_with_package, keep_pack, missing_model_advice
+from pgface.faces.models.folders import comes_with_package, missing_model_advice
 from pgface.faces.models.installed import is_installed
 from pgface.faces.models.registry import REGISTRY, ModelIdentity, model_defaults
 from pgface.gallery.config import GalleryConfig, read_config, store_anchors
@@ -151,6 +151,8 @@ class GalleryModel:
         if self._engine is None:
             if self.config.model_name is not None:
                 _require_same_model(self.config, engine)
+            from pgface.faces.models.install import keep_pack
+
             keep_pack(wanted, self._settings.models_dir, engine)
         if self.config.model_name is None:
             with self._database.transaction() as connection:

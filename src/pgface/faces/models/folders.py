@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pgface.errors import ModelError, ModelNotInstalledError, UnknownModelError, WeightsMismatchError
+from pgface.errors import ModelNotInstalledError, UnknownModelError
 from pgface.faces.models.registry import REGISTRY, EngineName, Model, file_sha256, find_model, is_name
 from pgface.system.extras import how_to_install
-
-if TYPE_CHECKING:
-    from pgface.faces.engines.base import Engine
 
 _ENGINE_MODULES: dict[EngineName, tuple[str, ...]] = {
     "dlib": ("dlib",),
@@ -20,42 +15,6 @@ _ENGINE_MODULES: dict[EngineName, tuple[str, ...]] = {
     "insightface": ("onnx", "onnxruntime", "cv2"),
 }
 """The modules that each engine imports."""
-
-
-def keep_pack(model: str, models_dir: Path, engine: Engine) -> None:
-    """Copy a pack that was given as a folder into the models folder. From then on, its name is enough to load it.
-
-    Args:
-        model: the argument of `load_engine`. An installed model is not copied.
-        models_dir: the models folder. It contains one folder for each installed model.
-        engine: the engine that was loaded from the pack. The copy must have the same weights.
-
-    Raises:
-        WeightsMismatchError: the copy is incomplete.
-        ModelError: the folder cannot be copied, or another model has its name.
-
-    """
-    if model in REGISTRY or (is_name(model) and (models_dir / model).is_dir()):
-        return
-    from pgface.faces.models.install import install
-    from pgface.faces.models.pack import find_pack
-
-    folder = Path(model).expanduser().resolve()
-    kept = models_dir / folder.name
-    if kept.is_dir() and not kept.is_symlink():
-        if find_pack(kept).weights_sha256() != engine.identity.weights_sha256:
-            raise ModelError(
-                f"{kept} is another model of the same name. Rename the folder {folder}, or delete the other one."
-            )
-        return
-    if not is_name(folder.name):
-        raise ModelError(
-            f"The name of the folder {folder} cannot be the name of a model. Use letters, digits, dots, _ and -."
-        )
-    install(folder.name, models_dir, accept_license=True, source=folder, force=True)
-    if find_pack(kept).weights_sha256() != engine.identity.weights_sha256:
-        shutil.rmtree(kept, ignore_errors=True)
-        raise WeightsMismatchError(f"The files of {folder} changed while pgface copied them. Try again.")
 
 
 def missing_model_advice(name: str, models_dir: Path) -> str:

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 from pgface.errors import LicenseNotAcceptedError, ModelError, ModelNotInstalledError, WeightsMismatchError
+from pgface.faces.engines.base import Engine
 from pgface.faces.liveness.models import LIVENESS_MODELS, OWN
 from pgface.faces.liveness.presentation_attack import require_detectors
 from pgface.faces.models.download import Progress, fetch
@@ -320,3 +321,36 @@ def _read_sums(folder: Path) -> dict[str, str]:
         return {}
     lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
     return {file: digest for digest, file in (line.split("  ", 1) for line in lines)}
+
+
+def keep_pack(model: str, models_dir: Path, engine: Engine) -> None:
+    """Copy a pack that was given as a folder into the models folder. From then on, its name is enough to load it.
+
+    Args:
+        model: the argument of `load_engine`. An installed model is not copied.
+        models_dir: the models folder. It contains one folder for each installed model.
+        engine: the engine that was loaded from the pack. The copy must have the same weights.
+
+    Raises:
+        WeightsMismatchError: the copy is incomplete.
+        ModelError: the folder cannot be copied, or another model has its name.
+
+    """
+    if model in REGISTRY or (is_name(model) and (models_dir / model).is_dir()):
+        return
+    folder = Path(model).expanduser().resolve()
+    kept = models_dir / folder.name
+    if kept.is_dir() and not kept.is_symlink():
+        if find_pack(kept).weights_sha256() != engine.identity.weights_sha256:
+            raise ModelError(
+                f"{kept} is another model of the same name. Rename the folder {folder}, or delete the other one."
+            )
+        return
+    if not is_name(folder.name):
+        raise ModelError(
+            f"The name of the folder {folder} cannot be the name of a model. Use letters, digits, dots, _ and -."
+        )
+    install(folder.name, models_dir, accept_license=True, source=folder, force=True)
+    if find_pack(kept).weights_sha256() != engine.identity.weights_sha256:
+        shutil.rmtree(kept, ignore_errors=True)
+        raise WeightsMismatchError(f"The files of {folder} changed while pgface copied them. Try again.")
