@@ -17,7 +17,7 @@ from pgface import errors
 from pgface.database.sql import migrations
 from pgface.errors import DatabaseUnreachableError, ModelNotInstalledError, PgfaceError, StorageError
 from pgface.gallery import Gallery
-from support.embedded_server import eventually
+from pgface.server import metrics
 from support.photos import Photos
 from support.pictures import encoded
 from support.sentences import api as says
@@ -92,15 +92,11 @@ def values(api: Served, headers: Headers) -> Values:
     }
 
 
-def works_on_nothing(metrics: dict[tuple[str, tuple[str, ...]], float]) -> bool:
-    return metrics["pgface_photos_waiting", ()] == metrics["pgface_photos_in_work", ()] == 0
-
-
 def test_metrics(api: Served, photos: Photos) -> None:
     headers = api.key("metrics", "identify", "enroll")
     # No other test uses this picture. Embeddings are cached for all tests.
     mirrored = encoded(ImageOps.mirror(Image.open(photos("Tony_Blair", 2))), "PNG")
-    assert eventually(lambda: works_on_nothing(values(api, headers)), pause=0.2), "a request of a test before"
+    metrics.observe()  # as a second service in this process would: a stage still counts once
     before = values(api, headers)
     api.client.post(f"{V1}/identify", files={"photo": file(mirrored)}, headers=headers)
     api.client.post(f"{V1}/auth/login", json={"email": "x@example.org", "password": "x"})

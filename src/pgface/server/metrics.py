@@ -18,7 +18,7 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from pgface.system.timing import observe_stages
+from pgface.system.timing import Stage, observe_stages
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -38,7 +38,7 @@ embeddings = Gauge("pgface_embeddings", "Embeddings of the gallery.", multiproce
 
 def observe() -> None:
     """Start to record the stages of this process."""
-    observe_stages(lambda stage, seconds: stages.labels(stage).observe(seconds))
+    observe_stages(_observe_stage)
 
 
 def exposition() -> bytes:
@@ -48,3 +48,7 @@ def exposition() -> bytes:
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry)
+
+
+def _observe_stage(stage: Stage, seconds: float) -> None:
+    stages.labels(stage).observe(seconds)
