@@ -45,7 +45,7 @@ _REACHED = """() => {
 
 
 def violations(page: Page) -> str:
-    """Return the serious and critical violations that axe-core finds in the visible page. Empty if there are none.
+    """Return the serious and critical violations that axe-core finds in the visible page.
 
     The script runs through the browser's debugger, so the page's Content-Security-Policy does not block it.
     """
@@ -59,7 +59,7 @@ def violations(page: Page) -> str:
 
 
 def layout_faults(page: Page) -> list[str]:
-    """Return the faults of a page's layout. Empty if there are none.
+    """Return the faults of a page's layout.
 
     A fault is a page that scrolls sideways, a text outside the page or over another text, a broken word that would fit
     on a line, a text smaller than 12 pixels or with a contrast below 4.5 (WCAG 2.2, 1.4.3), or a button on a phone

@@ -24,7 +24,7 @@ _BATCH_ROWS = 4_096
 
 @dataclass(frozen=True, slots=True)
 class StoredFace(LabelledPhoto):
-    """An embedding of the gallery. `file` is the crop, or `Path()` if there is none. `person` is the user's e-mail."""
+    """An embedding of the gallery. `file` is the crop, or `Path()` without a crop. `person` is the user's e-mail."""
 
     embedding_id: int
     user_id: int

@@ -171,7 +171,7 @@ def _with_progress(
 
 def _photos_by_person(folder: Path) -> tuple[dict[NewUser, list[Path]], list[PhotoReport]]:
     """List the photos of each person, and report the folders that cannot be used."""
-    # Everything except files counts as a folder. If it is none, such as a broken link, listing it reports why.
+    # Everything except files counts as a folder. For a broken link, the attempt to list it reports the reason.
     entries = _listed(folder)
     folders = [entry for entry in entries if not os.path.isfile(entry)]
     if not folders:

@@ -108,7 +108,7 @@ class _Manifest(BaseModel):
 
 
 def _read_manifest(folder: Path) -> bytes | None:
-    """Return the manifest of a folder. None if there is none of this version, because the others name no files."""
+    """Return the manifest of a folder. Only version 2 names the files. Return None for other versions or no manifest."""
     try:
         content = (folder / _MANIFEST).read_bytes()
         version = json.loads(content)["manifest_version"]
