@@ -108,7 +108,7 @@ class _Manifest(BaseModel):
 
 
 def _read_manifest(folder: Path) -> bytes | None:
-    """Return the manifest of a folder. Only version 2 names the files. Return None for other versions or no manifest."""
+    """Return the manifest of a folder, or None without one of version 2. Other versions do not name the files."""
     try:
         content = (folder / _MANIFEST).read_bytes()
         version = json.loads(content)["manifest_version"]
