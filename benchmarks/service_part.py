@@ -201,7 +201,7 @@ def _bare_engine(measured: Measured) -> Iterator[Callable[[float], tuple[int, fl
     executor: Executor
     if measured.engine.releases_gil:
         executor = ThreadPoolExecutor(measured.workers)
-        load: LoadEngine = lambda: measured.engine  # noqa: E731
+        load: LoadEngine = lambda: measured.engine  # noqa: E731 - mypy wants one declaration for both branches
     else:
         executor = ProcessPoolExecutor(measured.workers, mp_context=multiprocessing.get_context("spawn"))
         load = measured.load
