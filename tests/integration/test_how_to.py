@@ -69,7 +69,7 @@ def reader_with_gallery(reader: Reader, faces_dir: Path, server_url: str, tmp_pa
     """Return a reader with a gallery on a running server, with two photos of each of two people."""
     reader.environment["PGFACE_DATABASE_URL"] = server_url
     settings = Settings.model_validate({"database_url": server_url, "data_dir": tmp_path / "data"})
-    with Gallery.create(settings, model="dlib") as gallery:
+    with Gallery.create(settings, model="sface") as gallery:
         for person in ("Colin_Powell", "Tony_Blair"):
             for photo in sorted((faces_dir / person).iterdir())[:2]:
                 gallery.enroll(photo, f"{person}@example.org", face="largest")
@@ -105,7 +105,7 @@ def test_init(reader: Reader) -> None:
     shutil.copytree(ROOT / "deploy", reader.folder / "deploy")
     said = reader.follow("init.md")
     # Twice for public, once for visitors, and once for staff, which psql created.
-    assert said.count(commands.GALLERY_IS_READY.format(model="dlib")) == 4
+    assert said.count(commands.GALLERY_IS_READY.format(model="sface")) == 4
     for name in ("idx_embeddings_vector", "auth_tokens", "verify_face", "before-upgrade.tar"):
         assert name in said
     assert re.search(r"^ +1 \| schema ", said, re.MULTILINE)
@@ -122,7 +122,7 @@ def test_thresholds(reader_with_gallery: Reader, faces_dir: Path) -> None:
     shutil.copy(faces_dir / "Colin_Powell" / "Colin_Powell_0009.jpg", reader_with_gallery.folder / "probe.jpg")
     said = reader_with_gallery.follow("thresholds.md")
     assert (reader_with_gallery.folder / "errors.html").is_file()
-    assert evaluation.PUBLISHED_WITH_A_MODEL.format(model="dlib") in said
+    assert evaluation.PUBLISHED_WITH_A_MODEL.format(model="sface") in said
     assert evaluation.THE_THRESHOLDS_ARE_SET in said
     assert re.search(r"probe\.jpg .* colin_powell", said)
     confidences = re.findall(r"^ *(\d+\.\d+)$", said, re.MULTILINE)

@@ -170,7 +170,7 @@ def test_the_registry_is_complete() -> None:
         for download in model.downloads:
             assert re.match(r"https://(github\.com|huggingface\.co|media\.githubusercontent\.com)/", download.url)
             assert download.url.endswith(f"/{download.file.name}")
-    assert [name for name, model in REGISTRY.items() if model.licence.commercial_use] == ["dlib", "sface", "auraface"]
+    assert [name for name, model in REGISTRY.items() if model.licence.commercial_use] == ["sface", "dlib", "auraface"]
     assert sum(file.size for file in REGISTRY["auraface"].files) == REGISTRY["auraface"].download_size
 
 

@@ -346,8 +346,8 @@ def _pack(
 
 
 def _registered() -> Iterator[Model]:
-    yield DLIB
     yield SFACE
+    yield DLIB
     for archive, detector, recogniser in _INSIGHTFACE_PACKS:
         name, downloads = archive.name.removesuffix(".zip"), downloads_from(_INSIGHTFACE_URL, archive)
         yield _pack(name, INSIGHTFACE_LICENCE, detector, recogniser, downloads)
