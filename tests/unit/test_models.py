@@ -519,6 +519,22 @@ def test_sface_is_downloaded_without_its_package(server: Server, models_dir: Pat
     assert [check.state for check in verify("sface", models_dir)] == ["whole"] * 3
 
 
+@pytest.mark.usefixtures("sface", "_no_package")
+def test_a_download_of_sface_is_resumed(server: Server, models_dir: Path) -> None:
+    server.cuts = [100_000, 22_489, 5_000_000, 0]
+    with pytest.raises(ModelDownloadError, match=says.FETCHING_GOES_ON_WHERE_IT_STOPPED.pattern()):
+        install("sface", models_dir)
+    assert not (models_dir / "sface").exists()
+    assert install("sface", models_dir).present
+    detector, recogniser = (Path(file).name for file in SFACE_FILES)
+    assert [request for request in server.requests if request[0] == recogniser] == [
+        (recogniser, f"bytes={start}-") for start in (0, 5_000_000, 5_000_000)
+    ]
+    assert [request for request in server.requests if request[0] == detector] == [
+        (detector, f"bytes={start}-") for start in (0, 100_000)
+    ]
+
+
 def test_sface_is_copied_from_a_folder(sface: Model, server: Server, models_dir: Path, tmp_path: Path) -> None:
     for file in sface.files[:2]:
         (tmp_path / file.name).write_bytes(server.files[file.name])

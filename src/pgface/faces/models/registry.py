@@ -159,7 +159,8 @@ SFACE_LICENCE = Licence(
     "MIT and Apache-2.0",
     "https://github.com/opencv/opencv_zoo/tree/main/models/face_recognition_sface",
     commercial_use=True,
-    note="YuNet is under MIT, SFace under Apache-2.0. The data that SFace was trained with is not documented.",
+    note="YuNet is under MIT, SFace under Apache-2.0. SFace's authors name three data sets, but not which of them "
+    "these weights were trained with. The data sets have terms of their own.",
 )
 
 _MEASURED_ON_LFW = (
@@ -257,7 +258,9 @@ DLIB = Model(
     execution_provider=DLIB_PROVIDER,
 )
 
-_OPENCV_ZOO_URL = "https://media.githubusercontent.com/media/opencv/opencv_zoo/main/models"
+_OPENCV_ZOO_URL = (
+    "https://media.githubusercontent.com/media/opencv/opencv_zoo/25f423d0e04c31a17254620e58febd7386da523b/models"
+)
 YUNET_FILE = ModelFile(
     "face_detection_yunet_2023mar_int8bq.onnx",
     122_489,
