@@ -56,6 +56,8 @@ def test_list(data_dir: Path) -> None:
     assert listed["dlib"]["installed"] is True
     assert listed["dlib"]["verify_threshold"] == 0.7
     assert says.DETECTOR_IS_INSIGHTFACES in listed["auraface"]["licence_note"]
+    for name in ("sface", "dlib"):
+        assert says.TRAINING_DATA_HAS_TERMS in listed[name]["licence_note"]
     assert not data_dir.exists()
 
 

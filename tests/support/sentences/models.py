@@ -44,6 +44,7 @@ ONNX_RUNTIME_FELL_BACK = Sentence("could not start {provider} and would run on {
 LICENCE_ALLOWS_RESEARCH_ONLY = Sentence("non-commercial research only")
 LICENCE_IS_NOT_KNOWN = Sentence("its licence is not known here")
 DETECTOR_IS_INSIGHTFACES = Sentence("its detector is, byte for byte, InsightFace's")
+TRAINING_DATA_HAS_TERMS = Sentence("terms of their own")
 
 # Fetching.
 FILE_COULD_NOT_BE_FETCHED = Sentence("could not be downloaded")

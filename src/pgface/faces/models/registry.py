@@ -154,7 +154,12 @@ AURAFACE_LICENCE = Licence(
     note="The publisher puts the whole pack under Apache-2.0, but its detector is, byte for byte, InsightFace's "
     "det_10g.onnx, whose authors allow non-commercial research only. Settle that before commercial use.",
 )
-DLIB_LICENCE = Licence("CC0-1.0", "https://github.com/davisking/dlib-models", commercial_use=True)
+DLIB_LICENCE = Licence(
+    "CC0-1.0",
+    "https://github.com/davisking/dlib-models",
+    commercial_use=True,
+    note="The ResNet was trained with FaceScrub, VGG Face and pictures from the web, which have terms of their own.",
+)
 SFACE_LICENCE = Licence(
     "MIT and Apache-2.0",
     "https://github.com/opencv/opencv_zoo/tree/main/models/face_recognition_sface",
