@@ -22,7 +22,8 @@ from pgface.faces.engines.dequantize import read_network
 from pgface.faces.engines.lift import lift
 from pgface.faces.engines.loaded import LoadedModels
 from pgface.faces.engines.normalisation import Normalisation
-from pgface.faces.engines.onnx_runtime import execution_providers, open_session
+from pgface.faces.engines.onnx_runtime import execution_providers
+from pgface.faces.engines.openvino_runtime import open_embedder
 from pgface.faces.engines.yunet import YuNet
 from pgface.faces.models.registry import SFACE, SFACE_FILE, YUNET_FILE, file_sha256
 from pgface.faces.pixels import RGBImage
@@ -120,6 +121,6 @@ def _load(folder: Path, detector_size: int, providers: list[str]) -> SFaceEngine
             )
     detector = YuNet(YUNET_FILE.path(folder), detector_size, providers)
     recogniser = read_network(SFACE_FILE.path(folder)).SerializeToString()
-    session = open_session(SFACE_FILE.name, recogniser, providers)
+    session = open_embedder(SFACE_FILE.name, recogniser, providers)
     identity = ModelIdentity(SFACE.name, EMBEDDING_DIMENSION, detector_size, SFACE.weights_sha256)
     return SFaceEngine(detector, session, identity, providers[0])
