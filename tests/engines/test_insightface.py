@@ -10,7 +10,7 @@ import subprocess
 import sys
 import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,12 +38,14 @@ from pgface.faces.engines.onnx_runtime import (
     execution_providers,
     open_session,
     provider_in_use,
-    throughput_options,
+    session_options,
 )
+from pgface.faces.engines.openvino_runtime import open_embedder
 from pgface.faces.models.pack import find_pack
 from pgface.faces.models.registry import file_sha256, model_defaults, weights_sha256
 from pgface.faces.pixels import RGBImage
 from support.sentences import models as says
+from support.sessions import runs_one_thread_that_does_not_spin
 
 
 @dataclass(frozen=True)
@@ -281,10 +283,8 @@ def test_identity(engine: InsightFaceEngine, insightface_pack: Path, portraits: 
 def test_every_session_runs_one_thread_that_does_not_spin(engine: InsightFaceEngine) -> None:
     sessions = engine._detector._network.sessions
     assert set(sessions) == {0, 640, 128}
-    for session in (*sessions.values(), engine._recogniser.session):
-        options = session.get_session_options()
-        assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
-        assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    for network in sessions.values():
+        assert runs_one_thread_that_does_not_spin(network)
 
 
 # Packs
@@ -330,12 +330,15 @@ def test_other_models_of_a_pack_are_not_loaded(pack: Path, monkeypatch: pytest.M
     (pack / "broken.onnx").write_bytes(b"not ONNX")
     loaded = []
 
-    def note(name: str, *rest: Any) -> Any:
-        loaded.append(name)
-        return open_session(name, *rest)
+    def noting(open_: Callable[..., Any]) -> Callable[..., Any]:
+        def note(name: str, *rest: Any) -> Any:
+            loaded.append(name)
+            return open_(name, *rest)
 
-    monkeypatch.setattr(scrfd_network, "open_session", note)
-    monkeypatch.setattr(arcface, "open_session", note)
+        return note
+
+    monkeypatch.setattr(scrfd_network, "open_session", noting(open_session))
+    monkeypatch.setattr(arcface, "open_embedder", noting(open_embedder))
     load(pack)
     assert {name.split()[0] for name in loaded} == {"det_500m.onnx", "w600k_mbf.onnx"}
 
@@ -489,7 +492,7 @@ def test_another_provider_is_named_as_the_one_in_use(
 
 
 def test_options_are_for_throughput() -> None:
-    assert throughput_options().intra_op_num_threads == 1
+    assert session_options(1).intra_op_num_threads == 1
 
 
 # By name

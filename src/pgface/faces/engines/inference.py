@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final, Protocol
 
 from pgface.errors import ModelError
-from pgface.system.forks import renew_after_fork
+from pgface.system.forks import leave_to_parent, renew_after_fork
 from pgface.system.resources import usable_cores
 
 MAX_CORES_FOR_A_PHOTO: Final = 8
@@ -84,14 +84,18 @@ class Network:
         open_all_cores: Callable[[], Session] | None = None,
         *,
         all_cores_from: int = 0,
+        open_in_child: Callable[[], Session] | None = None,
+        runtime_in_child: str = "",
     ) -> None:
-        """Take the network's session, and the means to open another.
+        """Take the network's session, and the means to open others.
 
         Args:
             session: runs each call on one core, many calls at the same time.
             runtime: what runs it, and where, for people: `ONNX Runtime (CPU)`.
             open_all_cores: opens a session that runs a call on several cores. None to use one session for all calls.
             all_cores_from: pixels of the input from which that is faster.
+            open_in_child: opens a session for a forked child. None if a child can use the session of its parent.
+            runtime_in_child: the `runtime` of that session.
 
         """
         self.runtime = runtime
@@ -100,7 +104,17 @@ class Network:
         self._all_cores: Session | None = None
         self._all_cores_from = all_cores_from
         self._runs_alone = 0
+        self._open_in_child, self._runtime_in_child = open_in_child, runtime_in_child
         self._opening = threading.Lock()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Leave sessions with threads to the parent, because the threads exist only there."""
+        leave_to_parent((self._session, self._all_cores, self._open_all_cores))
+        self._all_cores, self._opening = None, threading.Lock()
+        if self._open_in_child is not None:
+            self._session, self._open_all_cores = _OpenedAtFirstCall(self._open_in_child), None
+            self._open_in_child, self.runtime = None, self._runtime_in_child
 
     def run(self, output_names: Sequence[str] | None, inputs: Mapping[str, Any], /) -> list[Any]:
         """Run the network on the arrays of its inputs, and return those of its outputs."""
@@ -134,3 +148,30 @@ class Network:
             finally:
                 self._opening.release()
         return self._all_cores
+
+
+class _OpenedAtFirstCall:
+    """A session that is opened when it is used, because most forked children never use their parent's."""
+
+    def __init__(self, open_session: Callable[[], Session]) -> None:
+        self._open = open_session
+        self._session: Session | None = None
+        self._lock = threading.Lock()
+
+    def run(self, output_names: Sequence[str] | None, inputs: Mapping[str, Any], /) -> list[Any]:
+        return self._opened().run(output_names, inputs)
+
+    def get_inputs(self) -> Sequence[Any]:
+        return self._opened().get_inputs()
+
+    def get_outputs(self) -> Sequence[Any]:
+        return self._opened().get_outputs()
+
+    def get_providers(self) -> Sequence[str]:
+        return self._opened().get_providers()
+
+    def _opened(self) -> Session:
+        with self._lock:
+            if self._session is None:
+                self._session = self._open()
+            return self._session

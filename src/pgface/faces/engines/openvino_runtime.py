@@ -9,10 +9,10 @@ from __future__ import annotations
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,10 +30,11 @@ _PROPERTIES: Final = {
     "INFERENCE_PRECISION_HINT": "f32",  # the default is bfloat16 where the processor has it, with other numbers
     "ENABLE_CPU_PINNING": False,  # two processes would share the same cores and leave others idle
 }
+_FORKED: Final = "this process was forked from one that uses OpenVINO"
 _ONNX_TYPES: Final = {"f32": "tensor(float)", "u8": "tensor(uint8)"}
 
 
-def open_embedder(name: str, model: Path | bytes, providers: Sequence[str]) -> Network:
+def open_embedder(name: str, model: Path | Callable[[], bytes], providers: Sequence[str]) -> Network:
     """Open a network that embeds faces with the fastest runtime that is there.
 
     OpenVINO runs it on the CPU where it is installed, and ONNX Runtime otherwise. If OpenVINO cannot, ONNX Runtime
@@ -41,7 +42,7 @@ def open_embedder(name: str, model: Path | bytes, providers: Sequence[str]) -> N
 
     Args:
         name: the name of the network in errors.
-        model: its file, or the content of one.
+        model: its file, or a function that returns the content of one.
         providers: the result of `execution_providers`. OpenVINO is only used for the CPU.
 
     Raises:
@@ -55,10 +56,14 @@ def open_embedder(name: str, model: Path | bytes, providers: Sequence[str]) -> N
             return _open(name, model)
         except Exception as error:  # the library raises RuntimeError for all that it cannot do
             reason = f"OpenVINO cannot load it: {_first_line(error)}"
-    network = open_session(name, model, providers, all_cores_from=0)
+    network = _open_with_onnx_runtime(name, model, providers)
     if reason:
         network.runtime += f", because {reason}"
     return network
+
+
+def _open_with_onnx_runtime(name: str, model: Path | Callable[[], bytes], providers: Sequence[str]) -> Network:
+    return open_session(name, model if isinstance(model, Path) else model(), providers, all_cores_from=0)
 
 
 def embedding_runtime(providers: Sequence[str]) -> str:
@@ -76,6 +81,8 @@ def why_not(providers: Sequence[str]) -> str | None:
     """
     if providers[0] != CPU or _switched_off:
         return ""
+    if _forked:
+        return _FORKED
     try:
         _core()
     except ModuleNotFoundError as error:
@@ -99,6 +106,7 @@ def without_openvino() -> Iterator[None]:
 
 
 _switched_off = False
+_forked = False
 _importing = threading.Lock()
 
 
@@ -125,18 +133,18 @@ def _core() -> Any:
 
 
 @call_after_fork
-def _renew_core() -> None:
-    """Make a new core in a child, because a core and its threads belong to the process that made them."""
-    global _importing
+def _leave_core_to_parent() -> None:
+    """Stop using OpenVINO in the child of a process that used it: its threads exist only in the parent."""
+    global _forked, _importing
     if _core.cache_info().currsize:
         leave_to_parent(_core())
-    _core.cache_clear()
+        _forked = True
     _importing = threading.Lock()
 
 
-def _open(name: str, model: Path | bytes) -> Network:
+def _open(name: str, model: Path | Callable[[], bytes]) -> Network:
     core, cores = _core(), usable_cores()
-    network = core.read_model(model, b"") if isinstance(model, bytes) else core.read_model(str(model))
+    network = core.read_model(str(model)) if isinstance(model, Path) else core.read_model(model(), b"")
     session = _OpenVinoSession(core, network, name, streams=cores, threads=cores)
     session.try_out()
 
@@ -146,7 +154,13 @@ def _open(name: str, model: Path | bytes) -> Network:
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot load {name}: {_first_line(error)}") from error
 
-    return Network(session, OPENVINO, open_all_cores)
+    return Network(
+        session,
+        OPENVINO,
+        open_all_cores,
+        open_in_child=partial(_open_with_onnx_runtime, name, model, [CPU]),
+        runtime_in_child=f"{runtime_name([CPU])}, because {_FORKED}",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,10 @@ def _load(folder: Path, detector_size: int, providers: list[str]) -> SFaceEngine
                 f"{path} is missing or is not the published file. Run `pgface models install {SFACE.name} --force`."
             )
     detector = YuNet(YUNET_FILE.path(folder), detector_size, providers)
-    recogniser = read_network(SFACE_FILE.path(folder)).SerializeToString()
-    session = open_embedder(SFACE_FILE.name, recogniser, providers)
+    session = open_embedder(SFACE_FILE.name, partial(_sface_network, SFACE_FILE.path(folder)), providers)
     identity = ModelIdentity(SFACE.name, EMBEDDING_DIMENSION, detector_size, SFACE.weights_sha256)
     return SFaceEngine(detector, session, identity, providers[0])
+
+
+def _sface_network(file: Path) -> bytes:
+    return bytes(read_network(file).SerializeToString())
