@@ -23,7 +23,8 @@ from pgface.faces.engines.base import Face
 from pgface.faces.engines.inference import Network, RunningCalls
 from pgface.faces.engines.insightface import _load as load_insightface
 from pgface.faces.engines.onnx_runtime import CPU, open_session
-from pgface.faces.engines.openvino_runtime import OPENVINO, embedding_runtime, open_embedder, without_openvino
+from pgface.faces.engines.openvino_runtime import embedding_runtime, open_embedder, without_openvino
+from pgface.faces.engines.runtimes import OPENVINO
 from pgface.faces.engines.sface import _load as load_sface
 from pgface.faces.models.folders import model_folder
 from pgface.faces.models.pack import find_pack

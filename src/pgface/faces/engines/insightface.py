@@ -11,7 +11,8 @@ from pgface.faces.cancellation import check_work
 from pgface.faces.engines.arcface import ArcFaceNetwork, aligned_face
 from pgface.faces.engines.base import Choose, Detection, Face, ModelIdentity, every_face
 from pgface.faces.engines.loaded import LoadedModels
-from pgface.faces.engines.onnx_runtime import execution_providers
+from pgface.faces.engines.onnx_runtime import execution_providers, runtime_name
+from pgface.faces.engines.runtimes import runtimes
 from pgface.faces.engines.scrfd import Detector
 from pgface.faces.engines.scrfd_network import SCRFD_INPUT, ScrfdNetwork
 from pgface.faces.models.pack import Pack, find_pack
@@ -35,6 +36,11 @@ class InsightFaceEngine:
         self.execution_provider = execution_provider
         self._detector = detector
         self._recogniser = recogniser
+
+    @property
+    def runtimes(self) -> dict[str, str]:
+        """What runs each network, and where."""
+        return runtimes(runtime_name([self.execution_provider]), self._recogniser.session.runtime)
 
     def detect_and_embed(self, image: RGBImage, choose: Choose = every_face) -> list[Face]:
         """Detect and embed faces, as `Engine.detect_and_embed` does."""

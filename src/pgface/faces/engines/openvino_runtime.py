@@ -21,10 +21,10 @@ import numpy as np
 from pgface.errors import ModelError
 from pgface.faces.engines.inference import MAX_CORES_FOR_A_PHOTO, Network, Session
 from pgface.faces.engines.onnx_runtime import CPU, open_session, runtime_name
+from pgface.faces.engines.runtimes import OPENVINO
 from pgface.system.forks import call_after_fork, leave_to_parent
 from pgface.system.resources import usable_cores
 
-OPENVINO: Final = "OpenVINO (CPU)"
 _TELEMETRY: Final = "openvino_telemetry"
 _PROPERTIES: Final = {
     "INFERENCE_PRECISION_HINT": "f32",  # the default is bfloat16 where the processor has it, with other numbers

@@ -10,7 +10,6 @@ import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +19,13 @@ from pgface.faces.cancellation import check_work
 from pgface.faces.engines.arcface import aligned_face
 from pgface.faces.engines.base import Choose, Detection, Face, ModelIdentity, every_face
 from pgface.faces.engines.dequantize import read_network
+from pgface.faces.engines.inference import Network
 from pgface.faces.engines.lift import lift
 from pgface.faces.engines.loaded import LoadedModels
 from pgface.faces.engines.normalisation import Normalisation
-from pgface.faces.engines.onnx_runtime import execution_providers
+from pgface.faces.engines.onnx_runtime import execution_providers, runtime_name
 from pgface.faces.engines.openvino_runtime import open_embedder
+from pgface.faces.engines.runtimes import runtimes
 from pgface.faces.engines.yunet import YuNet
 from pgface.faces.models.registry import SFACE, SFACE_FILE, YUNET_FILE, file_sha256
 from pgface.faces.pixels import RGBImage
@@ -53,12 +54,17 @@ class SFaceEngine:
     releases_gil = True
     measures_pitch = False
 
-    def __init__(self, detector: YuNet, session: Any, identity: ModelIdentity, execution_provider: str) -> None:
+    def __init__(self, detector: YuNet, session: Network, identity: ModelIdentity, execution_provider: str) -> None:
         self.identity = identity
         self.execution_provider = execution_provider
         self._detector = detector
         self._session = session
         self._input = session.get_inputs()[0].name
+
+    @property
+    def runtimes(self) -> dict[str, str]:
+        """What runs each network, and where."""
+        return runtimes(runtime_name([self.execution_provider]), self._session.runtime)
 
     def detect_and_embed(self, image: RGBImage, choose: Choose = every_face) -> list[Face]:
         """Detect and embed faces, as `Engine.detect_and_embed` does."""
