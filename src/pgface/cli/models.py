@@ -44,6 +44,7 @@ def list_models(json: JsonOption = False) -> None:
         return
     columns = ("licence of the weights", "download", "here", "SHA-256")
     print_table(("name", "", *columns), [_row(status) for status in faces], empty="There are no models.")
+    say(f"What runs the networks: {runs_on(runtimes)}." if runtimes else f"The networks cannot run. {problem}")
     console.print(
         f"Models are installed in {get_settings().models_dir}, one folder each. "
         "To use any other InsightFace pack, give the path of its folder as the model.\n\n"
@@ -52,7 +53,6 @@ def list_models(json: JsonOption = False) -> None:
     )
     rows = [(name, *rest) for name, _, *rest in map(_row, liveness)]
     print_table(("name", *columns), rows, empty="There are none.")
-    say(f"The networks run on: {runs_on(runtimes)}." if runtimes else f"The networks cannot run. {problem}")
 
 
 def _runtimes() -> tuple[dict[str, str] | None, str | None]:
