@@ -172,7 +172,7 @@ def _measure_alone(task: Task) -> EngineResult:
     engine = _load(task)
     faces = len(engine.detect_and_embed(task.photo))
     if not faces:
-        raise NoFaceError(f"{task.model} finds no face in the photo. Give another with `--photo`.")
+        raise NoFaceError(f"{task.model} finds no face in the photo. Use another photo.")
     # A call that is counted and never ends lets all others run as under load.
     with running_calls.one():
         one_core, processor = _time_photos(engine, task)
