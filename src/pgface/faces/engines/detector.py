@@ -123,10 +123,11 @@ class Detector:
 
     def _find_either_way_up(self, image: RGBImage, overlook: float) -> list[RawDetection]:
         faces = self._find_upright(image, overlook)
-        best = max(faces, key=lambda face: face.score, default=None)
-        if best is None or not self._may_lie(best):
-            return faces
-        turns = self._turns_to_upright(image, best)
+        if not faces:
+            return []
+        best = max(faces, key=lambda face: face.score)
+        largest = max(faces, key=lambda face: face.box.width * face.box.height)
+        turns = next((self._turns_to_upright(image, face) for face in (best, largest) if self._may_lie(face)), 0)
         turned = search_turned(image, turns, partial(self._find_upright, overlook=overlook)) if turns else []
         return turned if any(face.score > best.score for face in turned) else faces
 
