@@ -11,7 +11,7 @@ from psycopg import Connection
 
 from pgface.database.pool import initialise
 from pgface.database.sql import queries
-from pgface.faces.engines.insightface import InsightFaceEngine
+from pgface.faces.engines.networks import NetworkEngine
 from pgface.faces.engines.runtimes import OPENVINO
 from pgface.gallery import Gallery
 from pgface.operations.doctor import diagnose
@@ -194,7 +194,7 @@ def test_a_gallery_without_a_model(settings: Settings) -> None:
     initialise(settings)
     finding = finding_of(settings, "model")
     assert (finding.state, finding.remedy) == ("problem", "pgface init --model NAME")
-    cli(settings)("init", "--model", "dlib")
+    cli(settings)("init", "--model", "sface")
     assert finding_of(settings, "model").state == "fine"
 
 
@@ -203,14 +203,14 @@ def test_the_runtime_of_the_model(settings: Settings, insightface_pack: Path, mo
     assert finding_of(settings, "runtime").state == "unknown"
     with Gallery.create(settings, model=str(insightface_pack)) as gallery:
         engine = gallery.engine
-    assert isinstance(engine, InsightFaceEngine)
+    assert isinstance(engine, NetworkEngine)
     monkeypatch.setattr(gallery_checks, "_OPENVINO_IS_FASTER", True)
     for embedding, state, found, remedy in (
         (OPENVINO, "fine", says.RUNTIMES.format(runtimes=WITH_OPENVINO), ""),
         ("ONNX Runtime (CPU)", "advice", says.OPENVINO_IS_MISSING, how_to_install("openvino").strip("`")),
         ("ONNX Runtime (CPU), because", "advice", "because", "pip install --force-reinstall openvino"),
     ):
-        monkeypatch.setattr(engine._recogniser.session, "runtime", embedding)
+        monkeypatch.setattr(engine.recogniser.session, "runtime", embedding)
         finding = finding_of(settings, "runtime")
         assert (finding.state, finding.remedy) == (state, remedy)
         assert found in finding.found

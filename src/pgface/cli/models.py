@@ -46,6 +46,7 @@ def list_models(json: JsonOption = False) -> None:
     print_table(("name", "", *columns), [_row(status) for status in faces], empty="There are no models.")
     say(f"What runs the networks: {runs_on(runtimes)}." if runtimes else f"The networks cannot run. {problem}")
     console.print(
+        f"A new gallery gets {get_settings().model}, unless you choose another model (`pgface init --model`).\n"
         f"Models are installed in {get_settings().models_dir}, one folder each. "
         "To use any other InsightFace pack, give the path of its folder as the model.\n\n"
         "Liveness models. Each login by face uses those that are installed:",

@@ -105,7 +105,7 @@ class StatusResponse(ResponseBody):
 
     model_config = example(
         {
-            "model": "dlib",
+            "model": "sface",
             "model_problem": None,
             "execution_provider": "CPUExecutionProvider",
             "runtimes": {"detection": "ONNX Runtime (CPU)", "embedding": "OpenVINO (CPU)"},
