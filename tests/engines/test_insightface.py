@@ -295,7 +295,7 @@ def test_identity(engine: NetworkEngine, insightface_pack: Path) -> None:
     assert load(insightface_pack, size=320).identity == identity
 
 
-def test_the_detector_runs_one_thread_that_does_not_spin_under_load(engine: NetworkEngine) -> None:
+def test_every_session_of_the_detector_runs_one_thread_that_does_not_spin(engine: NetworkEngine) -> None:
     assert runs_one_thread_that_does_not_spin(engine.detector.network.session)
 
 

@@ -472,7 +472,7 @@ def test_identity(engine: NetworkEngine, weights: Path) -> None:
     assert load(size=320).identity == identity
 
 
-def test_the_detector_runs_one_thread_that_does_not_spin_under_load(engine: NetworkEngine) -> None:
+def test_every_session_of_the_detector_runs_one_thread_that_does_not_spin(engine: NetworkEngine) -> None:
     assert runs_one_thread_that_does_not_spin(engine.detector.network.session)
 
 

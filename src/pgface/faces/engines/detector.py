@@ -108,7 +108,8 @@ class Detector:
 
         """
         find = partial(self._find_either_way_up, overlook=overlook)
-        return find_with_retries(np.ascontiguousarray(image), find, enlarged_to=self.size)
+        sure_score = self.network.confirming_score
+        return find_with_retries(np.ascontiguousarray(image), find, sure_score=sure_score, enlarged_to=self.size)
 
     def look_closer(self, image: RGBImage, faces: Sequence[RawDetection]) -> list[RawDetection]:
         """Find the landmarks of faces again, in a picture with more pixels.

@@ -7,7 +7,6 @@ vectors. `pgface.faces.engines.lift` lifts them to 512-D.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +54,7 @@ class SFace:
             ModelError: the network cannot be loaded.
 
         """
-        self.session = open_embedder(file.name, partial(_content, file), providers)
+        self.session = open_embedder(file.name, lambda: bytes(read_network(file).SerializeToString()), providers)
         self._input = self.session.get_inputs()[0].name
 
     def describe(self, aligned: RGBImage) -> NDArray[np.float32]:
@@ -108,7 +107,3 @@ def _load(folder: Path, detector_size: int, providers: list[str]) -> NetworkEngi
     # The nose that YuNet finds hardly follows a nod. For a head raised by 30°, the estimate of the pitch rises by 4°,
     # and with SCRFD's landmarks by 22°. Over photos of ten people, its slope against SCRFD's is 0.19.
     return NetworkEngine(detector, recogniser, identity, providers[0], measures_pitch=False)
-
-
-def _content(file: Path) -> bytes:
-    return bytes(read_network(file).SerializeToString())
