@@ -26,6 +26,9 @@ R = TypeVar("R")
 _OPTIONAL_WORK_DIVISOR: Final = 4
 """Optional work is accepted only while fewer than one in four places are taken."""
 
+_UNWATCHED: Final = 0.05
+"""Seconds of a job in which it is not cancelled if its client disconnects. Most jobs end before."""
+
 _MAX_PAUSE: Final = 0.5
 """The maximum of seconds that a job pauses before a step. It ensures that large photos make progress."""
 
@@ -163,16 +166,23 @@ class WorkQueue:
 
     async def _result_of(self, job: _Job) -> Any:
         """Wait for a job. Cancel it if the client disconnects, or if its time limit passes in the queue."""
-        timer = disconnection = None
-        if self._seconds is not None:
-            timer = asyncio.get_running_loop().call_later(self._seconds, self._time_out, job)
-        if (client := requester.get()) is not None:
+        loop = asyncio.get_running_loop()
+        timers = []
+        disconnection = None
+
+        def watch(client: Requester) -> None:
+            nonlocal disconnection
             disconnection = asyncio.ensure_future(client.disconnected())
             disconnection.add_done_callback(lambda _: self._cancel(job))
+
+        if self._seconds is not None:
+            timers.append(loop.call_later(self._seconds, self._time_out, job))
+        if (client := requester.get()) is not None:
+            timers.append(loop.call_later(_UNWATCHED, watch, client))
         try:
             return await job.done
         finally:
-            if timer is not None:
+            for timer in timers:
                 timer.cancel()
             if disconnection is not None:
                 disconnection.cancel()
