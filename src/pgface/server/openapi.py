@@ -34,7 +34,7 @@ _CREDENTIALS: Final = {
         "name": COOKIE,
     },
 }
-"""The ways to send credentials. They are not dependencies of FastAPI, because `CallerGuard` reads the headers itself."""
+"""The ways to send credentials. `CallerGuard` reads them itself, so they are not dependencies of FastAPI."""
 _TAGS: Final = {
     "users": "The users of the gallery.",
     "photos": "Enroll photos, and list and delete them.",
