@@ -22,20 +22,21 @@ def read_status(database: Database, settings: Settings, model: GalleryModel) -> 
     config = model.current_config()
     people = counts.pop("people_enrolled")
     advice = advise(config.identity, config.identify_threshold, history(database), people)
-    provider = problem = None
+    provider = runtimes = problem = None
     try:
-        provider = model.execution_provider
+        provider, runtimes = model.execution_provider, model.runtimes
     except (ModelError, ModelMismatchError) as error:
         problem = str(error)
     return Status(
         model=config.model_name,
-        detector_size=config.detector_size or None,  # dlib's detector has no size
+        alignment_size=config.alignment_size or None,  # dlib has none
         weights_sha256=config.weights_sha256,
         verify_threshold=config.verify_threshold,
         identify_threshold=config.identify_threshold,
         advised_identify_threshold=advice.threshold,
         calibration_due=advice.due,
         execution_provider=provider,
+        runtimes=runtimes,
         model_problem=problem,
         embedded=settings.database_url is None,
         schema=settings.schema_name,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pgface.errors import ModelError
 from pgface.faces.engines.normalisation import Normalisation
-from pgface.faces.engines.onnx_runtime import open_session
+from pgface.faces.engines.openvino_runtime import open_embedder
 from pgface.faces.pixels import RGBImage
 
 MAX_WARP_SIDE = 32_000
@@ -39,7 +39,7 @@ class ArcFaceNetwork:
             ModelError: the file cannot be loaded, or is not a network for square faces.
 
         """
-        self.session = open_session(f"{file.name} in {file.parent}", file, providers)
+        self.session = open_embedder(f"{file.name} in {file.parent}", file, providers)
         self.normalisation = normalisation or _normalisation_of(file)
         (self._input,) = self.session.get_inputs()
         height, width = self._input.shape[2:]
@@ -57,6 +57,10 @@ class ArcFaceNetwork:
         """
         (output,) = self.session.run(None, {self._input.name: self.normalisation.blob(aligned, self._input.type)})
         return np.asarray(output, np.float32).ravel()
+
+    def embedding(self, descriptor: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return a descriptor of norm 1 unchanged, because it is an embedding."""
+        return descriptor
 
 
 def _normalisation_of(file: Path) -> Normalisation:
