@@ -25,7 +25,7 @@ from pgface.operations.bench.facts import machine
 from pgface.operations.bench.report import table
 from pgface.operations.bench.timing import Row
 from samples import find_samples, insightface_weights
-from service_part import Measured, fill_up, health, memory, people_of, throughput
+from service_part import Measured, enrolling, fill_up, health, latency, memory, people_of, throughput
 from service_process import running
 
 LARGEST = "40000000"
@@ -90,6 +90,10 @@ def _run(arguments: argparse.Namespace, scratch: Path, console: Console) -> Iter
             measured = Measured(service, key, samples.files, people, engine, load, settings.workers)
             console.print("measuring throughput ...")
             yield "side by side", list(throughput(measured, arguments.rounds, arguments.seconds))
+            console.print("measuring the latency of one client ...")
+            yield "one client", [latency(measured, arguments.rounds, arguments.seconds)]
+            console.print("measuring enrollments ...")
+            yield "enrollments", list(enrolling(measured, arguments.rounds, arguments.seconds))
             if arguments.requests:
                 console.print(f"measuring its memory over {arguments.requests:,} requests ...")
                 yield "memory", list(memory(measured, arguments.requests, scratch))

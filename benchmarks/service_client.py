@@ -39,8 +39,10 @@ class Load:
     """The number of requests after which to stop, instead of the seconds."""
     enrollments: list[tuple[str, str]] = field(default_factory=list)
     """The files and e-mails of the people to enroll meanwhile, each time as a new photo."""
+    enrollers: int = 1
+    """The number of clients that enroll."""
     enroll_every: float = 0.5
-    """Seconds between two enrollments."""
+    """Seconds between two enrollments of a client, 0 for no pause."""
     health_every: float | None = None
     """Seconds between two requests for /healthz."""
 
@@ -164,9 +166,11 @@ async def run(load: Load) -> Answers:
                 await timed(connection, "health", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 await asyncio.sleep(load.health_every)
 
-    others = [asyncio.create_task(enroll())] if load.enrollments else []
+    others = [asyncio.create_task(enroll()) for _ in range(load.enrollers if load.enrollments else 0)]
     others += [asyncio.create_task(check_health())] if load.health_every else []
     await asyncio.gather(*(identify() for _ in range(load.clients)))
+    if not load.clients:
+        await asyncio.sleep(load.seconds)
     answers.seconds, answers.processor = time.perf_counter() - began, time.process_time() - processor
     for task in others:
         if task.done():

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -237,4 +237,5 @@ def box_to_json(box: Box) -> list[float]:
 
 def quality_to_json(quality: Quality) -> dict[str, float | None]:
     """Return the quality of a face. A value that was not measured is null."""
-    return {name: None if math.isnan(value) else round(value, 4) for name, value in asdict(quality).items()}
+    measured = ((field.name, getattr(quality, field.name)) for field in fields(quality))
+    return {name: None if math.isnan(value) else round(value, 4) for name, value in measured}

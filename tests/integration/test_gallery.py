@@ -309,6 +309,35 @@ def test_a_crop_that_is_deleted_before_its_final_move_is_gone(
     assert list(settings.photos_dir.rglob("*.jpg")) == []
 
 
+def test_a_crop_that_is_cleaned_up_before_its_transaction_is_written_again(
+    gallery: Gallery, settings: Settings, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org")  # writes into a new folder, which is under the lock
+    write_early = PhotoBatch.write_early
+
+    def clean_up_then(batch: PhotoBatch) -> None:
+        write_early(batch)
+        assert len(list(settings.photos_dir.rglob("incoming/*.jpg"))) == 1
+        Gallery.open(settings).close()
+        assert list(settings.photos_dir.rglob("incoming/*.jpg")) == []
+
+    monkeypatch.setattr(PhotoBatch, "write_early", clean_up_then)
+    gallery.enroll(photos(BUSH, 1), "george@example.org")
+    assert all(gallery.photo_file(photo).exists() for photo in gallery.photos())
+    assert len(list(settings.photos_dir.rglob("*.jpg"))) == 2
+
+
+def test_the_crop_of_a_photo_that_is_not_enrolled_is_deleted(
+    gallery: Gallery, settings: Settings, photos: Photos
+) -> None:
+    gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org")
+    crops = sorted(settings.photos_dir.rglob("*.jpg"))
+    assert not gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org").added
+    with pytest.raises(FaceOfAnotherUserError):
+        gallery.enroll(photos(SCHROEDER, 2), "george@example.org")
+    assert sorted(settings.photos_dir.rglob("*.jpg")) == crops
+
+
 @in_both_schemas
 @pytest.mark.parametrize("how", ["TRUNCATE users CASCADE", "DELETE FROM users", "UPDATE photos SET filepath = 'moved'"])
 def test_a_crop_is_deleted_whichever_way_its_row_is(

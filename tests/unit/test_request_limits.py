@@ -19,10 +19,10 @@ from pgface.server.bodies import URL_ENCODED, BodyRoute
 from pgface.server.body_budget import BodyBudget
 from pgface.server.request_limits import _LimitedBody
 from pgface.server.schemas.base import RequestBody
-from pgface.server.service import client_of, service_of
+from pgface.server.service import get_client, get_service
 
 ROUTES = [route for route in iter_route_contexts(create_app().routes) if getattr(route, "body_field", None)]
-WITHOUT_REFUSALS = (service_of, client_of)
+WITHOUT_REFUSALS = (get_service, get_client)
 """Dependencies that refuse no request."""
 
 

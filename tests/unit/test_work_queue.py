@@ -14,7 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from pgface.errors import ServiceBusyError, WorkCancelledError, WorkTimeoutError
-from pgface.faces.cancellation import check_work
+from pgface.faces.cancellation import check_work, waiting
 from pgface.server import metrics
 from pgface.server.work_queue import Requester, WorkQueue, requester
 
@@ -95,7 +95,7 @@ def test_a_cancelled_job_keeps_its_place_until_it_ends(full: GatedQueue, caplog:
     async def act() -> None:
         cancelled = asyncio.create_task(full.queue.run(full.work, 1, ValueError))
         await full.has_started()
-        waiting = asyncio.create_task(full.queue.run(full.work, 2))
+        second = asyncio.create_task(full.queue.run(full.work, 2))
         await asyncio.sleep(0)
         cancelled.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -103,7 +103,7 @@ def test_a_cancelled_job_keeps_its_place_until_it_ends(full: GatedQueue, caplog:
         with pytest.raises(ServiceBusyError):
             await full.queue.run(full.work, 3)
         full.gate.release(2)
-        assert await waiting == 2
+        assert await second == 2
         full.gate.release()
         assert await full.queue.run(full.work, 4) == 4
 
@@ -157,8 +157,8 @@ class LoggedQueue:
 
     def __init__(self, workers: int, queue_size: int, **options: Any) -> None:
         registry = CollectorRegistry()
-        waiting, working = (Gauge(name, "x", registry=registry) for name in ("waiting", "working"))
-        self.queue = WorkQueue(workers, queue_size, waiting=waiting, working=working, **options)
+        queued, working = (Gauge(name, "x", registry=registry) for name in ("waiting", "working"))
+        self.queue = WorkQueue(workers, queue_size, waiting=queued, working=working, **options)
         self.started: list[str] = []
         self.open = threading.Event()
 
@@ -198,6 +198,32 @@ def test_a_requester_without_a_running_job_uses_an_extra_thread() -> None:
     log.queue.close()
 
 
+def test_another_job_runs_while_one_waits_without_a_core() -> None:
+    log = LoggedQueue(1, 9)
+    waits_over = threading.Event()
+
+    def work_that_waits() -> str:
+        log.started.append("a")
+        with waiting():
+            assert waits_over.wait(30)
+        check_work()
+        return "a"
+
+    async def act() -> None:
+        a, b = Client("a"), Client("b")
+        tasks = [a.request(log.queue, work_that_waits), b.request(log.queue, log.work("b1"))]
+        await log.has_started("a", "b1")
+        tasks.append(b.request(log.queue, log.work("b2")))
+        await asyncio.sleep(0.05)
+        assert log.started == ["a", "b1"]  # the only core is in use
+        waits_over.set()
+        log.open.set()
+        assert await asyncio.gather(*tasks) == ["a", "b1", "b2"]
+
+    asyncio.run(act())
+    log.queue.close()
+
+
 def test_a_full_queue_drops_a_job_of_the_requester_with_the_most() -> None:
     log = LoggedQueue(1, 3)
 
@@ -227,11 +253,11 @@ def test_a_job_ends_when_its_client_disconnects() -> None:
         a, b, c = Client("a"), Client("b"), Client("c")
         running = a.request(log.queue, log.work("a"))
         await log.has_started("a")
-        waiting = b.request(log.queue, log.work("b"))
+        queued = b.request(log.queue, log.work("b"))
         await asyncio.sleep(0)
         b.disconnect()
         with pytest.raises(WorkCancelledError):
-            await waiting
+            await queued
         other = c.request(log.queue, log.work("c"))  # a place in the queue is free again
         await asyncio.sleep(0)
         a.disconnect()

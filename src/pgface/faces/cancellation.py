@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 
 from pgface.errors import WorkCancelledError, WorkTimeoutError
@@ -23,6 +23,7 @@ class Work:
         seconds: float | None = None,
         max_pixels: int | None = None,
         pause: Callable[[], None] = lambda: None,
+        waiting: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         """Start to measure the time.
 
@@ -30,8 +31,10 @@ class Work:
             seconds: time limit of the computation. None for no limit.
             max_pixels: maximum number of pixels of a photo that it opens. With None, only the settings limit it.
             pause: called before each step. It may block while other work has priority.
+            waiting: returns a context in which the computation waits for something and uses no core.
 
         """
+        self.waiting = waiting
         self.max_pixels = max_pixels
         self._pause = pause
         self._end = None if seconds is None else time.monotonic() + seconds
@@ -79,3 +82,9 @@ def working(work: Work) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+def waiting() -> AbstractContextManager[object]:
+    """Return a context in which the current work waits for something and uses no core, so that other work may run."""
+    work = current_work()
+    return nullcontext() if work is None else work.waiting()

@@ -20,6 +20,7 @@ import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -212,13 +213,26 @@ class PhotoBatch:
     def __init__(self, root: Path, gallery_id: uuid.UUID) -> None:
         self._root = root
         self._gallery_id = gallery_id
-        self._written: dict[Path, Path] = {}
+        self._written: dict[str, Path] = {}
+        """The files under `incoming`, by the paths for their rows."""
+        self._early: list[EarlyCrop] = []
+
+    def add_early(self, crop: RGBImage) -> EarlyCrop:
+        """Compress a crop for `write_early`."""
+        early = EarlyCrop(self, _jpeg(crop))
+        self._early.append(early)
+        return early
+
+    def write_early(self) -> None:
+        """Write these crops before the transaction starts. Those that are not used are deleted at the end."""
+        # The first enrollment into a photos folder writes under the lock. If it is refused, it leaves the folder empty.
+        if (self._root / _FOLDER_ID).exists():
+            for early in self._early:
+                early.write()
 
     def add(self, crop: RGBImage) -> str:
         """Write a crop, shape (height, width, 3), uint8, and return the path for its row."""
-        file = io.BytesIO()
-        Image.fromarray(crop).save(file, format="JPEG", quality=_JPEG_QUALITY)
-        return self.add_jpeg(file.getbuffer())
+        return self.add_jpeg(_jpeg(crop))
 
     def add_jpeg(self, data: bytes | memoryview) -> str:
         """Write the bytes of a JPEG without metadata, and return the path for its row."""
@@ -227,25 +241,51 @@ class PhotoBatch:
         name = f"{uuid.uuid4().hex}.jpg"
         filepath = _filepath(prefix, name)
         file = incoming / name
-        self._written[file] = self._root / filepath
-        with (
-            _storage_errors(file),
-            os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream,
-        ):
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
+        self._written[filepath] = file
+        _write(file, data)
         return filepath
 
     def publish(self) -> None:
-        """Move the files to their final paths."""
-        for file, final in self._written.items():
-            _move(file, final)
+        """Move the files to their final paths, and delete those of unused crops."""
+        unused = {crop.filepath for crop in self._early if not crop.used}
+        for filepath, file in self._written.items():
+            if filepath in unused:
+                _remove(file)
+            else:
+                _move(file, self._root / filepath)
 
     def discard(self) -> None:
         """Delete the files."""
-        for file in self._written:
+        for file in self._written.values():
             _remove(file)
+
+    def has(self, filepath: str) -> bool:
+        """Whether a file of this batch still exists."""
+        return self._written[filepath].exists()
+
+
+@dataclass(slots=True)
+class EarlyCrop:
+    """A crop that is written before it is known whether it is enrolled."""
+
+    _batch: PhotoBatch
+    _jpeg: bytes
+    filepath: str | None = None
+    """The path for its row, if it was written."""
+    used: bool = False
+
+    def write(self) -> str:
+        """Write the file, and return the path for its row."""
+        self.filepath = self._batch.add_jpeg(self._jpeg)
+        return self.filepath
+
+    def use(self) -> str:
+        """Keep this crop, and return the path for its row. Call it under the enrollment lock."""
+        self.used = True
+        # Before this transaction had the lock, the clean-up of another process may have deleted the file without a row.
+        if self.filepath is None or not self._batch.has(self.filepath):
+            return self.write()
+        return self.filepath
 
 
 class RestoredFiles:
@@ -305,6 +345,23 @@ def _filepath(prefix: str, name: str) -> str:
 def _private_folder(folder: Path) -> Path:
     with _storage_errors(folder):
         return private_folder(folder)
+
+
+def _jpeg(crop: RGBImage) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(crop).save(file, format="JPEG", quality=_JPEG_QUALITY)
+    return file.getvalue()
+
+
+def _write(file: Path, data: bytes | memoryview) -> None:
+    """Write a new file, and flush it to disk."""
+    with (
+        _storage_errors(file),
+        os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream,
+    ):
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def _move(file: Path, final: Path) -> None:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Final
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
@@ -70,10 +70,8 @@ def create_app(gallery: Gallery | None = None) -> FastAPI:
         # These two have handlers of FastAPI's own. All other errors reach `RequestContextMiddleware`.
         exception_handlers={RequestValidationError: answer_error, HTTPException: answer_error},
     )
-    api = APIRouter(prefix=PREFIX)
     for module in (users, photos, faces, auth, admin):
-        api.include_router(module.router)
-    app.include_router(api)
+        app.include_router(module.router, prefix=PREFIX)
     app.include_router(operations.router)
     web.add_pages(app)
     app.add_middleware(RequestLimitsMiddleware)

@@ -11,9 +11,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
-from fastapi import Depends, Request, Security
-from fastapi.security import APIKeyCookie, HTTPBearer
-from fastapi.security.http import HTTPAuthorizationCredentials
+from fastapi import Depends, Request
 
 from pgface.accounts import ApiKey, Login, find_key, is_administrator
 from pgface.accounts.keys import KEY_PREFIX, Scope
@@ -24,15 +22,6 @@ from pgface.server.service import Service, service_of
 COOKIE: Final = "__Host-pgface"
 """Browsers accept a cookie with this prefix only over HTTPS or from localhost, and send it only to this host."""
 _SAME_ORIGIN: Final = "same-origin"
-
-_bearer: Final = HTTPBearer(
-    auto_error=False,
-    scheme_name="token",
-    description="An API key (`pgface keys create`), or the token of a login (`POST /api/v1/auth/login`).",
-)
-_cookie: Final = APIKeyCookie(
-    name=COOKIE, auto_error=False, scheme_name="cookie", description="The login of the pages of the service."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +96,6 @@ class CallerGuard(Guard[Caller]):
         self._permits = permits
         self.callers = callers
         """The permitted callers, for `x-callers` of the OpenAPI document."""
-
-    async def __call__(
-        self,
-        request: Request,
-        _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None,
-        _cookie: Annotated[str | None, Security(_cookie)] = None,
-    ) -> Caller:
-        """Return the caller. The credentials are parameters only for the OpenAPI document."""
-        return await super().__call__(request)
 
     async def _permitted_caller(self, request: Request) -> Caller:
         caller = await find_caller(request)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Coroutine, Mapping
-from functools import partial
-from typing import Any, Final
+from itertools import chain
+from typing import Any, Final, ParamSpec, TypeVar
 from urllib.parse import parse_qs
 
 import pydantic_core
@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from pgface.errors import RequestError
+from pgface.faces.photo import Upload
 from pgface.server import forms
 from pgface.server.schemas.base import RequestBody
 
@@ -27,7 +28,12 @@ JSON: Final = "application/json"
 MULTIPART: Final = forms.MEDIA_TYPE
 URL_ENCODED: Final = "application/x-www-form-urlencoded"
 
+_MAX_BYTES_IN_EVENT_LOOP: Final = 64 * 1024
+"""Parsing, decoding and hashing this many takes less time than to wake a thread."""
+
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class BodyRoute(APIRoute):
@@ -87,19 +93,31 @@ def media_type_of(request: Request) -> str:
 async def _read(request: Request, model: type[RequestBody]) -> RequestBody:
     limit: int = request.state.max_body_bytes  # a body without a limit is not read
     media_type = media_type_of(request)
+    repeatable = "idempotency-key" in request.headers
     if media_type == MULTIPART:
         header = request.headers["content-type"]
         form = await forms.form_fields(header, request.stream(), model.photo_fields(), limit)
         fields = _unrepeated(model, form)
+        # The bytes of a file are only hashed, and only if the request may be repeated.
+        size = sum(len(one) for one in chain(*form.values()) if isinstance(one, str))
+        if repeatable:
+            size += sum(len(one.data) for one in chain(*form.values()) if isinstance(one, Upload))
     else:
         # Not `request.body()`, which keeps the bytes until the response was sent.
         data = b"".join([chunk async for chunk in request.stream()])
+        size = len(data)
         json = media_type == JSON
-        fields = await run_in_threadpool(_json_fields, data) if json else _url_encoded_fields(data, model)
-    # Decoding base64 and hashing take long for large bodies, and the event loop must not wait.
-    validate = partial(_validated, model, fields, media_type == JSON, "idempotency-key" in request.headers)
-    read, request.state.fingerprint = await run_in_threadpool(validate)
+        fields = await _run(size, _json_fields, data) if json else _url_encoded_fields(data, model)
+    # Decoding base64 and hashing take long for large bodies.
+    read, request.state.fingerprint = await _run(size, _validated, model, fields, media_type == JSON, repeatable)
     return read
+
+
+async def _run(size: int, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run work on this many bytes: in a thread if they are many, because the event loop must not wait."""
+    if size <= _MAX_BYTES_IN_EVENT_LOOP:
+        return work(*args, **kwargs)
+    return await run_in_threadpool(work, *args, **kwargs)
 
 
 def _json_fields(data: bytes) -> dict[str, Any]:

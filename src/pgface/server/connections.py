@@ -25,6 +25,7 @@ MAX_DISCARDED_BYTES: Final = 96 * MEBI
 response, and the largest body that the service accepts has 80 MiB."""
 IDLE_SECONDS: Final = 5
 """Seconds without a byte after which pgface stops reading after an early response."""
+_MAX_HELD_BYTES: Final = 64 * 1024
 _PREFIX_HEADER: Final = b"x-forwarded-prefix"
 
 
@@ -49,7 +50,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start to wait for the first request."""
-        super().connection_made(_LingeringTransport(transport, self._close))  # type: ignore[arg-type]
+        super().connection_made(_LingeringTransport(transport, self.loop, self._close))  # type: ignore[arg-type]
         self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -218,10 +219,40 @@ class _Lingering:
 class _LingeringTransport:
     """The transport of a connection. `BoundedProtocol` decides when it is closed."""
 
-    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, close: Callable[[], None]
+    ) -> None:
         self._transport = transport
+        self._loop = loop
         self.close = close
-        self.close_now = transport.close
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+
+    def write(self, data: bytes) -> None:
+        """Send bytes together with those that follow at once, such as the head and the body of a response."""
+        if not self._held:
+            self._loop.call_soon(self._send_held)
+        self._held.append(data)
+        self._held_bytes += len(data)
+        if self._held_bytes > _MAX_HELD_BYTES:
+            self._send_held()
+
+    def _send_held(self) -> None:
+        if self._held:
+            data = b"".join(self._held)
+            self._held.clear()
+            self._held_bytes = 0
+            self._transport.write(data)
+
+    def write_eof(self) -> None:
+        """End the sending side after all bytes."""
+        self._send_held()
+        self._transport.write_eof()
+
+    def close_now(self) -> None:
+        """Close the connection after all bytes."""
+        self._send_held()
+        self._transport.close()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import BaseModel
 
-from pgface.server.auth import CallerGuard
+from pgface.server.auth import COOKIE, CallerGuard
 from pgface.server.bodies import JSON, MULTIPART, BodyRoute
 from pgface.server.errors import MEDIA_TYPE, Problem
 from pgface.server.schemas.base import RequestBody, ResponseBody, example_of
@@ -21,6 +21,20 @@ ANYONE: Final = "anyone, without credentials"
 
 _SCHEMA: Final = "#/components/schemas/"
 _RESPONSE: Final = "#/components/responses/"
+_CREDENTIALS: Final = {
+    "token": {
+        "type": "http",
+        "description": "An API key (`pgface keys create`), or the token of a login (`POST /api/v1/auth/login`).",
+        "scheme": "bearer",
+    },
+    "cookie": {
+        "type": "apiKey",
+        "description": "The login of the pages of the service.",
+        "in": "cookie",
+        "name": COOKIE,
+    },
+}
+"""The ways to send credentials. `CallerGuard` reads them itself, so they are not dependencies of FastAPI."""
 _TAGS: Final = {
     "users": "The users of the gallery.",
     "photos": "Enroll photos, and list and delete them.",
@@ -92,10 +106,13 @@ def _complete(document: Document, routes: dict[str | None, Any]) -> None:
             schemas[model.__name__]["examples"] = [example_of(model)]
     document["components"]["schemas"] = dict(sorted(schemas.items()))
     document["components"]["responses"] = {str(status): response for status, response in problems(*_PROBLEMS).items()}
+    document["components"]["securitySchemes"] = _CREDENTIALS
     document["tags"] = [{"name": name, "description": text} for name, text in _TAGS.items()]
     for _, path, operation in operations(document):
         name = operation["operationId"]
-        operation["x-callers"] = _callers_of(routes[name])
+        operation["x-callers"] = callers = _callers_of(routes[name])
+        if callers != ANYONE:
+            operation["security"] = [{name: []} for name in _CREDENTIALS]
         if "requestBody" in operation:
             _add_forms(operation["requestBody"]["content"], routes[name], schemas)
         _add_problems(path, operation)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from functools import partial
 from typing import Annotated, Final, ParamSpec, TypeVar
 
 from fastapi import Depends, Request
-from starlette.concurrency import run_in_threadpool
 
 from pgface.accounts import Accounts, Client, FaceLogin
 from pgface.accounts.devices import devices_in
@@ -22,6 +25,8 @@ from pgface.system.resources import usable_cores
 
 _MAX_WAITING_PASSWORDS: Final = 64
 """Hashing this many takes some seconds."""
+_QUERY_THREADS: Final = 40
+"""The maximum of concurrent queries outside of the work queues. More of them wait for a thread."""
 
 DEVICE_COOKIE: Final = "__Host-pgface-device"
 """The cookie of a browser that a user has logged in with. It gives no access."""
@@ -44,6 +49,8 @@ class Service:
     body_budget: BodyBudget
     anonymous_body_budget: BodyBudget
     """Separate from `body_budget`, so that clients without an account cannot use up the bytes of those with one."""
+    queries: ThreadPoolExecutor
+    """Runs work that only queries PostgreSQL."""
     timezone: tzinfo
     """The time zone of timestamps that have none, such as those of the specification's columns."""
 
@@ -76,6 +83,7 @@ class Service:
             ),
             BodyBudget(settings.max_request_bytes_in_flight - anonymous_bytes),
             BodyBudget(anonymous_bytes),
+            ThreadPoolExecutor(_QUERY_THREADS, thread_name_prefix="pgface-query"),
             timezone,
         )
 
@@ -86,12 +94,15 @@ class Service:
 
     async def run_db(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run work that queries PostgreSQL in a thread. The event loop must not wait for it."""
-        return await run_in_threadpool(work, *args, **kwargs)
+        # A thread of anyio, which Starlette uses, costs three times the processor time.
+        run = partial(copy_context().run, work, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self.queries, run)
 
     def close(self) -> None:
         """Stop running work."""
         self.inference.close()
         self.hashing.close()
+        self.queries.shutdown(wait=False)
 
     def as_utc(self, value: datetime) -> datetime:
         """Convert a timestamp of the database to UTC."""
@@ -111,10 +122,12 @@ def requester_of(request: Request) -> Requester:
     """
 
     def name() -> str:
+        caller = getattr(request.state, "caller", None)
+        if caller is not None and caller.name.startswith("key "):
+            return str(caller.name)
         client = client_of(request)
-        by_key = (client.actor or "").startswith("key ")
         networks = client.networks
-        return client.actor or "" if by_key or not networks else networks[-1]
+        return networks[-1] if networks else client.actor or ""
 
     async def disconnected() -> None:
         while (await request.receive())["type"] != "http.disconnect":
@@ -134,5 +147,16 @@ def client_of(request: Request) -> Client:
     )
 
 
-ServiceDep = Annotated[Service, Depends(service_of)]
-ClientDep = Annotated[Client, Depends(client_of)]
+# FastAPI calls a dependency that is not a coroutine in a thread.
+async def get_service(request: Request) -> Service:
+    """Return the same as `service_of`, as a dependency."""
+    return service_of(request)
+
+
+async def get_client(request: Request) -> Client:
+    """Return the same as `client_of`, as a dependency."""
+    return client_of(request)
+
+
+ServiceDep = Annotated[Service, Depends(get_service)]
+ClientDep = Annotated[Client, Depends(get_client)]

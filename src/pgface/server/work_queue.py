@@ -6,9 +6,9 @@ import asyncio
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +25,12 @@ R = TypeVar("R")
 
 _OPTIONAL_WORK_DIVISOR: Final = 4
 """Optional work is accepted only while fewer than one in four places are taken."""
+
+_THREADS: Final = 2
+"""The maximum of threads for each job that may use a core, so that other jobs can run while some wait."""
+
+_UNWATCHED: Final = 0.05
+"""Seconds of a job in which it is not cancelled if its client disconnects. Most jobs end before."""
 
 _MAX_PAUSE: Final = 0.5
 """The maximum of seconds that a job pauses before a step. It ensures that large photos make progress."""
@@ -68,6 +74,7 @@ class WorkQueue:
       the one whose turn was longest ago.
     - A requester without a running job may use an extra thread if all workers are busy. Then only as many jobs go on as
       there are workers: those of the requesters that have used the least time. The others pause before their next step.
+    - While a job waits, for example for PostgreSQL, another one may use its core (`pgface.faces.cancellation.waiting`).
     - If all places are taken, the requester with the most of them loses its newest queued job to one that has fewer
       (longest queue drop; Suter et al. 1998).
 
@@ -98,13 +105,16 @@ class WorkQueue:
             max_pixels: the limit of a photo that a job opens. None for the limit in the settings.
 
         """
-        self._executor = ThreadPoolExecutor(workers + extra, thread_name_prefix="pgface-work")
+        self._threads = _THREADS * (workers + extra)
+        self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="pgface-work")
         self._workers, self._extra = workers, extra
         self._places = workers + queue_size
         self._seconds, self._max_pixels = seconds, max_pixels
         self._waiting, self._working = waiting, working
         self._queue: list[_Job] = []
         self._running: set[_Job] = set()
+        self._idle: set[_Job] = set()
+        """Running jobs that wait and use no core. Guarded by the condition."""
         self._used: defaultdict[str, float] = defaultdict(float)
         """Seconds of work of each requester that has jobs. Guarded by the condition, as is the set of running jobs."""
         self._changed = threading.Condition()
@@ -143,7 +153,12 @@ class WorkQueue:
 
     async def _run(self, places: int, work: Callable[[], R]) -> R:
         context = copy_context()
-        limits = Work(seconds=self._seconds, max_pixels=self._max_pixels, pause=lambda: self._pause_if_behind(job))
+        limits = Work(
+            seconds=self._seconds,
+            max_pixels=self._max_pixels,
+            pause=lambda: self._pause_if_behind(job),
+            waiting=lambda: self._without_core(job),
+        )
 
         def run() -> R:
             with self._working.track_inprogress(), working(limits):
@@ -163,16 +178,23 @@ class WorkQueue:
 
     async def _result_of(self, job: _Job) -> Any:
         """Wait for a job. Cancel it if the client disconnects, or if its time limit passes in the queue."""
-        timer = disconnection = None
-        if self._seconds is not None:
-            timer = asyncio.get_running_loop().call_later(self._seconds, self._time_out, job)
-        if (client := requester.get()) is not None:
+        loop = asyncio.get_running_loop()
+        timers = []
+        disconnection = None
+
+        def watch(client: Requester) -> None:
+            nonlocal disconnection
             disconnection = asyncio.ensure_future(client.disconnected())
             disconnection.add_done_callback(lambda _: self._cancel(job))
+
+        if self._seconds is not None:
+            timers.append(loop.call_later(self._seconds, self._time_out, job))
+        if (client := requester.get()) is not None:
+            timers.append(loop.call_later(_UNWATCHED, watch, client))
         try:
             return await job.done
         finally:
-            if timer is not None:
+            for timer in timers:
                 timer.cancel()
             if disconnection is not None:
                 disconnection.cancel()
@@ -203,7 +225,10 @@ class WorkQueue:
         while self._queue:
             running = Counter(job.requester for job in self._running)
             job = min(self._queue, key=lambda job: (running[job.requester], self._last_turn.get(job.requester, 0)))
-            if len(self._running) >= self._workers + (0 if running[job.requester] else self._extra):
+            with self._changed:
+                on_cores = len(self._running) - len(self._idle)
+            places = self._workers + (0 if running[job.requester] else self._extra)
+            if on_cores >= places or len(self._running) >= self._threads:
                 return
             self._leave_queue(job)
             job.step_started_at = time.monotonic()
@@ -225,7 +250,23 @@ class WorkQueue:
 
     def _may_go_on(self, job: _Job) -> bool:
         used = self._used[job.requester]
-        return sum(self._used[other.requester] < used for other in self._running) < self._workers
+        return sum(self._used[other.requester] < used for other in self._running - self._idle) < self._workers
+
+    @contextmanager
+    def _without_core(self, job: _Job) -> Iterator[None]:
+        """Let another job use the core of one that waits. Runs in a worker's thread."""
+        with self._changed:
+            self._used[job.requester] += time.monotonic() - job.step_started_at
+            self._idle.add(job)
+            self._changed.notify_all()
+        with suppress(RuntimeError):  # the event loop has ended
+            job.done.get_loop().call_soon_threadsafe(self._start_jobs)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._idle.discard(job)
+                job.step_started_at = time.monotonic()
 
     def _work_on(self, job: _Job) -> None:
         """Run a job. Runs in a worker's thread."""

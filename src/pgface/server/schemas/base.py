@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 import hashlib
 from datetime import datetime
+from functools import cache
 from typing import Annotated, Any, ClassVar, Final, Self, get_args, get_origin
 from urllib.parse import unquote
 
@@ -94,11 +95,13 @@ class RequestBody(BaseModel):
     """The limit of all files together. By default PGFACE_MAX_PHOTO_BYTES for each photo."""
 
     @classmethod
+    @cache
     def photo_fields(cls) -> frozenset[str]:
         """Return the names of the fields with one or several photos."""
         return frozenset(name for name, field in cls.model_fields.items() if Upload in _types_in(field.annotation))
 
     @classmethod
+    @cache
     def list_fields(cls) -> frozenset[str]:
         """Return the names of the fields that a form may repeat."""
         return frozenset(name for name, field in cls.model_fields.items() if list in _types_in(field.annotation))

@@ -61,20 +61,22 @@ DELETE FROM photos
 WHERE id = %(id)s
 RETURNING user_id;
 
--- allocate_photo_ids --
-SELECT nextval(pg_get_serial_sequence('photos', 'id'))::integer
-FROM generate_series(1, %(count)s);
-
--- copy_photos --
-COPY photos (id, user_id, filename, filepath, width, height, content_sha256)
-FROM STDIN (FORMAT BINARY);
-
--- copy_face_embeddings --
-COPY face_embeddings (
+-- insert_photo_and_face --
+WITH photo AS (
+    INSERT INTO photos (user_id, filename, filepath, width, height, content_sha256)
+    VALUES (%(user_id)s, %(filename)s, %(filepath)s, %(side)s, %(side)s, %(content_sha256)s)
+    RETURNING id, user_id
+)
+INSERT INTO face_embeddings (
     user_id, photo_id, embedding, detection_score,
     box_x, box_y, box_width, box_height, sharpness, brightness, yaw, pitch, roll
 )
-FROM STDIN (FORMAT BINARY);
+SELECT
+    user_id, id, %(embedding)s, %(detection_score)s::real,
+    %(box_x)s::real, %(box_y)s::real, %(box_width)s::real, %(box_height)s::real,
+    %(sharpness)s::real, %(brightness)s::real, %(yaw)s::real, %(pitch)s::real, %(roll)s::real
+FROM photo
+RETURNING photo_id;
 
 -- copy_embeddings --
 COPY face_embeddings (user_id, embedding)
@@ -130,12 +132,22 @@ WHERE filepath = ANY(%(filepaths)s);
 -- count_photos_of_user --
 SELECT count(*) FROM photos WHERE user_id = %(user_id)s;
 
--- copy_contested_faces --
-COPY contested_faces (
+-- insert_photo_and_contested_face --
+WITH photo AS (
+    INSERT INTO photos (user_id, filename, filepath, width, height, content_sha256)
+    VALUES (%(user_id)s, %(filename)s, %(filepath)s, %(side)s, %(side)s, %(content_sha256)s)
+    RETURNING id, user_id
+)
+INSERT INTO contested_faces (
     user_id, photo_id, embedding, detection_score,
     box_x, box_y, box_width, box_height, sharpness, brightness, yaw, pitch, roll
 )
-FROM STDIN (FORMAT BINARY);
+SELECT
+    user_id, id, %(embedding)s, %(detection_score)s::real,
+    %(box_x)s::real, %(box_y)s::real, %(box_width)s::real, %(box_height)s::real,
+    %(sharpness)s::real, %(brightness)s::real, %(yaw)s::real, %(pitch)s::real, %(roll)s::real
+FROM photo
+RETURNING photo_id;
 
 -- select_contested_faces --
 -- The contested faces of one user or of all users, with their photos.
