@@ -60,7 +60,10 @@ def main() -> None:
     started = time.monotonic()
     astronaut = packaged_photo("skimage", "data", "astronaut.png")
     group = packaged_photo("insightface", "data", "images", "t1.jpg")
-    settings = Settings.model_validate({"data_dir": DATA_DIR, "database_url": None, "PGFACE_SCHEMA": "public"})
+    # One of the six people looks far to the side. The estimate of such a turn is rough, and the default limit is 60°.
+    settings = Settings.model_validate(
+        {"data_dir": DATA_DIR, "database_url": None, "PGFACE_SCHEMA": "public", "max_yaw": 75}
+    )
 
     with Gallery.create(settings, model="sface") as gallery:
         status = gallery.status()
