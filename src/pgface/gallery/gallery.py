@@ -701,9 +701,7 @@ class Gallery:
         """
         target = self._settings.search_latency_target
         changes = self.config.model_changes
-        loaded = load_embeddings(
-            self._database, user_ids, embeddings, model_changes=changes, latency_target=target
-        )
+        loaded = load_embeddings(self._database, user_ids, embeddings, model_changes=changes, latency_target=target)
         self._maintainer.notify()
         return loaded
 

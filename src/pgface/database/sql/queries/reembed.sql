@@ -76,6 +76,15 @@ WHERE fe.photo_id IS NULL
 GROUP BY u.id
 ORDER BY u.id;
 
+-- count_reembedded_faces --
+SELECT count(*) FROM reembedded_faces;
+
+-- existing_embeddings --
+SELECT id FROM face_embeddings WHERE id = ANY(%(ids)s)
+UNION ALL
+SELECT id FROM contested_faces WHERE id = ANY(%(ids)s)
+ORDER BY id;
+
 -- insert_reembedded_face --
 -- No row if the old embedding, its photo or its user was deleted meanwhile.
 INSERT INTO reembedded_faces (
