@@ -32,7 +32,7 @@ from pgface.search.vector_index.lifecycle import vector_index_lock
 from pgface.search.vector_index.status import read_index_status
 from pgface.settings import Settings
 from pgface.text import counted
-from pgface.thresholds import CALIBRATE_AGAIN, NOT_CALIBRATED, advise, history
+from pgface.thresholds import CALIBRATE_AGAIN, NOT_CALIBRATED, advise, history, was_calibrated
 
 _MAX_LISTED = 3
 _LOCK_TIMEOUT = "3s"
@@ -161,7 +161,7 @@ def thresholds(database: Database, _: Settings) -> Iterator[Finding]:
             f"{advised.threshold:.4f} is advised for FPIR {advised.target:g}.",
             CALIBRATE_AGAIN,
         )
-    elif not past:
+    elif not was_calibrated(past, config.model_name, config.weights_sha256):
         yield advice(*NOT_CALIBRATED)
     else:
         yield ok(f"The thresholds were calibrated, and fit {counted(people, 'person', 'people')}.")
