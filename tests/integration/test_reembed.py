@@ -383,8 +383,9 @@ def test_one_run_at_a_time(people: Gallery) -> None:
     assert reembed(people.settings, model="sface").outcome == "switched"
 
 
-def test_another_model_waits(people: Gallery, settings: Settings) -> None:
+def test_another_model_waits(people: Gallery, settings: Settings, run: Run) -> None:
     reembed(settings, model="sface", dry_run=True)
+    assert says.WAIT_FOR_A_CHANGE.format(waiting=6, model="sface") in run("doctor", code=None).stdout
     with people.database.transaction() as connection:
         connection.execute("UPDATE reembedding SET model = jsonb_set(model, '{weights_sha256}', '\"abcd\"')")
     with pytest.raises(GalleryError, match=says.ANOTHER_MODEL_WAITS.pattern(waiting=6, model="sface")):

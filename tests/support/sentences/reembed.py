@@ -19,3 +19,4 @@ ANOTHER_MODEL_WAITS = Sentence("{waiting} new embeddings of another model wait i
 NOT_BOUND = Sentence("This gallery is not bound to a model yet. Run `pgface init`.")
 NO_SUCH_FOLDER = Sentence("{folder}: this folder does not exist. Give the folder of the original photos.")
 EMBEDDING_OF_AN_EARLIER_MODEL = Sentence("This gallery has got another model, and this embedding is of the earlier")
+WAIT_FOR_A_CHANGE = Sentence("{waiting:new embedding waits|new embeddings wait} for a change to the model {model}.")

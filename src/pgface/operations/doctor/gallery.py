@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from psycopg.rows import scalar_row, tuple_row
 
@@ -147,6 +148,19 @@ def model(database: Database, settings: Settings) -> Iterator[Finding]:
         )
         return
     yield ok(f"{engine.identity.name} is installed, with the weights that made the embeddings.")
+    yield from _unfinished_change(database)
+
+
+def _unfinished_change(database: Database) -> Iterator[Finding]:
+    """Remind of new embeddings that wait, because they are biometric data."""
+    with suppress(DatabaseError):  # only the owner may read them
+        for new_model, waiting in database.read("select_reembedding", row_factory=tuple_row):
+            if waiting:
+                name = new_model.get("name")
+                yield advice(
+                    f"{counted(waiting, 'new embedding waits', 'new embeddings wait')} for a change to the model {name}.",
+                    f"pgface reembed --model {name}, or pgface reembed --abort",
+                )
 
 
 def thresholds(database: Database, _: Settings) -> Iterator[Finding]:
