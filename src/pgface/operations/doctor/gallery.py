@@ -156,9 +156,9 @@ def _unfinished_change(database: Database) -> Iterator[Finding]:
     with suppress(DatabaseError):  # only the owner may read them
         for new_model, waiting in database.read("select_reembedding", row_factory=tuple_row):
             if waiting:
-                name = new_model.get("name")
+                name, waits = new_model.get("name"), counted(waiting, "new embedding waits", "new embeddings wait")
                 yield advice(
-                    f"{counted(waiting, 'new embedding waits', 'new embeddings wait')} for a change to the model {name}.",
+                    f"{waits} for a change to the model {name}.",
                     f"pgface reembed --model {name}, or pgface reembed --abort",
                 )
 
