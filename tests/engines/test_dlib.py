@@ -316,7 +316,7 @@ def test_identity(engine: DlibEngine) -> None:
     files = [file.path(folder).read_bytes() for file in DLIB.files]
     assert files[2] == LIFT_FILE.read_bytes()
     digests = "".join(hashlib.sha256(data).hexdigest() for data in files)
-    assert (engine.identity.name, engine.identity.dimension, engine.identity.detector_size) == ("dlib", 512, 0)
+    assert (engine.identity.name, engine.identity.dimension, engine.identity.alignment_size) == ("dlib", 512, 0)
     assert engine.identity.weights_sha256 == hashlib.sha256(bytes.fromhex(digests)).hexdigest()
     assert not engine.releases_gil
     assert "CPU" in engine.execution_provider

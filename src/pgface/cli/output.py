@@ -43,7 +43,6 @@ OPTIONS_IN_PLACE_OF_PARAMETERS: Final = {
     "`accept_license=True`": "`--accept-license`",
     "`allow_other_user=True`": "`--allow-other-user`",
     "`certificate`": "`--certificate`",
-    "`drop_lost=True`": "`--drop-lost`",
     "`copy=True`": "`--copy`",
     "`host`": "`--host`",
     "`in_place=True`": "`--in-place`",

@@ -188,6 +188,6 @@ WHERE r.embedding_id = cf.id;
 UPDATE gallery
 SET model_name = %(name)s,
     dimension = %(dimension)s,
-    detector_size = %(detector_size)s,
+    alignment_size = %(alignment_size)s,
     weights_sha256 = %(weights_sha256)s,
     model_changes = model_changes + 1;
