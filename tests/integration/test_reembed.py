@@ -160,7 +160,7 @@ def test_calibration_is_asked_for_again(people: Gallery, run: Run) -> None:
             "extrapolated": False,
             "source": "photos",
         },
-        **{"model_name": people.config.model_name, "detector_size": 640, "people_enrolled": 3},
+        **{"model_name": people.config.model_name, "people_enrolled": 3},
         "weights_sha256": people.config.weights_sha256,
     }
     columns, places = ", ".join(values), ", ".join(f"%({name})s" for name in values)

@@ -130,6 +130,7 @@ def model(database: Database, settings: Settings) -> Iterator[Finding]:
     if config.model_name is None:
         yield problem("The gallery is not bound to a model.", "pgface init --model NAME")
         return
+    yield from _unfinished_change(database)
     try:
         engine = GalleryModel(settings, database).engine
     except (ModelError, ModelMismatchError) as error:
@@ -148,7 +149,6 @@ def model(database: Database, settings: Settings) -> Iterator[Finding]:
         )
         return
     yield ok(f"{engine.identity.name} is installed, with the weights that made the embeddings.")
-    yield from _unfinished_change(database)
 
 
 def _unfinished_change(database: Database) -> Iterator[Finding]:
