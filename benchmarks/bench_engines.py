@@ -16,7 +16,7 @@ from rich.table import Table
 
 from pgface.faces.engines import load_engine
 from pgface.faces.engines.base import Engine, Face
-from pgface.faces.face_choice import one_face
+from pgface.faces.face_choice import ChosenFace
 from pgface.faces.pixels import RGBImage
 from pgface.operations.bench.facts import machine
 from pgface.settings import Settings
@@ -80,7 +80,7 @@ def measured(engine: Engine, photos: Sequence[Photo]) -> list[str]:
 
 
 def central(engine: Engine, pixels: RGBImage) -> Face | None:
-    faces = engine.detect_and_embed(pixels, lambda found: one_face("photo", "central")(found) if found else found)
+    faces = engine.detect_and_embed(pixels, lambda found: ChosenFace("photo", "central")(found) if found else found)
     return faces[0] if faces else None
 
 

@@ -31,7 +31,7 @@ from pgface.faces.engines.lift import (
     lift,
     make_frequencies,
 )
-from pgface.faces.face_choice import one_face
+from pgface.faces.face_choice import ChosenFace
 from pgface.faces.models.registry import DLIB
 from pgface.faces.pixels import RGBImage
 from pgface.faces.quality import QualityLimits
@@ -61,7 +61,7 @@ def portraits(engine: DlibEngine, faces_dir: Path) -> list[Portrait]:
     for file in sorted(faces_dir.glob("*/*.jpg")):
         pixels = np.asarray(Image.open(file).convert("RGB"))
         found.append(
-            Portrait(file.parent.name, pixels, engine.detect_and_embed(pixels, one_face(file.name, "largest"))[0])
+            Portrait(file.parent.name, pixels, engine.detect_and_embed(pixels, ChosenFace(file.name, "largest"))[0])
         )
     assert len(found) == 100
     return found
@@ -219,7 +219,7 @@ def test_only_the_chosen_faces_are_embedded(engine: DlibEngine) -> None:
 def test_no_face(engine: DlibEngine, shape: tuple[int, int, int]) -> None:
     assert engine.detect_and_embed(np.zeros(shape, np.uint8)) == []
     with pytest.raises(NoFaceError):
-        engine.detect_and_embed(np.zeros(shape, np.uint8), one_face("wall.jpg", "only"))
+        engine.detect_and_embed(np.zeros(shape, np.uint8), ChosenFace("wall.jpg", "only"))
 
 
 def test_photos_without_a_face(engine: DlibEngine) -> None:

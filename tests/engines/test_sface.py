@@ -35,7 +35,7 @@ from pgface.faces.engines.lift import LIFT_FILE, lift
 from pgface.faces.engines.networks import NetworkEngine
 from pgface.faces.engines.sface import GAMMA
 from pgface.faces.engines.yunet import CANDIDATE_SCORE, YuNet
-from pgface.faces.face_choice import one_face
+from pgface.faces.face_choice import ChosenFace
 from pgface.faces.models.registry import SFACE, SFACE_FILE, YUNET_FILE, file_sha256, model_defaults
 from pgface.faces.pixels import RGBImage
 from pgface.faces.quality import QualityLimits
@@ -80,7 +80,7 @@ def portraits(engine: NetworkEngine, faces_dir: Path) -> list[Portrait]:
     for file in sorted(faces_dir.glob("*/*.jpg")):
         pixels = np.asarray(Image.open(file).convert("RGB"))
         found.append(
-            Portrait(file.parent.name, pixels, engine.detect_and_embed(pixels, one_face(file.name, "largest"))[0])
+            Portrait(file.parent.name, pixels, engine.detect_and_embed(pixels, ChosenFace(file.name, "largest"))[0])
         )
     assert len(found) == 100
     return found
@@ -332,7 +332,7 @@ def test_only_the_chosen_faces_are_embedded(
 def test_pictures_of_any_shape(engine: NetworkEngine, shape: tuple[int, int]) -> None:
     assert engine.detect_and_embed(np.zeros((*shape, 3), np.uint8)) == []
     with pytest.raises(NoFaceError):
-        engine.detect_and_embed(np.zeros((*shape, 3), np.uint8), one_face("wall.jpg", "only"))
+        engine.detect_and_embed(np.zeros((*shape, 3), np.uint8), ChosenFace("wall.jpg", "only"))
     noise = np.random.default_rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8)
     for face in engine.detect_and_embed(noise):
         assert np.isfinite(face.embedding).all()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pgface.errors import ModelError, NoFaceError, PgfaceError, PhotoError, PhotoNotReadableError
 from pgface.faces.align import CROP_BY_EYES, EYES_FROM_TOP, face_scale
 from pgface.faces.engines.base import Box, Choose, Detection, Engine, Face, Quality
-from pgface.faces.face_choice import EnrollmentChoice
+from pgface.faces.face_choice import EnrollmentChoice, choose_one
 from pgface.faces.photo import Photo, PhotoLimits, Upload, open_photo
 from pgface.faces.pixels import CROP_SIZE
 from pgface.gallery.photos import PhotoFiles, is_crop_path
@@ -26,6 +26,8 @@ _MAX_OFF = 0.5
 and buffalo_sc on 100 photos, it was at most 0.17, and the factor of `_MAX_FACTOR` at most 1.32."""
 _MAX_FACTOR = 1.7
 """Maximum factor between the size of the face and its size in the crop. Another detector measures it differently."""
+_BYSTANDER = 0.5
+"""Faces of a crop that are narrower than this share of the widest one need not be found."""
 _MIN_OVERLAP = 0.15
 """Minimum overlap (intersection over union) of the boxes that two detectors find for one face."""
 
@@ -81,23 +83,25 @@ class EmbedAgain:
         engine = self.load()
         if task.original is not None:
             try:
-                with open_photo(task.original, self.limits) as photo:
-                    return _new_face(engine, photo, self._in_photo(photo, task.box), of_photo=True)
+                with open_photo(task.original, self.limits, reduced=True) as photo:
+                    return self._of_photo(engine, photo, task.box)
             except (PhotoError, ModelError) as error:
                 if task.waits:
                     return type(error)(str(error))
         try:
-            with open_photo(self._crop(task), self.limits) as photo:
-                if photo.pixels.shape[:2] == (CROP_SIZE, CROP_SIZE):
-                    return _new_face(engine, photo, face_of_crop(photo.name), of_photo=False)
-                # `pgface migrate` copies whole photos.
-                return _new_face(engine, photo, self._in_photo(photo, task.box), of_photo=True)
+            with open_photo(self._crop(task), self.limits, reduced=True) as photo:
+                if photo.picture.size == (CROP_SIZE, CROP_SIZE):
+                    return _of_crop(engine, photo)
+                return self._of_photo(engine, photo, task.box)  # `pgface migrate` copies whole photos
         except (PhotoError, ModelError) as error:
             # Without its causes, because another process may be unable to unpickle them.
             return type(error)(str(error))
 
-    def _in_photo(self, photo: Photo, box: Box | None) -> Choose:
-        return self.choice.of(photo.name) if box is None else face_at(photo.name, box)
+    def _of_photo(self, engine: Engine, photo: Photo, box: Box | None) -> NewFace:
+        if box is None:
+            return _new_face(choose_one(engine, photo, self.choice.of(photo.name)), of_photo=True)
+        (face,) = engine.detect_and_embed(photo.picture, face_at(photo.name, box))
+        return _new_face(face, of_photo=True)
 
     def _crop(self, task: FaceTask) -> Upload:
         stream = self.files.open_crop(task.filepath) if is_crop_path(task.filepath) else None
@@ -107,9 +111,12 @@ class EmbedAgain:
             return Upload(task.filename, stream.read(self.limits.max_bytes + 1))
 
 
-def _new_face(engine: Engine, photo: Photo, choose: Choose, *, of_photo: bool) -> NewFace:
-    (face,) = engine.detect_and_embed(photo.pixels, choose)
-    assert isinstance(face, Face)  # noqa: S101 - for mypy
+def _of_crop(engine: Engine, photo: Photo) -> NewFace:
+    (face,) = engine.detect_and_embed(photo.picture, face_of_crop(photo.name), overlook=_BYSTANDER)
+    return _new_face(face, of_photo=False)
+
+
+def _new_face(face: Face, *, of_photo: bool) -> NewFace:
     return NewFace(face.embedding, of_photo, face.detection_score, face.box, face.quality)
 
 
