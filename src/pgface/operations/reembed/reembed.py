@@ -215,7 +215,8 @@ class _Run:
         existing = staging.existing(self._connection, list(self._lost))
         lost = [self._lost[embedding_id] for embedding_id in existing]
         lost += [
-            LostFaces(user_id, email, None, None, number, "GalleryError", _BARE) for user_id, email, number in bare
+            LostFaces(user_id, email, None, None, number, GalleryError.__name__, _BARE)
+            for user_id, email, number in bare
         ]
         return tuple(lost)
 
