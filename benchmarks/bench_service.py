@@ -70,7 +70,7 @@ def _run(arguments: argparse.Namespace, scratch: Path, console: Console) -> Iter
     if samples is None:
         console.print("skipped: there is no photo on this machine to measure the service with")
         return
-    model = str(insightface_weights() or "dlib")
+    model = str(insightface_weights() or "sface")
     load = partial(
         load_engine,
         model,
@@ -84,7 +84,7 @@ def _run(arguments: argparse.Namespace, scratch: Path, console: Console) -> Iter
         people = people_of(gallery, samples)
         fill_up(gallery, GALLERIES[0])
         key, _ = create_key(gallery.database, "benchmark", ["identify", "enroll"], Client())
-        # InsightFace works in threads, dlib needs a process for every core.
+        # dlib needs a process for every core. The other engines work in threads.
         processes = 1 if engine.releases_gil else settings.workers
         with running(settings, scratch / "service.log", processes, PGFACE_MAX_UPLOAD_PIXELS=LARGEST) as service:
             measured = Measured(service, key, samples.files, people, engine, load, settings.workers)

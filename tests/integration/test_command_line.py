@@ -18,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgface import Settings
 from pgface.database.sql import init_sql
+from pgface.text import runs_on
 from support.commands import Run, process_runner, runner, without_settings
 from support.galleries import close_database
 from support.photos import Photos
@@ -38,7 +39,7 @@ def pgface(environment: dict[str, str], insightface_pack: Path, tmp_path: Path) 
 def test_init_says_where_the_data_is_without_the_password(environment: dict[str, str], tmp_path: Path) -> None:
     url = make_conninfo(environment["PGFACE_DATABASE_URL"], password="not-for-show")
     place = conninfo_to_dict(url)
-    done = runner(environment | {"PGFACE_DATABASE_URL": url}, tmp_path)("init", "--model", "dlib")
+    done = runner(environment | {"PGFACE_DATABASE_URL": url}, tmp_path)("init", "--model", "sface")
     said = says.PLACE_OF_ROWS_AND_CROPS.pattern(
         rows=f"the database {place['dbname']} at {place['host']}", crops=environment["PGFACE_DATA_DIR"]
     )
@@ -296,7 +297,9 @@ def test_status(pgface: Run) -> None:
     assert status["model"] == "buffalo_sc_q8"
     assert status["execution_provider"] == "CPUExecutionProvider"
     assert status["search"] == "exact"
-    assert "CPUExecutionProvider" in pgface("status").stdout
+    assert status["runtimes"]["detection"] == "ONNX Runtime (CPU)"
+    assert status["runtimes"]["embedding"] in ("ONNX Runtime (CPU)", "OpenVINO (CPU)")
+    assert runs_on(status["runtimes"]) in pgface("status").stdout
 
 
 def test_unusable_settings(tmp_path: Path) -> None:
