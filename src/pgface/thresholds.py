@@ -176,6 +176,11 @@ def history(database: Database) -> list[PastCalibration]:
     return database.read("select_calibrations", row_factory=class_row(PastCalibration))
 
 
+def was_calibrated(past: Iterable[PastCalibration], model_name: str | None, weights_sha256: str | None) -> bool:
+    """Whether a threshold was ever set by a calibration with this model."""
+    return any((row.model_name, row.weights_sha256) == (model_name, weights_sha256) for row in past)
+
+
 def calibration_in_use(
     past: Iterable[PastCalibration], kind: Kind, model: ModelIdentity, threshold: float
 ) -> PastCalibration | None:

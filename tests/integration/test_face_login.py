@@ -18,6 +18,7 @@ from pgface.errors import (
     LivenessError,
     LoginRefusedError,
     ModelError,
+    ModelMismatchError,
     ModelNotInstalledError,
     PhotoError,
     TooManyAttemptsError,
@@ -110,6 +111,20 @@ def test_password_and_face(people: Gallery, head_of: HeadOf) -> None:
         "192.0.2.7",
     )
     assert entry.similarity == pytest.approx(who.confidence)
+
+
+@pytest.mark.parametrize("adopted", [False, True])
+def test_a_login_does_not_continue_with_another_model(
+    people: Gallery, head_of: HeadOf, connection: psycopg.Connection, adopted: bool
+) -> None:
+    head, login = head_of(BUSH), FaceLogin(people)
+    challenge = login.challenge(email=EMAIL, password=PASSWORD)
+    connection.execute("UPDATE gallery SET model_changes = model_changes + 1")
+    if adopted:
+        people.adopt_model()
+    with pytest.raises(ModelMismatchError):
+        log_in_by_face(login, challenge, head.look)
+    assert connection.execute("SELECT count(*) FROM auth_tokens").fetchone() == (0,)
 
 
 @pytest.mark.parametrize("turns", [3, 4])

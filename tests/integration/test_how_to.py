@@ -24,7 +24,7 @@ from pgface.settings import Settings
 from support.databases import create_database, drop_database
 from support.documentation import HOW_TO, Reader, blocks
 from support.old_installation import write_sqlite
-from support.sentences import Sentence, accounts, benchmark, commands, evaluation, search
+from support.sentences import Sentence, accounts, benchmark, commands, evaluation, reembed, search
 from support.sentences import how_to as says
 from support.serve import serving
 
@@ -35,6 +35,7 @@ SOURCE = ROOT / "src" / "pgface"
 SERVICE_PAGES = ("service", "api-client", "operations", "behind-a-proxy", "security")
 PAGES = (
     *("quick-start", "quick-start.id", "init", "thresholds", "performance", "troubleshooting", "accounts", "flask"),
+    "reembed",
     *SERVICE_PAGES,
 )
 ALICE = "Donald_Rumsfeld"
@@ -98,7 +99,7 @@ def test_quick_start(reader: Reader, faces_dir: Path, page: str) -> None:
     assert "ariel" in said.lower()
     assert "[('Alice', 0." in said
     # The numbers of tables and functions on the page, for each of the two servers.
-    assert said.count("(24 rows)") == said.count("(4 rows)") == 2
+    assert said.count("(26 rows)") == said.count("(4 rows)") == 2
     assert lines_with(says.GALLERY_OF_THE_EMBEDDED_SERVER_IS_READY, said) == 1
     assert lines_with(says.GALLERY_OF_ANOTHER_SERVER_IS_READY, said) == 1
 
@@ -130,6 +131,23 @@ def test_thresholds(reader_with_gallery: Reader, faces_dir: Path) -> None:
     confidences = re.findall(r"^ *(\d+\.\d+)$", said, re.MULTILINE)
     assert len(confidences) == 2
     assert float(confidences[0]) == pytest.approx(float(confidences[1]))
+
+
+def test_reembed(reader: Reader, faces_dir: Path, server_url: str, tmp_path: Path) -> None:
+    reader.environment["PGFACE_DATABASE_URL"] = server_url
+    settings = Settings.model_validate({"database_url": server_url, "data_dir": tmp_path / "data"})
+    with Gallery.create(settings, model="dlib") as gallery:
+        for number in (1, 2):
+            gallery.enroll(reader.folder / f"alice{number}.jpg", "alice@example.org", face="largest")
+        gallery.enroll(faces_dir / "Colin_Powell" / "Colin_Powell_0001.jpg", "colin@example.org", face="largest")
+    (reader.folder / "originals").mkdir()
+    shutil.copy(reader.folder / "alice2.jpg", reader.folder / "originals" / "renamed.jpg")
+    said = reader.follow("reembed.md")
+    assert (reader.folder / "before.tar").is_file()
+    assert reembed.DRY_RUN in said
+    assert reembed.GALLERY_HAS_THE_MODEL_NOW.format(model="sface") in said
+    assert "(1 from original photos, 2 from crops)" in said
+    assert reembed.GALLERY_HAS_THE_MODEL_NOW.format(model="dlib") in said
 
 
 def test_performance(reader_with_gallery: Reader, faces_dir: Path) -> None:

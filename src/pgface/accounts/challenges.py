@@ -54,6 +54,8 @@ class FaceAttempt:
     user_id: int | None
     """The user with the given e-mail. None without an e-mail, or if no user has it."""
     head: HeadTurns
+    model_changes: int
+    """`GalleryConfig.model_changes` at the start. All frames are of the same model."""
     proof: str | None = None
     """The proof of the password, as `Accounts.check_password` returns it."""
     digests: list[tuple[int, ...]] = field(default_factory=list)

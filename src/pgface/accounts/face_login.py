@@ -28,6 +28,7 @@ from pgface.errors import (
     ModelNotInstalledError,
     PgfaceError,
     PhotoError,
+    UnknownUserError,
 )
 from pgface.faces.engines.base import Detection, Face
 from pgface.faces.face_choice import BYSTANDER, without_bystanders
@@ -97,11 +98,10 @@ class FaceLogin:
         if policy == "password+face":
             proof = self._accounts.check_password(given or "", password or "", client=client, event="login by face")
         attempt = begin_attempt(self._database, "face", given, client, "login by face")
-        head = HeadTurns(
-            draw_course(looks_up=self._gallery.engine.measures_pitch), self._gallery.config.verify_threshold
-        )
+        config = self._gallery.config
+        head = HeadTurns(draw_course(looks_up=self._gallery.engine.measures_pitch), config.verify_threshold)
         user_id = None if given is None else self._user_id(given)
-        began = FaceAttempt(policy, attempt, user_id, head, proof)
+        began = FaceAttempt(policy, attempt, user_id, head, config.model_changes, proof)
         return Challenge(challenges.create_challenge(self._database, began), head.pose, head.progress, policy)
 
     def count_hint(self, token: str) -> None:
@@ -231,23 +231,26 @@ class FaceLogin:
             raise LivenessError("No frame looks straight ahead.")
         first, *others = attempt.head.shown
         searching = attempt.policy == "identify+liveness"
-        found = self._search(first) if searching else self._compare(first, attempt.user_id)
-        compared = [self._compare(embedding, found.user_id) for embedding in others]
+        changes = attempt.model_changes
+        found = self._search(first, changes) if searching else self._compare(first, attempt.user_id, changes)
+        compared = [self._compare(embedding, found.user_id, changes) for embedding in others]
         return min((found, *compared), key=lambda one: one.similarity)
 
-    def _compare(self, embedding: NDArray[np.float32], user_id: int | None) -> _Recognized:
+    def _compare(self, embedding: NDArray[np.float32], user_id: int | None, model_changes: int) -> _Recognized:
         try:
             # Also if no user has the e-mail, so that both cases take the same time.
-            answer = self._gallery.verify_embedding(embedding, _NO_USER if user_id is None else user_id)
-        except GalleryError:
+            answer = self._gallery.verify_embedding(
+                embedding, _NO_USER if user_id is None else user_id, model_changes=model_changes
+            )
+        except UnknownUserError:
             raise _NotRecognizedError("no account has this e-mail") from None
         if not answer.match:
             raise _NotRecognizedError("another face", answer.similarity)
         return _Recognized(answer.user_id, answer.similarity)
 
-    def _search(self, embedding: NDArray[np.float32]) -> _Recognized:
+    def _search(self, embedding: NDArray[np.float32], model_changes: int) -> _Recognized:
         # Without a threshold, because the second best may be below it.
-        nearest = self._gallery.identify_embedding(embedding, threshold=-1, top=2)
+        nearest = self._gallery.identify_embedding(embedding, threshold=-1, top=2, model_changes=model_changes)
         if not nearest or nearest[0].similarity < self._gallery.config.identify_threshold:
             raise _NotRecognizedError("no face is similar enough", nearest[0].similarity if nearest else None)
         best, *others = nearest

@@ -30,6 +30,7 @@ GROUPS: Final[Mapping[str, Mapping[str, _Command]]] = {
         "status": _Command("gallery", "Show the gallery, its model and its server."),
         "schema": _Command("gallery", "Print the gallery's whole schema as SQL."),
         "models": _Command("models", "List, install and check face models.", is_group=True),
+        "reembed": _Command("reembed", "Change the gallery's model, and keep its people."),
     },
     "Enroll and identify": {
         "enroll": _Command("enroll", "Enroll photos of a user, or a folder of people."),

@@ -16,6 +16,7 @@ from pgface.errors import (
     DatabaseError,
     DatabaseUnreachableError,
     EmbeddingError,
+    ModelMismatchError,
     PgvectorError,
     SchemaMissingError,
     SchemaTooNewError,
@@ -26,6 +27,8 @@ from pgface.system.ownership import reason_with_owner
 SCHEMA_TOO_NEW = "PGF01"
 PGVECTOR_TOO_OLD = "PGF02"
 """SQLSTATEs raised by the schema's preamble."""
+MODEL_CHANGED = "PGF04"
+"""The SQLSTATE raised by `refuse_earlier_model`."""
 POOLER = "08P01"
 """The SQLSTATE of messages from pgbouncer itself."""
 
@@ -107,7 +110,7 @@ def wrap_psycopg_errors() -> Iterator[None]:
         raise _from_sqlstate(error) from error
 
 
-def _from_sqlstate(error: psycopg.Error) -> DatabaseError | EmbeddingError:
+def _from_sqlstate(error: psycopg.Error) -> DatabaseError | EmbeddingError | ModelMismatchError:
     message = (error.diag.message_primary or "no reason given").rstrip(".")
     match error:
         case pg.UndefinedTable() | pg.UndefinedFunction() | pg.UndefinedColumn() | pg.InvalidSchemaName():
@@ -143,5 +146,10 @@ def _from_sqlstate(error: psycopg.Error) -> DatabaseError | EmbeddingError:
             return SchemaTooNewError(f"{message[:1].upper()}{message[1:]}.")
         case _ if error.sqlstate == PGVECTOR_TOO_OLD:
             return PgvectorError(f"{message}.")
+        case _ if error.sqlstate == MODEL_CHANGED:
+            return ModelMismatchError(
+                "This gallery has got another model, and this embedding is of the earlier one. Nothing was changed. "
+                "Open the gallery again."
+            )
         case _:
             return DatabaseError(f"PostgreSQL says: {message} (SQLSTATE {error.sqlstate}). Nothing was changed.")

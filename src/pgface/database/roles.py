@@ -36,6 +36,9 @@ _RESTRICTED: Final[dict[str, tuple[LiteralString, ...]]] = {
     "api_keys": ("SELECT (id, name, scopes, created_at, last_used_at, revoked_at)",),
     "audit_log": ("SELECT",),
     "gallery_locks": ("SELECT", "UPDATE"),
+    # Only the owner changes the model. Triggers delete rows with the owner's rights.
+    "reembedding": (),
+    "reembedded_faces": (),
 }
 """The service's privileges for tables in which it may not do everything."""
 _FUNCTIONS: Final[tuple[LiteralString, ...]] = (

@@ -29,7 +29,9 @@ _MIN_SHARE_TO_REBUILD = 0.2
 0.45 ms."""
 
 
-def load_embeddings(database: Database, user_ids: Any, embeddings: Any, *, latency_target: float) -> int:
+def load_embeddings(
+    database: Database, user_ids: Any, embeddings: Any, *, latency_target: float, model_changes: int | None = None
+) -> int:
     """Load embeddings in one transaction by binary COPY, fit the search if that is due, and return their number.
 
     For a large load, the vector index is dropped first and built again afterwards. Other sessions continue in the
@@ -40,10 +42,12 @@ def load_embeddings(database: Database, user_ids: Any, embeddings: Any, *, laten
         user_ids: shape (n,), integers.
         embeddings: shape (n, 512), numbers. A memory-mapped file is read in blocks.
         latency_target: seconds that an exact scan may take before identification searches templates.
+        model_changes: `GalleryConfig.model_changes` of the embeddings' model. With None, the caller has checked it.
 
     Raises:
         EmbeddingError: a row cannot be used, or the lengths differ. Nothing was loaded.
         UnknownUserError: a user id is not in the gallery. Nothing was loaded.
+        ModelMismatchError: the gallery has got another model in the meantime. Nothing was loaded.
         IndexNotBuiltError: everything was loaded, but the index could not be built, or the search could not be fitted.
 
     """
@@ -56,6 +60,8 @@ def load_embeddings(database: Database, user_ids: Any, embeddings: Any, *, laten
         connection.transaction(),
     ):
         copy_embeddings(connection, ids, embeddings)
+        # Afterwards, because the lock of the copied rows makes a change of the model wait.
+        connection.execute(queries()["require_model"], {"model_changes": model_changes})
         refresh_templates_of_load(connection, len(ids), many=many)
     return len(ids)
 

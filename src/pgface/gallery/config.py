@@ -28,6 +28,8 @@ class GalleryConfig:
     weights_sha256: str | None
     verify_threshold: float
     identify_threshold: float
+    model_changes: int = 0
+    """How many times the gallery has got another model."""
     anchors: tuple[Anchor, ...] = ()
     """The confidence scale, in ascending order of similarity. Empty until the gallery is bound to a model."""
 

@@ -52,6 +52,7 @@ def enroll_together(
     files: PhotoFiles,
     faces: Sequence[FaceToEnroll],
     *,
+    model_changes: int | None,
     allow_other_user: bool = False,
     by_themselves: bool = False,
     within: Within[Enrollment] | None = None,
@@ -62,17 +63,19 @@ def enroll_together(
         database: the gallery's connections.
         files: the gallery's photo files.
         faces: the faces, from left to right, each for another user.
+        model_changes: `GalleryConfig.model_changes` from before the faces were embedded.
         allow_other_user: enroll a face even if the gallery identifies it as another user.
         by_themselves: set such a face aside as contested, and return the same result as for any other face.
         within: called in the transaction for each enrolled face.
 
     Raises:
         FaceOfAnotherUserError: a face already belongs to another user.
+        ModelMismatchError: the gallery has got another model since the faces were embedded.
         UnknownUserError: there is no user with one of the ids or names.
         GalleryError: two of the faces are for the same user.
 
     """
-    with _enrollment(database, files, faces) as (connection, crops):
+    with _enrollment(database, files, faces, model_changes) as (connection, crops):
         if len(faces) > 1:
             _refuse_two_faces_of_one_user(connection, faces)
         enrollments = []
@@ -89,6 +92,7 @@ def enroll_each(
     files: PhotoFiles,
     faces: Sequence[FaceToEnroll],
     *,
+    model_changes: int | None,
     allow_other_user: bool = False,
 ) -> list[Enrollment | FaceOfAnotherUserError]:
     """Enroll faces of many photos in one transaction, and leave out those that belong to another user.
@@ -97,16 +101,20 @@ def enroll_each(
         database: the gallery's connections.
         files: the gallery's photo files.
         faces: the faces, each from a different photo.
+        model_changes: `GalleryConfig.model_changes` from before the faces were embedded.
         allow_other_user: enroll a face even if the gallery identifies it as another user.
 
     Returns:
         The result for each face, or why it was refused.
 
+    Raises:
+        ModelMismatchError: the gallery has got another model since the faces were embedded.
+
     """
     if not faces:
         return []
     outcomes: list[Enrollment | FaceOfAnotherUserError] = []
-    with _enrollment(database, files, faces) as (connection, crops):
+    with _enrollment(database, files, faces, model_changes) as (connection, crops):
         for face, crop in zip(faces, crops, strict=True):
             try:
                 outcomes.append(_enroll(connection, crop, face, allow_other_user=allow_other_user))
@@ -117,7 +125,7 @@ def enroll_each(
 
 @contextmanager
 def _enrollment(
-    database: Database, files: PhotoFiles, faces: Sequence[FaceToEnroll]
+    database: Database, files: PhotoFiles, faces: Sequence[FaceToEnroll], model_changes: int | None
 ) -> Iterator[tuple[psycopg.Connection, list[EarlyCrop]]]:
     """Write the crops of faces, and open a transaction for their enrollment. A gallery has only one at a time.
 
@@ -130,6 +138,8 @@ def _enrollment(
             batch.write_early()
             with database.transaction_alone() as connection:
                 connection.execute(queries()["lock_enrollment"])
+                # A change of the model holds this lock, too. So the model stays the same from here on.
+                connection.execute(queries()["require_model"], {"model_changes": model_changes})
                 yield connection, crops
 
 
@@ -182,7 +192,7 @@ def _refuse_two_faces_of_one_user(connection: psycopg.Connection, faces: Sequenc
 def other_owner(connection: psycopg.Connection, embedding: NDArray[np.float32], user_id: int | None) -> Match | None:
     """Return the other user that the gallery identifies a face as. None if there is no such user."""
     with connection.cursor(row_factory=class_row(Match)) as cursor:
-        values = {"embedding": embedding, "threshold": None, "max_results": 2}
+        values = {"embedding": embedding, "threshold": None, "max_results": 2, "model_changes": None}
         matches = cursor.execute(queries()["find_similar_faces"], values).fetchall()
     return next((match for match in matches if match.user_id != user_id), None)
 

@@ -107,13 +107,15 @@ def enroll_folder(
     started = time.monotonic()
     photos, reports = _photos_by_person(folder)
     tasks = _tasks(database, photos)
-    model.current_config()  # raises an error if the gallery was bound to another model in the meantime
+    model_changes = model.current_config().model_changes
     engine = model.engine  # checks the model's identity, before worker processes load it
     choice = EnrollmentChoice.from_settings(settings, face)
     with PhotoWorkers(settings, engine, model.reload, choice) as workers, _advice_to_run_again():
         results = _with_progress(workers.embed(tasks), len(tasks), on_progress)
         while batch := list(islice(results, BATCH_PHOTOS)):
-            outcomes = _enroll_batch(database, files, batch, allow_other_user=allow_other_user)
+            outcomes = _enroll_batch(
+                database, files, batch, model_changes=model_changes, allow_other_user=allow_other_user
+            )
             reports += [_report(folder, task, outcome) for (task, _), outcome in zip(batch, outcomes, strict=True)]
     return FolderReport(tuple(reports), time.monotonic() - started)
 
@@ -129,7 +131,12 @@ def _tasks(database: Database, photos: Mapping[NewUser, Sequence[Path]]) -> list
 
 
 def _enroll_batch(
-    database: Database, files: PhotoFiles, batch: Iterable[tuple[_Task, Embedded]], *, allow_other_user: bool
+    database: Database,
+    files: PhotoFiles,
+    batch: Iterable[tuple[_Task, Embedded]],
+    *,
+    model_changes: int,
+    allow_other_user: bool,
 ) -> list[Enrollment | PgfaceError | None]:
     """Enroll the usable photos of a batch. Return a result for every photo. None means that it was enrolled before."""
     usable = [
@@ -139,7 +146,9 @@ def _enroll_batch(
         for task, result in batch
         if isinstance(result, EmbeddedFile)
     ]
-    enrolled = iter(enroll_each(database, files, usable, allow_other_user=allow_other_user))
+    enrolled = iter(
+        enroll_each(database, files, usable, model_changes=model_changes, allow_other_user=allow_other_user)
+    )
     return [next(enrolled) if isinstance(result, EmbeddedFile) else result for _, result in batch]
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from psycopg.rows import class_row, tuple_row
 
 from pgface.database.pool import Database, initialise
+from pgface.database.sql import queries
 from pgface.errors import DatabaseError, DatabaseUnreachableError, GalleryError, SessionNeededError, UnknownPhotoError
 from pgface.faces.engines.base import Detection, Engine, Face
 from pgface.faces.face_choice import ChosenFace, EnrollmentChoice, WhichFace, choose_one, one_for_each
@@ -191,6 +192,18 @@ class Gallery:
         """
         return self._model.engine
 
+    def adopt_model(self) -> None:
+        """Use the model that the gallery is bound to now, after `pgface reembed` has changed it.
+
+        Until then, methods raise `ModelMismatchError`, because your program may have embeddings of the earlier model.
+        Compute those again.
+
+        Raises:
+            ModelMismatchError: the gallery was opened with an engine, which has another model.
+
+        """
+        self._model.adopt()
+
     # Identify and verify: these methods change nothing
 
     def identify(self, photo: PhotoSource, *, threshold: float | None = None, top: int = 1) -> Identification:
@@ -221,19 +234,33 @@ class Gallery:
             name, config.model_name or "", used, config.identify_threshold, identified, len(detections)
         )
 
-    def identify_embedding(self, embedding: Any, *, threshold: float | None = None, top: int = 1) -> list[Match]:
+    def identify_embedding(
+        self, embedding: Any, *, threshold: float | None = None, top: int = 1, model_changes: int | None = None
+    ) -> list[Match]:
         """Find the users above the threshold for a bare embedding, shape (512,), the most similar first.
+
+        Args:
+            embedding: the probe, of the gallery's model.
+            threshold: as for `identify`.
+            top: as for `identify`.
+            model_changes: `config.model_changes` from when you computed the embedding, by default the present one.
 
         Raises:
             EmbeddingError: the embedding is not 512 finite numbers, or all are zero.
+            ModelMismatchError: the gallery has got another model since then.
             GalleryError: the threshold or `top` is out of range.
 
         """
-        (found,) = self.identify_embeddings([embedding], threshold=threshold, top=top)
+        (found,) = self.identify_embeddings([embedding], threshold=threshold, top=top, model_changes=model_changes)
         return found
 
     def identify_embeddings(
-        self, embeddings: Sequence[Any], *, threshold: float | None = None, top: int = 1
+        self,
+        embeddings: Sequence[Any],
+        *,
+        threshold: float | None = None,
+        top: int = 1,
+        model_changes: int | None = None,
     ) -> list[list[Match]]:
         """Do the same as `identify_embedding` for several embeddings. Return a list of matches for each.
 
@@ -243,7 +270,7 @@ class Gallery:
         """
         config = self.config
         used, top = _valid_threshold(threshold, config.identify_threshold), _valid_top(top)
-        return self._search(embeddings, used, top, config)
+        return self._search(embeddings, used, top, _of_model(config, model_changes))
 
     def verify(
         self, photo: PhotoSource, user: UserRef, *, threshold: float | None = None, face: WhichFace = "only"
@@ -270,8 +297,10 @@ class Gallery:
         used = _valid_threshold(threshold, config.verify_threshold)
         return self._verify(self._embed_one(photo, face).embedding, user, used, config)
 
-    def verify_embedding(self, embedding: Any, user: UserRef, *, threshold: float | None = None) -> Verification:
-        """Do the same as `verify` for a bare embedding, shape (512,).
+    def verify_embedding(
+        self, embedding: Any, user: UserRef, *, threshold: float | None = None, model_changes: int | None = None
+    ) -> Verification:
+        """Do the same as `verify` for a bare embedding, shape (512,). See `identify_embedding` for `model_changes`.
 
         Raises:
             EmbeddingError: the embedding is not 512 finite numbers, or all are zero.
@@ -280,7 +309,7 @@ class Gallery:
         """
         config = self.config
         used = _valid_threshold(threshold, config.verify_threshold)
-        return self._verify(unit_embedding(embedding), user, used, config)
+        return self._verify(unit_embedding(embedding), user, used, _of_model(config, model_changes))
 
     def faces(self, photo: PhotoSource) -> list[Face]:
         """Embed the faces of a photo, up to PGFACE_MAX_FACES of the largest. pgface searches and stores nothing.
@@ -372,6 +401,7 @@ class Gallery:
             UnknownUserError: there is no user with this id or name.
 
         """
+        model_changes = self.config.model_changes
         with self._opened(photo) as opened:
             choose = EnrollmentChoice.from_settings(self._settings, face).of(opened.name)
             found = choose_one(self.engine, opened, choose)
@@ -380,6 +410,7 @@ class Gallery:
                 self._database,
                 self._files,
                 [wanted],
+                model_changes=model_changes,
                 allow_other_user=allow_other_user,
                 by_themselves=by_themselves,
                 within=within,
@@ -402,6 +433,7 @@ class Gallery:
             PhotoError, GalleryError: as for `enroll`.
 
         """
+        model_changes = self.config.model_changes
         with self._opened(photo) as opened:
             choose = one_for_each(opened.name, len(users), self._quality)
             faces = sorted(self.engine.detect_and_embed(opened.picture, choose), key=lambda face: face.box.x)
@@ -409,7 +441,9 @@ class Gallery:
                 FaceToEnroll(user, None, opened.name, opened.content_sha256, face)
                 for user, face in zip(users, faces, strict=True)
             ]
-            enrolled = enroll_together(self._database, self._files, wanted, allow_other_user=allow_other_user)
+            enrolled = enroll_together(
+                self._database, self._files, wanted, model_changes=model_changes, allow_other_user=allow_other_user
+            )
         self._maintainer.notify()
         return enrolled
 
@@ -424,8 +458,11 @@ class Gallery:
 
         """
         unit = unit_embedding(embedding)
+        model_changes = self.config.model_changes
         with self._database.transaction() as connection:
             embedding_id = insert_embedding(connection, get_user(connection, user).id, unit)
+            # Afterwards, because the lock of the new row makes a change of the model wait.
+            connection.execute(queries()["require_model"], {"model_changes": model_changes})
         self._maintainer.notify()
         return embedding_id
 
@@ -663,7 +700,8 @@ class Gallery:
 
         """
         target = self._settings.search_latency_target
-        loaded = load_embeddings(self._database, user_ids, embeddings, latency_target=target)
+        changes = self.config.model_changes
+        loaded = load_embeddings(self._database, user_ids, embeddings, model_changes=changes, latency_target=target)
         self._maintainer.notify()
         return loaded
 
@@ -746,7 +784,12 @@ class Gallery:
         self, embeddings: Sequence[Any], threshold: float, top: int, config: GalleryConfig
     ) -> list[list[Match]]:
         values = [
-            {"embedding": unit_embedding(embedding), "threshold": threshold, "max_results": top}
+            {
+                "embedding": unit_embedding(embedding),
+                "threshold": threshold,
+                "max_results": top,
+                "model_changes": config.model_changes,
+            }
             for embedding in embeddings
         ]
         with stage("search"):
@@ -760,7 +803,12 @@ class Gallery:
         self, embedding: NDArray[np.float32], user: UserRef, threshold: float, config: GalleryConfig
     ) -> Verification:
         user_id = id_in_range(user) if isinstance(user, int) else self.user(user).id
-        values = {"embedding": embedding, "user_id": user_id, "threshold": threshold}
+        values = {
+            "embedding": embedding,
+            "user_id": user_id,
+            "threshold": threshold,
+            "model_changes": config.model_changes,
+        }
         with stage("search"):
             rows = self._database.read("verify_face", values, row_factory=tuple_row)
         if not rows:
@@ -813,6 +861,11 @@ class Gallery:
         with self._database.transaction() as connection:
             self._files.remove_deleted(connection)
         self._maintainer.notify()
+
+
+def _of_model(config: GalleryConfig, model_changes: int | None) -> GalleryConfig:
+    """Return the configuration for embeddings from when the model had changed so many times, by default as now."""
+    return config if model_changes is None else replace(config, model_changes=model_changes)
 
 
 def _with_confidence(match: Match, config: GalleryConfig) -> Match:

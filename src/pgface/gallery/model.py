@@ -70,8 +70,10 @@ class GalleryModel:
     @property
     def engine(self) -> Engine:
         """The engine. See `Gallery.engine`."""
-        if self._engine is not None:
-            return self._engine
+        engine = self._engine
+        # After `adopt`, the engine may be the one of the earlier model.
+        if engine is not None and (self.reload is None or engine.identity == self.config.identity):
+            return engine
         if self.config.model_name is None:
             raise ModelNotInstalledError("This gallery is not bound to a model yet. Run `pgface init`.")
         load = self._loader(self.config.model_name)
@@ -144,13 +146,26 @@ class GalleryModel:
         if time.monotonic() - self._read_at > _MAX_CONFIG_AGE:
             with suppress(DatabaseError):
                 now = read_config(self._database)
-                if self.config.model_name is not None and now.identity != self.config.identity:
+                if self.config.model_name is not None and _is_other_model(now, self.config):
                     raise ModelMismatchError(
                         f"This gallery was bound to {_describe(now.identity)} while it was open. Open it again."
                     )
                 self.config = now
             self._read_at = time.monotonic()
         return self.config
+
+    def adopt(self) -> None:
+        """Use the model that the gallery is bound to now. Its engine is loaded at the next use.
+
+        Raises:
+            ModelMismatchError: the engine was passed to `__init__`, and it has another model.
+
+        """
+        now = read_config(self._database)
+        if _is_other_model(now, self.config) and self._engine is not None and self.reload is None:
+            _require_same_model(now, self._engine)
+        self.config = now
+        self._read_at = time.monotonic()
 
     def bind(self, model: str | None) -> None:
         """Bind a new gallery to a model, or check that a bound gallery has this model.
@@ -209,9 +224,13 @@ def _require_same_model(config: GalleryConfig, engine: Engine) -> None:
     if engine.identity != config.identity:
         raise ModelMismatchError(
             f"This gallery is bound to {_describe(config.identity)}, and this is {_describe(engine.identity)}. "
-            "Embeddings of two models cannot be compared. Use the gallery's model, or make another gallery for this "
-            "one (PGFACE_SCHEMA)."
+            "Embeddings of two models cannot be compared. Use the gallery's model, change it with `pgface reembed`, or "
+            "make another gallery for this one (PGFACE_SCHEMA)."
         )
+
+
+def _is_other_model(now: GalleryConfig, before: GalleryConfig) -> bool:
+    return (now.identity, now.model_changes) != (before.identity, before.model_changes)
 
 
 def _describe(model: ModelIdentity) -> str:

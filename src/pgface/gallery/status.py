@@ -11,7 +11,7 @@ from pgface.results import Status
 from pgface.search.state import read_search_state
 from pgface.search.vector_index.advice import INDEX_MISSING, SEARCH_DUE
 from pgface.settings import Settings
-from pgface.thresholds import NOT_CALIBRATED, advise, history
+from pgface.thresholds import NOT_CALIBRATED, advise, history, was_calibrated
 
 
 def read_status(database: Database, settings: Settings, model: GalleryModel) -> Status:
@@ -58,7 +58,7 @@ def read_advice(database: Database, status: Status) -> list[tuple[str, str]]:
     `Status.model_problem` and `Status.calibration_due`.
     """
     advice = []
-    if not status.calibration_due and not history(database):
+    if not status.calibration_due and not was_calibrated(history(database), status.model, status.weights_sha256):
         advice.append(NOT_CALIBRATED)
     if status.search_fitting:
         return advice

@@ -6,12 +6,14 @@ from typing import Final
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from pgface.errors import PgfaceError, RequestError
+from pgface.errors import ModelMismatchError, PgfaceError, RequestError
 from pgface.server.errors import http_problem, internal_problem, invalid_fields, problem
 from pgface.server.logs import log_failure
+from pgface.server.service import service_of
 from pgface.server.web.pages import PageRoute, error_page, http_error_page, internal_error_page, path_of
 
 _API_PATHS: Final = ("api", "docs", "redoc", "openapi.json")
@@ -31,10 +33,20 @@ async def answer_error(request: Request, error: Exception) -> Response:
     if isinstance(error, RequestValidationError):
         # No form of the pages sends fields that are refused here.
         return error_page(request, RequestError()) if is_page else invalid_fields(request, error.errors())
+    if isinstance(error, ModelMismatchError):
+        await _adopt_model(request)
     if isinstance(error, PgfaceError):
         return error_page(request, error) if is_page else problem(request, error)
     log_failure(error)
     return internal_error_page(request) if is_page else internal_problem(request)
+
+
+async def _adopt_model(request: Request) -> None:
+    """Let later requests use the new model, after `pgface reembed` has changed it."""
+    try:
+        await run_in_threadpool(service_of(request).gallery.adopt_model)
+    except PgfaceError as error:
+        log_failure(error)
 
 
 def _wants_page(request: Request) -> bool:

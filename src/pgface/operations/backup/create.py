@@ -129,6 +129,7 @@ def _write(
                 schema_name=settings.schema_name,
                 snapshot=snapshot,
                 tables=tables if embeddings_only else None,
+                without_rows=NOT_KEPT,
             )
             archive.add_dump(dump)
             if not embeddings_only:

@@ -29,7 +29,13 @@ class UnreadableDumpError(ArchiveError):
 
 
 def dump_blocks(
-    program: Program, url: str, *, schema_name: str, snapshot: str, tables: tuple[str, ...] | None = None
+    program: Program,
+    url: str,
+    *,
+    schema_name: str,
+    snapshot: str,
+    tables: tuple[str, ...] | None = None,
+    without_rows: tuple[str, ...] = (),
 ) -> Iterator[bytes]:
     """Dump a schema as it is in a snapshot. Gives the dump's bytes.
 
@@ -39,6 +45,7 @@ def dump_blocks(
         schema_name: the schema to dump.
         snapshot: the name of a snapshot, whose transaction the caller keeps open.
         tables: dump only the rows of these tables. The default is the whole schema.
+        without_rows: tables of the whole schema whose rows are left out.
 
     Raises:
         PostgresProgramError: pg_dump failed.
@@ -50,6 +57,7 @@ def dump_blocks(
     if tables is None:
         # Quotes keep the name from being read as a pattern.
         options.append(f"--schema={_quoted(schema_name)}")
+        options += [f"--exclude-table-data={_quoted(schema_name)}.{_quoted(table)}" for table in without_rows]
     else:
         options += ["--data-only", *(f"--table={_quoted(schema_name)}.{_quoted(table)}" for table in tables)]
     with running(program, *options, environment=client_environment(url)) as (process, messages):

@@ -37,8 +37,8 @@ TABLES: Final = (
     "known_devices",
 )
 """The tables of a gallery that an archive contains."""
-NOT_KEPT: Final = ("login_challenges",)
-"""Logins by face in progress, which expire before a restore."""
+NOT_KEPT: Final = ("login_challenges", "reembedding", "reembedded_faces")
+"""Logins by face in progress, which expire before a restore, and what `pgface reembed` has embedded so far."""
 MIGRATIONS: Final = "pgface_migrations"
 LOCKS: Final = "gallery_locks"
 """Every new gallery already has these two tables."""

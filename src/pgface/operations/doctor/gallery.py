@@ -6,6 +6,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from psycopg.rows import scalar_row, tuple_row
 
@@ -37,7 +38,7 @@ from pgface.search.vector_index.status import read_index_status
 from pgface.settings import Settings
 from pgface.system.extras import how_to_install
 from pgface.text import counted, runs_on
-from pgface.thresholds import CALIBRATE_AGAIN, NOT_CALIBRATED, advise, history
+from pgface.thresholds import CALIBRATE_AGAIN, NOT_CALIBRATED, advise, history, was_calibrated
 
 _MAX_LISTED = 3
 _OPENVINO_IS_FASTER = platform.machine() in {"x86_64", "AMD64"} and sys.platform != "darwin"
@@ -136,6 +137,7 @@ def model(database: Database, settings: Settings) -> Iterator[Finding]:
     if config.model_name is None:
         yield problem("The gallery is not bound to a model.", "pgface init --model NAME")
         return
+    yield from _unfinished_change(database)
     try:
         engine = GalleryModel(settings, database).engine
     except (ModelError, ModelMismatchError) as error:
@@ -154,6 +156,18 @@ def model(database: Database, settings: Settings) -> Iterator[Finding]:
         )
         return
     yield ok(f"{engine.identity.name} is installed, with the weights that made the embeddings.")
+
+
+def _unfinished_change(database: Database) -> Iterator[Finding]:
+    """Remind of new embeddings that wait, because they are biometric data."""
+    with suppress(DatabaseError):  # only the owner may read them
+        for new_model, waiting in database.read("select_reembedding", row_factory=tuple_row):
+            if waiting:
+                name, waits = new_model.get("name"), counted(waiting, "new embedding waits", "new embeddings wait")
+                yield advice(
+                    f"{waits} for a change to the model {name}.",
+                    f"pgface reembed --model {name}, or pgface reembed --abort",
+                )
 
 
 def runtime(database: Database, settings: Settings) -> Iterator[Finding]:
@@ -187,7 +201,7 @@ def thresholds(database: Database, _: Settings) -> Iterator[Finding]:
             f"{advised.threshold:.4f} is advised for FPIR {advised.target:g}.",
             CALIBRATE_AGAIN,
         )
-    elif not past:
+    elif not was_calibrated(past, config.model_name, config.weights_sha256):
         yield advice(*NOT_CALIBRATED)
     else:
         yield ok(f"The thresholds were calibrated, and fit {counted(people, 'person', 'people')}.")

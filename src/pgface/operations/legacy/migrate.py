@@ -15,6 +15,7 @@ from pgface.faces.engines import load_engine
 from pgface.faces.models.registry import DLIB
 from pgface.faces.photo import PhotoLimits
 from pgface.gallery.bulk import refresh_templates_of_load, vector_index_set_aside
+from pgface.gallery.config import GalleryConfig
 from pgface.gallery.model import GalleryModel
 from pgface.gallery.photos import PhotoFiles
 from pgface.operations.legacy.dry_run import try_migration
@@ -129,7 +130,7 @@ def migrate(
         bound = GalleryModel(settings, database)
         bound.bind(model)
         files = PhotoFiles(settings.photos_dir, bound.config.id)
-        done = write_and_verify(old, settings, database, files, found, merge=merge, on_rows=on_rows)
+        done = write_and_verify(old, settings, database, files, found, model=bound.config, merge=merge, on_rows=on_rows)
     report = _report(
         old, done.written.plan, done.copies, done.written.adopted_files, bound.config.model_name or model, check, began
     )
@@ -156,12 +157,14 @@ def write_and_verify(
     files: PhotoFiles,
     photos: FoundPhotos | None,
     *,
+    model: GalleryConfig,
     merge: bool,
     on_rows: OnRows | None,
 ) -> Migrated:
     """Write and verify the rows in one transaction. Then build the index, and check that search finds the embeddings.
 
     Raises:
+        ModelMismatchError: the gallery has got another model since `model` was read.
         MigrationError: the gallery is not empty and `merge` is false, or the verification failed.
         IndexNotBuiltError: everything is written, but the index could not be built.
         DatabaseError, StorageError: rows or files could not be written. Nothing was changed.
@@ -179,6 +182,8 @@ def write_and_verify(
         with files.writing() as batch, wrap_psycopg_errors(), connection.transaction():
             copies = PhotoCopies(photos, batch, PhotoLimits.from_settings(settings))
             written = write(connection, old, copies, merge=merge, on_rows=on_rows)
+            # The locks of `write` make a change of the model wait.
+            connection.execute(queries()["require_model"], {"model_changes": model.model_changes})
             users = verify_rows(connection, old, written)
             refresh_templates_of_load(connection, len(written.plan.users), many=many)
         seconds_to_commit = time.monotonic() - began

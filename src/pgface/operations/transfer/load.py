@@ -96,7 +96,7 @@ def import_gallery(settings: Settings, source: Path, *, on_rows: OnRows | None =
         files = PhotoFiles(settings.photos_dir, config.id)
         old = _installation(export, source)
         try:
-            done = write_and_verify(old, settings, database, files, None, merge=True, on_rows=on_rows)
+            done = write_and_verify(old, settings, database, files, None, model=config, merge=True, on_rows=on_rows)
         except MigrationError as error:
             raise TransferError(str(error)) from error
     return ImportReport(done.written.new, Counts(len(export.people), 0, 0, len(export.owners)))

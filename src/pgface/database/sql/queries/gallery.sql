@@ -2,7 +2,7 @@
 
 -- select_gallery --
 SELECT
-    id, model_name, dimension, alignment_size, weights_sha256, verify_threshold, identify_threshold,
+    id, model_name, dimension, alignment_size, weights_sha256, verify_threshold, identify_threshold, model_changes,
     coalesce((SELECT json_agg(a ORDER BY a.similarity) FROM confidence_anchors a), '[]') AS anchors
 FROM gallery;
 
@@ -81,11 +81,16 @@ SELECT
     (SELECT count(*) FROM face_embeddings) AS embeddings;
 
 -- find_similar_faces --
+-- It refuses an embedding of an earlier model, unless model_changes is NULL.
 SELECT user_id, user_name AS name, user_email AS email, similarity, embedding_id
-FROM find_similar_faces(%(embedding)s, %(threshold)s, %(max_results)s);
+FROM find_similar_faces(%(embedding)s, %(threshold)s, %(max_results)s)
+WHERE %(model_changes)s::integer IS NULL
+    OR %(model_changes)s = (SELECT model_changes FROM gallery)
+    OR refuse_earlier_model();
 
 -- verify_face --
--- Compares the user's contested faces as well: they are the user's until an administrator decides otherwise.
+-- Compares the user's contested faces as well: they are the user's until an administrator decides otherwise. It refuses an
+-- embedding of an earlier model.
 SELECT
     v.match OR coalesce(
         contested.similarity >= coalesce(%(threshold)s, (SELECT verify_threshold FROM gallery)), FALSE
@@ -98,4 +103,13 @@ CROSS JOIN LATERAL (
     SELECT max(1 - (embedding <=> %(embedding)s)) AS similarity
     FROM contested_faces
     WHERE user_id = %(user_id)s
-) contested;
+) contested
+WHERE %(model_changes)s::integer IS NULL
+    OR %(model_changes)s = (SELECT model_changes FROM gallery)
+    OR refuse_earlier_model();
+
+-- require_model --
+-- Raises an error if the gallery has got another model since its number of model changes was read.
+SELECT %(model_changes)s::integer IS NULL
+    OR %(model_changes)s = (SELECT model_changes FROM gallery)
+    OR refuse_earlier_model();

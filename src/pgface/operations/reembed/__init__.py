@@ -1,0 +1,1 @@
+"""`pgface reembed`: give a gallery another model, and keep its people."""
