@@ -12,10 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pgface import Settings
+from pgface.faces.engines import load_engine
 from pgface.faces.engines.base import Choose, Detection, Engine, Face, every_face
 from pgface.faces.pixels import RGBImage
 
 LoadEngine = Callable[[], Engine]
+
+
+def engine_loader(model: str, settings: Settings) -> LoadEngine:
+    """Make a function that loads a model as the settings say. It can be pickled for another process."""
+    return partial(
+        load_engine,
+        model,
+        models_dir=settings.models_dir,
+        detector_size=settings.detector_size,
+        execution_provider=settings.execution_provider,
+    )
 
 
 def decode(file: Path) -> RGBImage:
