@@ -7,6 +7,7 @@ loopback only.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,8 +20,8 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
-from bare_engine import LoadEngine, embed, engine_loader
-from callers import Call, Callers, Round, callers
+from bare_engine import embed, engine_loader
+from callers import Call, Round, callers
 from faces_part import GALLERY_SIZE, new_settings
 from output import Output, argument_parser
 from pgface import Gallery, PgfaceError, Settings
@@ -42,7 +43,7 @@ ONE_PHOTO_TARGET = 1.2
 """The maximum ratio of one client's p50 to that of the bare engine, with one photo at a time."""
 RATE_TARGETS = {8: 0.9, 64: 0.85}
 """The minimum ratio of photos a second to the bare engine on all cores, by the number of clients."""
-_WARM_UP_SECONDS = 0.5
+_WARM_UP_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,8 @@ class Runtime:
     """A library that runs the networks."""
 
     name: str
-    settings: dict[str, str]
-    """The settings that choose it."""
+    hidden: Path | None = None
+    """A folder of modules that hide the installed runtimes that pgface would prefer."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,9 +132,14 @@ def main() -> None:
     output.finish()
 
 
-def runtimes() -> list[Runtime]:
-    """List the runtimes that are installed."""
-    return [Runtime("ONNX Runtime", {})]
+def runtimes(scratch: Path) -> list[Runtime]:
+    """List the installed runtimes. pgface uses OpenVINO if it can be imported."""
+    if importlib.util.find_spec("openvino") is None:
+        return [Runtime("ONNX Runtime")]
+    hidden = scratch / "without-openvino"
+    hidden.mkdir()
+    (hidden / "openvino.py").write_text("raise ModuleNotFoundError('hidden', name='openvino')")
+    return [Runtime("ONNX Runtime", hidden), Runtime("OpenVINO")]
 
 
 def _cases(arguments: argparse.Namespace, scratch: Path, output: Output, stack: ExitStack) -> Iterator[Case]:
@@ -145,7 +151,7 @@ def _cases(arguments: argparse.Namespace, scratch: Path, output: Output, stack: 
         return
     output.console.print(f"photos: {samples.description}")
     stack.enter_context(EmbeddedPostgres(settings.postgres_dir))
-    installed = runtimes()
+    installed = runtimes(scratch)
     for model in arguments.models:
         pack = arguments.models_dir / model
         own = new_settings(settings)
@@ -158,7 +164,7 @@ def _cases(arguments: argparse.Namespace, scratch: Path, output: Output, stack: 
         except PgfaceError as error:
             output.skip(f"{model}. {error}")
             continue
-        for runtime in installed if on_onnx else [Runtime("dlib", {})]:
+        for runtime in installed if on_onnx else [Runtime("dlib")]:
             output.console.print(f"starting {name} on {runtime.name} ...")
             yield _case(name, runtime, own, key, people, samples, scratch, stack)
 
@@ -173,37 +179,31 @@ def _case(
     scratch: Path,
     stack: ExitStack,
 ) -> Case:
-    settings = settings.model_copy(update=runtime.settings)
-    gallery = stack.enter_context(Gallery.open(settings))
-    engine, load = gallery.engine, engine_loader(gallery.engine.identity.name, settings)
-    bare_load, library_load = partial(_load_bare, load), partial(_load_library, settings)
-    start = partial(callers, workers=settings.workers, threads=engine.releases_gil)
-    bare, library = stack.enter_context(start(bare_load)), stack.enter_context(start(library_load))
-    variables = {f"PGFACE_{name.upper()}": value for name, value in runtime.settings.items()}
+    with Gallery.open(settings) as gallery:
+        processes = processes_for(gallery.engine, settings)
+    in_process = stack.enter_context(callers(partial(_load, model, settings), processes, runtime.hidden))
+    variables = {} if runtime.hidden is None else {"PYTHONPATH": str(runtime.hidden)}
     log = scratch / f"{settings.schema_name}-{runtime.name}.log"
-    service = stack.enter_context(running(settings, log, processes_for(engine, settings), **variables))
+    service = stack.enter_context(running(settings, log, processes, **variables))
     measured = Measured(service, key, samples.files, people)
     server = postmaster(settings)
 
-    def alone(call: Callers, number: int, seconds: float) -> Round:
+    def call(part: str, number: int, seconds: float) -> Round:
         before = processor_seconds(server)
-        done = call(number, shuffled(samples.files), seconds)
+        done = in_process.run(part, number, shuffled(samples.files), seconds)
         database = (processor_seconds(server) - before) / len(done.latencies)
         return replace(done, processor=done.processor + database)
 
     few = sorted({1, settings.workers})
-    bare_sides = [Side(BARE, number, partial(alone, bare, number)) for number in few]
-    others = [Side(LIBRARY, number, partial(alone, library, number)) for number in few]
+    bare = [Side(BARE, number, partial(call, BARE, number)) for number in few]
+    others = [Side(LIBRARY, number, partial(call, LIBRARY, number)) for number in few]
     others += [Side(SERVICE, clients, partial(_serve, measured, clients)) for clients in CLIENTS]
-    return Case(model, runtime.name, bare_sides[0], bare_sides[-1], others)
+    return Case(model, runtime.name, bare[0], bare[-1], others)
 
 
-def _load_bare(load: LoadEngine) -> Call:
-    return partial(embed, load())
-
-
-def _load_library(settings: Settings) -> Call:
-    return Gallery.open(settings).identify
+def _load(model: str, settings: Settings) -> dict[str, Call]:
+    engine = engine_loader(model, settings)()
+    return {BARE: partial(embed, engine), LIBRARY: Gallery.open(settings, engine=engine).identify}
 
 
 def _serve(measured: Measured, clients: int, seconds: float) -> Round:

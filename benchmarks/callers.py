@@ -1,20 +1,25 @@
-"""Call the bare engine or the library from one or several workers of this machine, for some seconds."""
+"""Call parts of pgface for some seconds, from threads or processes outside of the benchmark's own process."""
 
 from __future__ import annotations
 
 import multiprocessing
-import os
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
-from operator import attrgetter
 from pathlib import Path
 
 Call = Callable[[Path], object]
 """Processes one photo."""
+Load = Callable[[], Mapping[str, Call]]
+"""Loads the parts of pgface by their names. It can be pickled for another process."""
+
+_loaded: Mapping[str, Call]
+"""What this worker process calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,69 +36,60 @@ class Round:
     """The share of requests that the service refused with 503."""
 
 
-Callers = Callable[[int, Sequence[Path], float], Round]
-"""Runs a number of workers on photos for some seconds."""
+class Callers:
+    """Worker processes, each of which may use several threads."""
 
-_of_this_process: Call
-"""What a worker process calls."""
+    def __init__(self, executor: ProcessPoolExecutor, processes: int) -> None:
+        self._executor, self._processes = executor, processes
+
+    def run(self, part: str, number: int, photos: Sequence[Path], seconds: float) -> Round:
+        """Call a part from a number of threads, one photo after the other each."""
+        processes = min(number, self._processes)
+        parts = [photos[first::processes] for first in range(processes)]
+        work = partial(_work, part, number // processes, time.time() + seconds)
+        done = list(self._executor.map(work, parts))
+        latencies = [latency for found, _ in done for latency in found]
+        # Every thread gets one last photo, which ends too late.
+        return Round(len(latencies) - number, latencies, sum(busy for _, busy in done) / len(latencies))
 
 
 @contextmanager
-def callers(load: Callable[[], Call], workers: int, *, threads: bool) -> Iterator[Callers]:
-    """Start workers: threads, or processes if the engine does not release Python's global interpreter lock.
+def callers(load: Load, processes: int, hidden: Path | None = None) -> Iterator[Callers]:
+    """Start worker processes.
 
     Args:
-        load: loads what the workers call. Every worker process calls it once.
-        workers: the maximum number of workers.
-        threads: whether they are threads.
+        load: every process calls it once.
+        processes: their number. One suffices if the engine releases Python's global interpreter lock (GIL).
+        hidden: a folder of modules that hide installed ones.
 
     """
-    executor: Executor
-    call: Call | None = None
-    if threads:
-        executor, call = ThreadPoolExecutor(workers), load()
-    else:
-        context = multiprocessing.get_context("spawn")
-        executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare, initargs=(load,))
-
-    def run(number: int, photos: Sequence[Path], seconds: float) -> Round:
-        parts = [photos[first::number] for first in range(number)]
-        end = time.time() + seconds
-        done = list(executor.map(_work, [call] * number, parts, [end] * number))
-        latencies = [latency for one in done for latency in one.latencies]
-        # Threads share the processor time of their process.
-        busy = {one.process: one.busy for one in sorted(done, key=attrgetter("busy"))}
-        return Round(len(latencies) - number, latencies, sum(busy.values()) / len(latencies))
-
-    with executor:
-        yield run
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, _prepare, (load, hidden)) as executor:
+        yield Callers(executor, processes)
 
 
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """What one worker did."""
-
-    process: int
-    latencies: list[float]
-    busy: float
-    """The processor seconds of its process."""
+def _prepare(load: Load, hidden: Path | None) -> None:
+    global _loaded
+    if hidden is not None:
+        sys.path.insert(0, str(hidden))
+    _loaded = load()
 
 
-def _prepare(load: Callable[[], Call]) -> None:
-    global _of_this_process
-    _of_this_process = load()
+def _work(part: str, threads: int, end: float, photos: Sequence[Path]) -> tuple[list[float], float]:
+    """Call for one photo after the other until the end. Returns the seconds of each, and the processor seconds."""
 
+    def one_thread(files: Sequence[Path]) -> list[float]:
+        latencies: list[float] = []
+        for file in cycle(files):
+            sent = time.perf_counter()
+            _loaded[part](file)
+            latencies.append(time.perf_counter() - sent)
+            if time.time() >= end:
+                break
+        return latencies
 
-def _work(call: Call | None, photos: Sequence[Path], end: float) -> _Done:
-    """Call for one photo after the other until the end. The last photo comes too late."""
-    if call is None:
-        call = _of_this_process
-    latencies: list[float] = []
     began = time.process_time()
-    for photo in cycle(photos):
-        sent = time.perf_counter()
-        call(photo)
-        latencies.append(time.perf_counter() - sent)
-        if time.time() >= end:
-            break
-    return _Done(os.getpid(), latencies, time.process_time() - began)
+    with ThreadPoolExecutor(threads) as executor:
+        done = executor.map(one_thread, [photos[first::threads] for first in range(threads)])
+        latencies = [latency for found in done for latency in found]
+    return latencies, time.process_time() - began
