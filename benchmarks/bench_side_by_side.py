@@ -7,7 +7,6 @@ loopback only.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -28,6 +27,7 @@ from pgface import Gallery, PgfaceError, Settings
 from pgface.accounts import Client, create_key
 from pgface.database.embedded.server import EmbeddedPostgres
 from pgface.operations.bench.timing import Ratio, interleave
+from runtimes import Runtime, runtimes_of
 from samples import SHARED, Samples, find_samples
 from service_part import Measured, fill_up, people_of, shuffled
 from service_process import postmaster, processes_for, processor_seconds, running
@@ -44,15 +44,6 @@ ONE_PHOTO_TARGET = 1.2
 RATE_TARGETS = {8: 0.9, 64: 0.85}
 """The minimum ratio of photos a second to the bare engine on all cores, by the number of clients."""
 _WARM_UP_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Runtime:
-    """A library that runs the networks."""
-
-    name: str
-    hidden: Path | None = None
-    """A folder of modules that hide the installed runtimes that pgface would prefer."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,16 +123,6 @@ def main() -> None:
     output.finish()
 
 
-def runtimes(scratch: Path) -> list[Runtime]:
-    """List the installed runtimes. pgface uses OpenVINO if it can be imported."""
-    if importlib.util.find_spec("openvino") is None:
-        return [Runtime("ONNX Runtime")]
-    hidden = scratch / "without-openvino"
-    hidden.mkdir()
-    (hidden / "openvino.py").write_text("raise ModuleNotFoundError('hidden', name='openvino')")
-    return [Runtime("ONNX Runtime", hidden), Runtime("OpenVINO")]
-
-
 def _cases(arguments: argparse.Namespace, scratch: Path, output: Output, stack: ExitStack) -> Iterator[Case]:
     """Start everything that is measured. It ends with the stack."""
     settings = Settings.model_validate({"database_url": None, "data_dir": scratch / "data"})
@@ -151,7 +132,6 @@ def _cases(arguments: argparse.Namespace, scratch: Path, output: Output, stack: 
         return
     output.console.print(f"photos: {samples.description}")
     stack.enter_context(EmbeddedPostgres(settings.postgres_dir))
-    installed = runtimes(scratch)
     for model in arguments.models:
         pack = arguments.models_dir / model
         own = new_settings(settings)
@@ -160,11 +140,11 @@ def _cases(arguments: argparse.Namespace, scratch: Path, output: Output, stack: 
                 people = people_of(gallery, samples)
                 fill_up(gallery, GALLERY_SIZE)
                 key, _ = create_key(gallery.database, "benchmark", ["identify", "enroll"], Client())
-                name, on_onnx = gallery.engine.identity.name, gallery.engine.identity.name != "dlib"
+                name = gallery.engine.identity.name
         except PgfaceError as error:
             output.skip(f"{model}. {error}")
             continue
-        for runtime in installed if on_onnx else [Runtime("dlib")]:
+        for runtime in runtimes_of(name, scratch):
             output.console.print(f"starting {name} on {runtime.name} ...")
             yield _case(name, runtime, own, key, people, samples, scratch, stack)
 
@@ -181,10 +161,9 @@ def _case(
 ) -> Case:
     with Gallery.open(settings) as gallery:
         processes = processes_for(gallery.engine, settings)
-    in_process = stack.enter_context(callers(partial(_load, model, settings), processes, runtime.hidden))
-    variables = {} if runtime.hidden is None else {"PYTHONPATH": str(runtime.hidden)}
+    in_process = stack.enter_context(callers(partial(_load, model, settings), processes, runtime))
     log = scratch / f"{settings.schema_name}-{runtime.name}.log"
-    service = stack.enter_context(running(settings, log, processes, **variables))
+    service = stack.enter_context(running(settings, log, processes, **runtime.variables))
     measured = Measured(service, key, samples.files, people)
     server = postmaster(settings)
 

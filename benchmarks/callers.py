@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -12,6 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
 from pathlib import Path
+
+from runtimes import Runtime
 
 Call = Callable[[Path], object]
 """Processes one photo."""
@@ -54,24 +55,23 @@ class Callers:
 
 
 @contextmanager
-def callers(load: Load, processes: int, hidden: Path | None = None) -> Iterator[Callers]:
+def callers(load: Load, processes: int, runtime: Runtime) -> Iterator[Callers]:
     """Start worker processes.
 
     Args:
         load: every process calls it once.
         processes: their number. One suffices if the engine releases Python's global interpreter lock (GIL).
-        hidden: a folder of modules that hide installed ones.
+        runtime: what runs the networks in them.
 
     """
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, _prepare, (load, hidden)) as executor:
+    with ProcessPoolExecutor(processes, context, _prepare, (load, runtime)) as executor:
         yield Callers(executor, processes)
 
 
-def _prepare(load: Load, hidden: Path | None) -> None:
+def _prepare(load: Load, runtime: Runtime) -> None:
     global _loaded
-    if hidden is not None:
-        sys.path.insert(0, str(hidden))
+    runtime.hide()
     _loaded = load()
 
 

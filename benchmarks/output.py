@@ -47,7 +47,15 @@ class Output:
 
     def skip(self, reason: object) -> None:
         """Say why something is not measured."""
-        self.console.print(f"skipped: {reason}", markup=False)
+        self.console.print(f"skipped: {reason}", markup=False, soft_wrap=True)
+
+    def print_markdown(self, lines: Iterable[Mapping[str, str]]) -> None:
+        """Print a Markdown table of lines that have the same columns."""
+        lines = list(lines)
+        if lines:
+            rows = [list(lines[0]), ["---"] * len(lines[0]), *(list(line.values()) for line in lines)]
+            for row in rows:
+                self.console.print(f"| {' | '.join(row)} |", markup=False, soft_wrap=True)
 
     def finish(self) -> None:
         """Print the machine, the versions and the time."""
