@@ -76,7 +76,7 @@ def _run(scratch: Path, console: Console, seconds: float) -> list[Row]:
     if samples is None:
         console.print("skipped: there is no photo on this machine to measure the service with")
         return []
-    model = str(insightface_weights() or "dlib")
+    model = str(insightface_weights() or "sface")
     with EmbeddedPostgres(settings.postgres_dir), Gallery.create(settings, model=model) as gallery:
         people_of(gallery, samples)
         fill_up(gallery, FACES)

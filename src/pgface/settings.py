@@ -80,7 +80,7 @@ class Settings(BaseSettings):
         description="Folder of the face crops, the models and the embedded PostgreSQL.",
     )
     model: str = Field(
-        default="dlib", description="Model that `pgface init` binds a new gallery to, by its name or folder."
+        default="sface", description="Model that `pgface init` binds a new gallery to, by its name or folder."
     )
     detector_size: Annotated[int, Field(ge=128, le=2048, multiple_of=32)] = Field(
         default=640, description="Longer side of the input of the detector, in pixels. dlib's detector ignores it."

@@ -72,7 +72,7 @@ def identified(data_dir: Path, photo: Path) -> Any:
 def test_backups_and_a_replica(shell: Shell, places: dict[str, str], photos: Photos, tmp_path: Path) -> None:
     own, other, replica = (Path(places[name]) for name in ("PGFACE_DATA_DIR", "OTHER_PLACE", "REPLICA"))
     shell("pgface postgres start")
-    with Gallery.create(Settings(data_dir=own), model="dlib") as gallery:
+    with Gallery.create(Settings(data_dir=own), model="sface") as gallery:
         for person in ("Ariel_Sharon", "Colin_Powell"):
             gallery.enroll(photos(person, 1), f"{person}@example.org", name=person, face="largest")
     probe = photos("Ariel_Sharon", 3)

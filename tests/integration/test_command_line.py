@@ -38,7 +38,7 @@ def pgface(environment: dict[str, str], insightface_pack: Path, tmp_path: Path) 
 def test_init_says_where_the_data_is_without_the_password(environment: dict[str, str], tmp_path: Path) -> None:
     url = make_conninfo(environment["PGFACE_DATABASE_URL"], password="not-for-show")
     place = conninfo_to_dict(url)
-    done = runner(environment | {"PGFACE_DATABASE_URL": url}, tmp_path)("init", "--model", "dlib")
+    done = runner(environment | {"PGFACE_DATABASE_URL": url}, tmp_path)("init", "--model", "sface")
     said = says.PLACE_OF_ROWS_AND_CROPS.pattern(
         rows=f"the database {place['dbname']} at {place['host']}", crops=environment["PGFACE_DATA_DIR"]
     )

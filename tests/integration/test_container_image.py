@@ -92,7 +92,7 @@ def test_every_module_can_be_imported_and_every_command_has_help(image: Image) -
     assert len(said) > 40
 
 
-@pytest.mark.parametrize("model", ["dlib", "sface", "insightface"])
+@pytest.mark.parametrize("model", ["sface", "dlib", "insightface"])
 def test_photos_are_enrolled_and_identified(
     image: Image, environment: dict[str, str], insightface_pack: Path, photos: Photos, model: str
 ) -> None:
@@ -124,4 +124,4 @@ print(find_pg_dump({version}, embedded=False).path, find_pg_restore(embedded=Fal
     elsewhere = {"PGFACE_DATABASE_URL": create_database(server), "PGFACE_DATA_DIR": str(tmp_path / "new")}
     image.pgface("restore", tmp_path / "gallery.tar", environment=elsewhere | passphrase)
     status = image.pgface("status", "--json", environment=elsewhere).stdout
-    assert json.loads(status)["model"] == "dlib"
+    assert json.loads(status)["model"] == "sface"

@@ -248,7 +248,7 @@ def test_the_service_passes_its_health_check_after_the_first_start(
     assert command == "serve"
     with serving(variables, tmp_path, *options, "--port", 8000) as served:
         url = f"http://{machine.address}:8000/"
-        assert served.announcement.startswith(says.SERVING.format(model="dlib", url=url))
+        assert served.announcement.startswith(says.SERVING.format(model="sface", url=url))
         done = checked(*check[1:])
         assert (done.stdout, done.stderr) == (says.IS_READY.format(url=f"{url}readyz") + "\n", "")
         machine.stopped()
@@ -264,7 +264,7 @@ def test_pgface_works_with_the_services_environment(
     pgface: Callable[[str], Run], address: str, faces_dir: Path
 ) -> None:
     run = pgface(address)
-    assert commands.GALLERY_IS_READY.format(model="dlib") in run("init").stdout
+    assert commands.GALLERY_IS_READY.format(model="sface") in run("init").stdout
     person = "George_W_Bush"
     photos = [faces_dir / person / f"{person}_{number:04}.jpg" for number in (1, 3)]
     run("enroll", *photos, "--user", "george@example.org", "--faces", "largest")

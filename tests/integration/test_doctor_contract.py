@@ -23,7 +23,7 @@ def test_a_gallery_begun_by_the_specifications_script(settings: Settings, specif
     (script,) = re.findall(r"```sql\n(.*?CREATE EXTENSION.*?)```", specification, re.DOTALL)
     with sql_on(settings) as connection:
         connection.execute(script.encode())
-    Gallery.create(settings, model="dlib").close()
+    Gallery.create(settings, model="sface").close()
     assert finding_of(settings, "tables and functions").state == "fine"
 
 

@@ -188,7 +188,7 @@ def test_a_gallery_without_a_model(settings: Settings) -> None:
     initialise(settings)
     finding = finding_of(settings, "model")
     assert (finding.state, finding.remedy) == ("problem", "pgface init --model NAME")
-    cli(settings)("init", "--model", "dlib")
+    cli(settings)("init", "--model", "sface")
     assert finding_of(settings, "model").state == "fine"
 
 

@@ -84,7 +84,7 @@ def pgface(python: Path, settings: Settings, tmp_path: Path) -> Command:
 @pytest.fixture
 def _enrolled(settings: Settings, photos: Photos) -> None:
     """A gallery of two people with two photos each."""
-    with Gallery.create(settings, model="dlib") as gallery:
+    with Gallery.create(settings, model="sface") as gallery:
         for person in ("Colin_Powell", "Gerhard_Schroeder"):
             for number in (1, 2):
                 gallery.enroll(photos(person, number), f"{person.lower()}@example.org", name=person, face="largest")
@@ -117,12 +117,12 @@ def test_embedded_runs_a_postgresql(python: Path, tmp_path: Path) -> None:
 
 @with_extras("dlib")
 def test_dlib_enrolls_and_identifies(pgface: Command, photos: Photos) -> None:
-    enrolls_and_identifies(pgface, photos)
+    enrolls_and_identifies(pgface, photos, PGFACE_MODEL="dlib")
 
 
 @with_extras("sface")
 def test_sface_enrolls_and_identifies(pgface: Command, photos: Photos) -> None:
-    enrolls_and_identifies(pgface, photos, PGFACE_MODEL="sface")
+    enrolls_and_identifies(pgface, photos)
 
 
 @with_extras("insightface")
@@ -154,7 +154,7 @@ def test_fonts_bring_letters_of_other_scripts(python: Path, tmp_path: Path) -> N
     assert all(Path(file).is_relative_to(packages_of(python)) for file in files)
 
 
-@with_extras("server", "dlib")
+@with_extras("server", "sface")
 def test_server_serves(python: Path, pgface: Command, settings: Settings, tmp_path: Path) -> None:
     pgface("init")
     command = [str(python), "-m", "pgface", "serve", "--port", "0"]

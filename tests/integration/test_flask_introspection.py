@@ -34,7 +34,7 @@ LOG_IN_FIRST = (401, b'{"error":"Log in."}\n')
 
 @pytest.fixture
 def people(settings: Settings) -> Iterator[Gallery]:
-    with Gallery.create(settings, model="dlib") as gallery:
+    with Gallery.create(settings, model="sface") as gallery:
         Accounts(gallery).register(EMAIL, PASSWORD, name="Siti")
         yield gallery
 

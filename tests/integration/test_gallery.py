@@ -355,6 +355,16 @@ def test_a_start_during_an_enrollment_does_not_delete_its_files(
 # The model
 
 
+def test_a_gallery_of_dlib_opens_without_naming_its_model(settings: Settings, photos: Photos) -> None:
+    with Gallery.create(settings, model="dlib") as gallery:
+        gallery.enroll(photos("Colin_Powell", 1), "colin@example.org")
+    assert settings.model == "sface"
+    with Gallery.create(settings) as gallery:
+        assert gallery.config.model_name == "dlib"
+        (face,) = gallery.identify(photos("Colin_Powell", 2)).faces
+        assert face.matches[0].email == "colin@example.org"
+
+
 @in_both_schemas
 def test_a_gallery_stays_with_its_model(gallery: Gallery, settings: Settings, insightface_pack: Path) -> None:
     assert gallery.config.model_name == insightface_pack.name

@@ -37,6 +37,8 @@ PAGES = (
     *("quick-start", "quick-start.id", "init", "thresholds", "performance", "troubleshooting", "accounts", "flask"),
     *SERVICE_PAGES,
 )
+ALICE = "Donald_Rumsfeld"
+"""The person in the reader's photos. Each of the first three shows one face."""
 SERVICE_URL = "http://127.0.0.1:8000"
 EXAMPLE_URL = "postgresql://faceuser@localhost:5432/facedb"
 
@@ -59,7 +61,7 @@ def reader(tmp_path: Path, faces_dir: Path, server_url: str) -> Iterator[Reader]
         instead={EXAMPLE_URL: shlex.quote(server_url)},
     )
     for number, name in enumerate(("alice1", "alice2", "alice3"), 1):
-        shutil.copy(faces_dir / "Tony_Blair" / f"Tony_Blair_{number:04}.jpg", reader.folder / f"{name}.jpg")
+        shutil.copy(faces_dir / ALICE / f"{ALICE}_{number:04}.jpg", reader.folder / f"{name}.jpg")
     yield reader
     EmbeddedPostgres(data_dir / "postgres").stop(force=True)
 
@@ -69,8 +71,8 @@ def reader_with_gallery(reader: Reader, faces_dir: Path, server_url: str, tmp_pa
     """Return a reader with a gallery on a running server, with two photos of each of two people."""
     reader.environment["PGFACE_DATABASE_URL"] = server_url
     settings = Settings.model_validate({"database_url": server_url, "data_dir": tmp_path / "data"})
-    with Gallery.create(settings, model="dlib") as gallery:
-        for person in ("Colin_Powell", "Tony_Blair"):
+    with Gallery.create(settings, model="sface") as gallery:
+        for person in ("Colin_Powell", ALICE):
             for photo in sorted((faces_dir / person).iterdir())[:2]:
                 gallery.enroll(photo, f"{person}@example.org", face="largest")
     return reader
@@ -105,7 +107,7 @@ def test_init(reader: Reader) -> None:
     shutil.copytree(ROOT / "deploy", reader.folder / "deploy")
     said = reader.follow("init.md")
     # Twice for public, once for visitors, and once for staff, which psql created.
-    assert said.count(commands.GALLERY_IS_READY.format(model="dlib")) == 4
+    assert said.count(commands.GALLERY_IS_READY.format(model="sface")) == 4
     for name in ("idx_embeddings_vector", "auth_tokens", "verify_face", "before-upgrade.tar"):
         assert name in said
     assert re.search(r"^ +1 \| schema ", said, re.MULTILINE)
@@ -122,7 +124,7 @@ def test_thresholds(reader_with_gallery: Reader, faces_dir: Path) -> None:
     shutil.copy(faces_dir / "Colin_Powell" / "Colin_Powell_0009.jpg", reader_with_gallery.folder / "probe.jpg")
     said = reader_with_gallery.follow("thresholds.md")
     assert (reader_with_gallery.folder / "errors.html").is_file()
-    assert evaluation.PUBLISHED_WITH_A_MODEL.format(model="dlib") in said
+    assert evaluation.PUBLISHED_WITH_A_MODEL.format(model="sface") in said
     assert evaluation.THE_THRESHOLDS_ARE_SET in said
     assert re.search(r"probe\.jpg .* colin_powell", said)
     confidences = re.findall(r"^ *(\d+\.\d+)$", said, re.MULTILINE)
@@ -145,7 +147,7 @@ def test_troubleshooting(reader_with_gallery: Reader) -> None:
     said = reader_with_gallery.follow("troubleshooting.md")
     assert "0 problems" in said
     assert "Scan" in said
-    assert re.search(r"probe\.jpg .* tony_blair", said)
+    assert re.search(r"probe\.jpg .* donald_rumsfeld", said)
     assert re.search(r"dlib_lift\.npy +whole", said)
     assert says.EMBEDDED_SERVER_IS_STOPPED in said
 
@@ -174,7 +176,7 @@ def with_service(reader_with_gallery: Reader, tmp_path: Path) -> Iterator[Reader
     """Return a reader with a running service, in which the person of the page's photos is not enrolled."""
     if shutil.which("curl") is None:
         pytest.skip("curl is not on this machine")
-    reader_with_gallery.run("pgface users delete tony_blair@example.org --yes")
+    reader_with_gallery.run("pgface users delete donald_rumsfeld@example.org --yes")
     settings = ("PGFACE_DATABASE_URL", "PGFACE_DATA_DIR", "PGFACE_WORKERS")
     with serving({name: reader_with_gallery.environment[name] for name in settings}, tmp_path) as service:
         reader_with_gallery.instead[SERVICE_URL] = service.url

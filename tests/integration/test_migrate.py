@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dlib
 import numpy as np
 import pytest
 from PIL import Image
@@ -19,6 +20,8 @@ from pgface.accounts.tokens import token_hash
 from pgface.cli.commands import app
 from pgface.errors import MigrationError, ModelMismatchError, PgfaceError
 from pgface.faces.face_choice import one_face
+from pgface.faces.models.folders import model_folder
+from pgface.faces.models.registry import REGISTRY
 from pgface.faces.photo import PhotoLimits, open_photo
 from pgface.gallery import Gallery
 from pgface.operations.legacy.installation import OldInstallation, read_installation
@@ -42,6 +45,7 @@ from support.photos import Photos
 from support.sentences import database
 from support.sentences import migration as says
 
+DLIB_FILES = [file.path(model_folder("dlib", Path())) for file in REGISTRY["dlib"].files]
 INDEX_IS_WHOLE = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'idx_embeddings_vector'::regclass"
 EVERYTHING = Counts(users=3, photos=3, tokens=2, embeddings=6)
 
@@ -337,6 +341,56 @@ def test_embeddings_of_another_model_are_refused(
     with pytest.raises(MigrationError, match=says.ANOTHER_MODEL_MADE_THE_EMBEDDINGS.pattern(photos=6, model="dlib")):
         migrate(old, settings, model="dlib", photos=folder)
     assert contents(gallery) == before
+
+
+@pytest.fixture
+def face_recognition(tmp_path: Path, photos: Photos) -> tuple[Path, OldInstallation]:
+    """An old installation with real photos, and descriptors made as the package face_recognition makes them."""
+    folder = tmp_path / "app"
+    folder.mkdir()
+    files = {file.name: str(file) for file in DLIB_FILES}
+    find = dlib.get_frontal_face_detector()
+    place = dlib.shape_predictor(files["shape_predictor_5_face_landmarks.dat"])
+    describe = dlib.face_recognition_model_v1(files["dlib_face_recognition_resnet_model_v1.dat"])
+    people = ["Ariel_Sharon", "Colin_Powell", "Gerhard_Schroeder"]
+    users = [(number, name, f"{name}@example.org", "x", None) for number, name in enumerate(people, 1)]
+    listed: list[tuple[Any, ...]] = []
+    descriptors = []
+    for number, name in enumerate(people, 1):
+        file = folder / f"{name}.jpg"
+        shutil.copy(photos(name, 1), file)
+        pixels = np.asarray(Image.open(file).convert("RGB"))
+        descriptors.append(np.array(describe.compute_face_descriptor(pixels, place(pixels, find(pixels, 1)[0]), 1)))
+        listed.append((number, number, file.name, str(file), 224, 224, None))
+    old = read_installation(
+        sqlite=write_sqlite(tmp_path / "old.db", users=users, photos=listed, tokens=()),
+        npy=write_vectors(tmp_path / "face_db.npy", np.stack(descriptors)),
+        json=write_labels(tmp_path / "face_db.json", [1, 2, 3]),
+    )
+    return folder, old
+
+
+def test_encodings_of_face_recognition_become_embeddings_of_dlib(
+    face_recognition: tuple[Path, OldInstallation], settings: Settings, photos: Photos
+) -> None:
+    folder, old = face_recognition
+    assert old.vectors.shape == (3, 128)
+    report = migrate(old, settings, model="dlib", photos=folder)
+    assert report.model_check is not None
+    assert report.model_check.photos == 3
+    assert report.model_check.similarity > 0.9
+    with Gallery.open(settings) as gallery:
+        (face,) = gallery.identify(photos("Colin_Powell", 2)).faces
+        assert face.matches[0].name == "Colin_Powell"
+    assert migrate(old, settings, model="dlib", merge=True).written_counts == Counts(0, 0, 0, 0)
+
+
+def test_encodings_of_face_recognition_need_dlib(
+    face_recognition: tuple[Path, OldInstallation], settings: Settings
+) -> None:
+    for dry_run in (True, False):
+        with pytest.raises(MigrationError, match=says.DESCRIPTORS_ARE_OF_DLIB.pattern()):
+            migrate(face_recognition[1], settings, model="sface", dry_run=dry_run)
 
 
 # The file of each photo

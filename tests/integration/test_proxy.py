@@ -33,8 +33,8 @@ CLIENT = "127.0.0.9"
 
 @pytest.fixture
 def template(schema_name: str) -> Template:
-    """A gallery with the model dlib, which needs no download."""
-    return Template(schema_name, "dlib")
+    """A gallery with the model sface, which needs no download."""
+    return Template(schema_name, "sface")
 
 
 @pytest.fixture

@@ -24,7 +24,9 @@ def reader(tmp_path: Path, faces_dir: Path) -> Iterator[Reader]:
     data_dir = tmp_path / "data"
     reader = Reader(tmp_path / "reader", {"PGFACE_DATA_DIR": str(data_dir)})
     for number in (1, 2, 3):
-        shutil.copy(faces_dir / "Tony_Blair" / f"Tony_Blair_{number:04}.jpg", reader.folder / f"alice{number}.jpg")
+        shutil.copy(
+            faces_dir / "Donald_Rumsfeld" / f"Donald_Rumsfeld_{number:04}.jpg", reader.folder / f"alice{number}.jpg"
+        )
     yield reader
     EmbeddedPostgres(data_dir / "postgres").stop(force=True)
 

@@ -57,7 +57,7 @@ def test_one_process_binds_a_new_gallery_and_serves(
     environment: dict[str, str], tmp_path: Path, by: signal.Signals
 ) -> None:
     with serving(environment, tmp_path) as service:
-        assert service.announcement.startswith(says.SERVING.format(model="dlib", url="http://127.0.0.1:"))
+        assert service.announcement.startswith(says.SERVING.format(model="sface", url="http://127.0.0.1:"))
         assert httpx.get(f"{service.url}/readyz").json() == READY
         assert temporary_files(tmp_path)
         assert service.end(by) == 0
@@ -65,7 +65,7 @@ def test_one_process_binds_a_new_gallery_and_serves(
     assert "Application shutdown complete." in [line["message"] for line in log]
     assert temporary_files(tmp_path) == []
     status = json.loads(runner(environment)("status", "--json").stdout)
-    assert status["model"] == "dlib"
+    assert status["model"] == "sface"
 
 
 def test_a_running_request_is_finished_first(environment: dict[str, str], tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_the_service_waits_for_a_database_that_is_starting(tmp_path: Path, monke
     monkeypatch.setattr(time, "sleep", start_meanwhile)
     try:
         with prepare(settings) as gallery:
-            assert gallery.config.model_name == "dlib"
+            assert gallery.config.model_name == "sface"
         assert len(waited) == 1
     finally:
         server.stop(force=True)

@@ -31,7 +31,7 @@ Change = Callable[[dict[str, Any]], Any]
 def filled(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """A gallery of three people with 603 embeddings, some of them with a norm other than 1, and one without any."""
     monkeypatch.setattr(vectors, "_BATCH_ROWS", 100)  # so that there are several blocks
-    with Gallery.create(settings, model="dlib") as gallery:
+    with Gallery.create(settings, model="sface") as gallery:
         ids = [gallery.add_user(f"p{number}@example.org", f"Person «{number}»").id for number in range(4)]
         gallery.load_embeddings(np.array(ids)[np.arange(600) % 3], some_vectors(600))
         with gallery.database.transaction() as connection:
@@ -45,7 +45,7 @@ def filled(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
 def other(settings: Settings) -> Settings:
     """Another gallery with the same model."""
     other = settings.model_copy(update={"schema_name": "another"})
-    Gallery.create(other, model="dlib").close()
+    Gallery.create(other, model="sface").close()
     return other
 
 
@@ -127,7 +127,7 @@ def test_another_model_is_refused(filled: Settings, tmp_path: Path, destination:
     other = filled.model_copy(update={"schema_name": "of-another-model"})
     with Gallery.create(other, model=str(insightface_pack)) as gallery:
         before = contents(gallery)
-        with pytest.raises(ModelMismatchError, match=says.EXPORT_OF_ANOTHER_MODEL.pattern(model="dlib")):
+        with pytest.raises(ModelMismatchError, match=says.EXPORT_OF_ANOTHER_MODEL.pattern(model="sface")):
             import_gallery(other, tmp_path / destination)
         assert contents(gallery) == before
 
@@ -136,7 +136,7 @@ def test_another_model_is_refused(filled: Settings, tmp_path: Path, destination:
     ("change", "sentence"),
     [
         (lambda labels: labels.pop("model"), says.EXPORT_NAMES_NO_MODEL.pattern()),
-        (lambda labels: labels.update(model={"name": "dlib"}), says.NOT_AN_EXPORT.pattern()),
+        (lambda labels: labels.update(model={"name": "sface"}), says.NOT_AN_EXPORT.pattern()),
         (lambda labels: labels.update(people=[{"id": 1}]), says.NOT_AN_EXPORT.pattern()),
         (lambda labels: labels["people"].pop(), says.EMBEDDINGS_WITHOUT_PEOPLE.pattern()),
         (lambda labels: labels["users"].pop(), says.EMBEDDINGS_WITHOUT_PEOPLE.pattern()),
@@ -206,7 +206,7 @@ def test_a_truncated_parquet_file(filled: Settings, other: Settings, tmp_path: P
 
 
 def test_export_and_import_of_an_empty_gallery(settings: Settings, other: Settings, tmp_path: Path) -> None:
-    Gallery.create(settings, model="dlib").close()
+    Gallery.create(settings, model="sface").close()
     for destination in ("export", "export.parquet"):
         assert export_gallery(settings, tmp_path / destination).embeddings == 0
         assert import_gallery(other, tmp_path / destination).found.embeddings == 0

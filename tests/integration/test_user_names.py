@@ -137,7 +137,7 @@ def test_names_of_an_old_installation(tmp_path: Path) -> None:
 @pytest.mark.parametrize("destination", ["export", "export.parquet"])
 def test_names_of_an_export(settings: Settings, tmp_path: Path, destination: str) -> None:
     """An import cleans or refuses names that other programs wrote with SQL."""
-    with Gallery.create(settings, model="dlib") as gallery, gallery.database.transaction() as connection:
+    with Gallery.create(settings, model="sface") as gallery, gallery.database.transaction() as connection:
         for number, name in enumerate(GOOD):
             ((user_id,),) = connection.execute(
                 "INSERT INTO users (name, email, password) VALUES (%s, %s, '!') RETURNING id",
@@ -148,7 +148,7 @@ def test_names_of_an_export(settings: Settings, tmp_path: Path, destination: str
             )
     other = settings.model_copy(update={"schema_name": "another"})
     export_gallery(settings, tmp_path / destination)
-    with Gallery.create(other, model="dlib") as gallery:
+    with Gallery.create(other, model="sface") as gallery:
         import_gallery(other, tmp_path / destination)
         assert sorted(user.name for user in gallery.users()) == sorted(GOOD.values())
         with Gallery.open(settings) as source, source.database.transaction() as connection:

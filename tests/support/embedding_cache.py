@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from threading import Lock
+from typing import Any
 from unittest.mock import patch
 
 from pgface.faces.engines.base import Choose, Face, ModelIdentity, every_face
 from pgface.faces.engines.insightface import InsightFaceEngine
+from pgface.faces.engines.sface import SFaceEngine
 from pgface.faces.pixels import RGBImage
 
 _MAX_PHOTOS = 300
@@ -26,13 +28,18 @@ _lock = Lock()
 
 @contextmanager
 def cached_embeddings() -> Iterator[None]:
-    """Until the block ends, InsightFace's engines embed each photo only once.
+    """Until the block ends, the engines of InsightFace and sface embed each photo only once.
 
     The choice among the faces is made for every call.
     """
-    run = InsightFaceEngine.detect_and_embed
+    with ExitStack() as stack:
+        for engine in (InsightFaceEngine, SFaceEngine):
+            stack.enter_context(patch.object(engine, "detect_and_embed", _remembering(engine.detect_and_embed)))
+        yield
 
-    def remember(self: InsightFaceEngine, image: RGBImage, choose: Choose = every_face) -> list[Face]:
+
+def _remembering(run: Callable[..., list[Face]]) -> Callable[..., list[Face]]:
+    def remember(self: Any, image: RGBImage, choose: Choose = every_face) -> list[Face]:
         if image.nbytes > _MAX_BYTES:
             return run(self, image, choose)
         key = (self.identity, image.shape, hashlib.sha256(image.tobytes()).digest())
@@ -46,5 +53,4 @@ def cached_embeddings() -> Iterator[None]:
                     _known.popitem(last=False)
         return [face for face in choose(found) if isinstance(face, Face)]
 
-    with patch.object(InsightFaceEngine, "detect_and_embed", remember):
-        yield
+    return remember

@@ -102,7 +102,7 @@ def template(request: pytest.FixtureRequest) -> Template | None:
     """The gallery in `database_url` before the test. None if no fixture of the test opens it."""
     schema = request.getfixturevalue("schema_name") if "schema_name" in request.fixturenames else ODD_SCHEMA
     if "bound" in request.fixturenames:
-        return Template(schema, "dlib")
+        return Template(schema, "sface")
     if "gallery" in request.fixturenames:
         return Template(schema, str(request.getfixturevalue("insightface_pack")))
     return Template(schema) if {"connection", "database"} & set(request.fixturenames) else None
@@ -161,7 +161,7 @@ def connection(database_url: str, schema_name: str) -> Iterator[Connection]:
 
 @pytest.fixture
 def bound(connection: Connection) -> Connection:
-    """A connection to an empty gallery that is bound to dlib."""
+    """A connection to an empty gallery that is bound to sface."""
     connection.execute("ALTER TABLE face_embeddings SET (autovacuum_enabled = off)")
     return connection
 

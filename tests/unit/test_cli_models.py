@@ -44,6 +44,7 @@ def test_list(data_dir: Path) -> None:
     table = run("list")
     for words in ("buffalo_l", "InsightFace, non-commercial", "289 MB", "auraface", "Apache-2.0", "dlib", "a package"):
         assert words in table
+    assert says.MODEL_OF_A_NEW_GALLERY.is_in(table, model="sface")
     assert max(len(line) for line in table.splitlines() if "-D" in line) <= 80
     listed = {model["name"]: model for model in run_json("list")["models"]}
     assert list(listed) == list(REGISTRY)
@@ -55,6 +56,8 @@ def test_list(data_dir: Path) -> None:
     assert listed["dlib"]["installed"] is True
     assert listed["dlib"]["verify_threshold"] == 0.7
     assert says.DETECTOR_IS_INSIGHTFACES in listed["auraface"]["licence_note"]
+    for name in ("sface", "dlib"):
+        assert says.TRAINING_DATA_HAS_TERMS in listed[name]["licence_note"]
     assert not data_dir.exists()
 
 

@@ -170,7 +170,7 @@ def test_the_registry_is_complete() -> None:
         for download in model.downloads:
             assert re.match(r"https://(github\.com|huggingface\.co|media\.githubusercontent\.com)/", download.url)
             assert download.url.endswith(f"/{download.file.name}")
-    assert [name for name, model in REGISTRY.items() if model.licence.commercial_use] == ["dlib", "sface", "auraface"]
+    assert [name for name, model in REGISTRY.items() if model.licence.commercial_use] == ["sface", "dlib", "auraface"]
     assert sum(file.size for file in REGISTRY["auraface"].files) == REGISTRY["auraface"].download_size
 
 
@@ -517,6 +517,22 @@ def test_sface_is_downloaded_without_its_package(server: Server, models_dir: Pat
     assert files_in(models_dir) == SFACE_FILES
     assert [name for name, _ in server.requests] == [Path(file).name for file in SFACE_FILES]
     assert [check.state for check in verify("sface", models_dir)] == ["whole"] * 3
+
+
+@pytest.mark.usefixtures("sface", "_no_package")
+def test_a_download_of_sface_is_resumed(server: Server, models_dir: Path) -> None:
+    server.cuts = [100_000, 22_489, 5_000_000, 0]
+    with pytest.raises(ModelDownloadError, match=says.FETCHING_GOES_ON_WHERE_IT_STOPPED.pattern()):
+        install("sface", models_dir)
+    assert not (models_dir / "sface").exists()
+    assert install("sface", models_dir).present
+    detector, recogniser = (Path(file).name for file in SFACE_FILES)
+    assert [request for request in server.requests if request[0] == recogniser] == [
+        (recogniser, f"bytes={start}-") for start in (0, 5_000_000, 5_000_000)
+    ]
+    assert [request for request in server.requests if request[0] == detector] == [
+        (detector, f"bytes={start}-") for start in (0, 100_000)
+    ]
 
 
 def test_sface_is_copied_from_a_folder(sface: Model, server: Server, models_dir: Path, tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ def list_models(json: JsonOption = False) -> None:
     columns = ("licence of the weights", "download", "here", "SHA-256")
     print_table(("name", "", *columns), [_row(status) for status in faces], empty="There are no models.")
     console.print(
+        f"A new gallery gets {get_settings().model}, unless you choose another model (`pgface init --model`).\n"
         f"Models are installed in {get_settings().models_dir}, one folder each. "
         "To use any other InsightFace pack, give the path of its folder as the model.\n\n"
         "Liveness models. Each login by face uses those that are installed:",

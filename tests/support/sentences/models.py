@@ -8,6 +8,7 @@ from support.sentences import Sentence
 # Names of models.
 THERE_IS_NO_MODEL_NAMED = Sentence("There is no model named {model}")
 THERE_IS_NO_FOLDER = Sentence("There is no folder {folder}")
+MODEL_OF_A_NEW_GALLERY = Sentence("A new gallery gets {model}, unless you choose another model")
 INSTALL_A_MODEL = Sentence("`pgface models install {model}`")
 INSTALL_A_MODEL_WITH_ITS_LICENCE = Sentence("`pgface models install {model} --accept-license`")
 GALLERY_WAS_BOUND_TO_ANOTHER_MODEL = Sentence("was bound to ... while it was open. Open it again")
@@ -43,6 +44,7 @@ ONNX_RUNTIME_FELL_BACK = Sentence("could not start {provider} and would run on {
 LICENCE_ALLOWS_RESEARCH_ONLY = Sentence("non-commercial research only")
 LICENCE_IS_NOT_KNOWN = Sentence("its licence is not known here")
 DETECTOR_IS_INSIGHTFACES = Sentence("its detector is, byte for byte, InsightFace's")
+TRAINING_DATA_HAS_TERMS = Sentence("terms of their own")
 
 # Fetching.
 FILE_COULD_NOT_BE_FETCHED = Sentence("could not be downloaded")

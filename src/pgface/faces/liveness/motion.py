@@ -259,7 +259,7 @@ def _import_cv2() -> ModuleType:
         import cv2
     except ImportError as error:
         raise ModelNotInstalledError(
-            f"A login by face needs OpenCV, which cannot be imported. Run {how_to_install('dlib')} or "
+            f"A login by face needs OpenCV, which cannot be imported. Run {how_to_install('sface')} or "
             f"{how_to_install('insightface')}."
         ) from error
     module: ModuleType = cv2

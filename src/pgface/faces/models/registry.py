@@ -154,12 +154,18 @@ AURAFACE_LICENCE = Licence(
     note="The publisher puts the whole pack under Apache-2.0, but its detector is, byte for byte, InsightFace's "
     "det_10g.onnx, whose authors allow non-commercial research only. Settle that before commercial use.",
 )
-DLIB_LICENCE = Licence("CC0-1.0", "https://github.com/davisking/dlib-models", commercial_use=True)
+DLIB_LICENCE = Licence(
+    "CC0-1.0",
+    "https://github.com/davisking/dlib-models",
+    commercial_use=True,
+    note="The ResNet was trained with FaceScrub, VGG Face and pictures from the web, which have terms of their own.",
+)
 SFACE_LICENCE = Licence(
     "MIT and Apache-2.0",
     "https://github.com/opencv/opencv_zoo/tree/main/models/face_recognition_sface",
     commercial_use=True,
-    note="YuNet is under MIT, SFace under Apache-2.0. The data that SFace was trained with is not documented.",
+    note="YuNet is under MIT, SFace under Apache-2.0. SFace's authors name three data sets, but not which of them "
+    "these weights were trained with. The data sets have terms of their own.",
 )
 
 _MEASURED_ON_LFW = (
@@ -257,7 +263,9 @@ DLIB = Model(
     execution_provider=DLIB_PROVIDER,
 )
 
-_OPENCV_ZOO_URL = "https://media.githubusercontent.com/media/opencv/opencv_zoo/main/models"
+_OPENCV_ZOO_URL = (
+    "https://media.githubusercontent.com/media/opencv/opencv_zoo/25f423d0e04c31a17254620e58febd7386da523b/models"
+)
 YUNET_FILE = ModelFile(
     "face_detection_yunet_2023mar_int8bq.onnx",
     122_489,
@@ -346,8 +354,8 @@ def _pack(
 
 
 def _registered() -> Iterator[Model]:
-    yield DLIB
     yield SFACE
+    yield DLIB
     for archive, detector, recogniser in _INSIGHTFACE_PACKS:
         name, downloads = archive.name.removesuffix(".zip"), downloads_from(_INSIGHTFACE_URL, archive)
         yield _pack(name, INSIGHTFACE_LICENCE, detector, recogniser, downloads)

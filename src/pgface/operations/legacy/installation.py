@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pgface.accounts.tokens import token_hash
 from pgface.errors import MigrationError
+from pgface.faces.engines.lift import DESCRIPTOR_DIMENSION, DLIB_GAMMA, lift
 from pgface.gallery.users import UNUSABLE_PASSWORD, is_email
 from pgface.operations.legacy.labels import read_owners, user_id
 from pgface.operations.legacy.problems import Problem, row_problems
@@ -21,7 +22,7 @@ from pgface.operations.legacy.sqlite import OldTables, Row, read_sqlite
 from pgface.operations.legacy.values import parse_bool, parse_date, parse_dimension, parse_number, parse_text
 from pgface.operations.legacy.vectors import open_vectors, vector_problems
 from pgface.text import cleaned, is_visible, same_email, shown
-from pgface.vectors import unit_embeddings
+from pgface.vectors import EMBEDDING_DIMENSION, unit_embeddings
 
 Value = TypeVar("Value")
 
@@ -76,16 +77,23 @@ class OldInstallation:
     owners: NDArray[np.int32]
     """The user id of each embedding, shape (n,)."""
     vectors: NDArray[Any]
-    """The embeddings with any norm, shape (n, 512), mapped from the file."""
+    """The embeddings with any norm, shape (n, 512), mapped from the file. dlib's descriptors have shape (n, 128)."""
     left_out: tuple[str, ...]
     """Columns and tables that are not migrated, because a gallery has no such columns and tables."""
     problems: tuple[Problem, ...]
     as_they_are: bool = False
     """Whether the vectors come from a gallery, and are written unchanged."""
 
+    @property
+    def are_descriptors(self) -> bool:
+        """Whether the vectors are descriptors of dlib, as the package `face_recognition` stores them."""
+        return bool(self.vectors.shape[1] == DESCRIPTOR_DIMENSION)
+
     def embeddings(self, rows: slice | NDArray[np.intp]) -> NDArray[np.float32]:
         """Return some embeddings as the gallery stores them, shape (n, 512)."""
         vectors = self.vectors[rows]
+        if self.are_descriptors:  # one by one, so that the last bits do not depend on the other rows
+            return np.array([lift(descriptor, DLIB_GAMMA) for descriptor in vectors]).reshape(-1, EMBEDDING_DIMENSION)
         first = rows.start if isinstance(rows, slice) else 0
         return np.asarray(vectors) if self.as_they_are else unit_embeddings(vectors, first_row=first)
 
@@ -122,7 +130,7 @@ def read_installation(
     owners = np.empty(0, np.int32)
     problems: list[Problem] = []
     if npy is not None and json is not None:
-        vectors = open_vectors(npy)
+        vectors = open_vectors(npy, (EMBEDDING_DIMENSION, DESCRIPTOR_DIMENSION))
         owners, wrong_ids = read_owners(json)
         problems += wrong_ids + vector_problems(npy, vectors)
         if len(owners) != len(vectors):

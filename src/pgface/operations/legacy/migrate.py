@@ -12,6 +12,7 @@ from pgface.database.pool import Database, initialise
 from pgface.database.sql import queries
 from pgface.errors import MigrationError
 from pgface.faces.engines import load_engine
+from pgface.faces.models.registry import DLIB
 from pgface.faces.photo import PhotoLimits
 from pgface.gallery.bulk import refresh_templates_of_load, vector_index_set_aside
 from pgface.gallery.model import GalleryModel
@@ -102,6 +103,12 @@ def migrate(
     """
     began = time.monotonic()
     _refuse_problems(old)
+    if old.are_descriptors and model != DLIB.name:
+        raise MigrationError(
+            "The embeddings have 128 numbers, as the descriptors of dlib and of the package face_recognition have. "
+            f"For those, give {DLIB.name} as `model`. If another model made them, enroll the photos with "
+            "`pgface enroll --folder`."
+        )
     if photos is not None and not photos.is_dir():
         raise MigrationError(f"{photos}: this folder does not exist. Give the folder of the old photos.")
     found = None if photos is None else find_photos(photos, old.photos)

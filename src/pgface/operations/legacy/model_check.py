@@ -15,7 +15,6 @@ from pgface.faces.models.registry import model_defaults
 from pgface.faces.photo import PhotoLimits, open_photo
 from pgface.operations.legacy.installation import OldInstallation, OldPhoto
 from pgface.operations.legacy.photo_search import FoundPhotos
-from pgface.vectors import unit_embeddings
 
 _SAMPLE_PHOTOS = 12
 _MAX_EMBEDDINGS_PER_USER = 50
@@ -76,4 +75,4 @@ def _similarity(engine: Engine, old: OldInstallation, photo: OldPhoto, file: Pat
     except PhotoError:
         return None
     rows = np.flatnonzero(old.owners == photo.user_id)[:_MAX_EMBEDDINGS_PER_USER]
-    return float((unit_embeddings(old.vectors[rows]) @ face.embedding).max())
+    return float((old.embeddings(rows) @ face.embedding).max())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,12 @@ _BATCH_ROWS = 2_000
 _DTYPES = ("float16", "float32", "float64")
 
 
-def open_vectors(file: Path) -> NDArray[Any]:
-    """Map a file of embeddings, shape (n, 512) or (n, 1, 512), and return it as shape (n, 512).
+def open_vectors(file: Path, dimensions: Collection[int] = (EMBEDDING_DIMENSION,)) -> NDArray[Any]:
+    """Map a file of embeddings, shape (n, d) or (n, 1, d), and return it as shape (n, d).
+
+    Args:
+        file: the NPY file.
+        dimensions: the accepted values of d.
 
     Raises:
         MigrationError: the file has another format, is truncated, or contains pickled objects. These are never loaded,
@@ -29,7 +34,7 @@ def open_vectors(file: Path) -> NDArray[Any]:
         with file.open("rb") as stream:
             start = stream.read(len(_NPY))
         if start == _NPY:
-            return _as_rows(file, np.load(file, mmap_mode="r", allow_pickle=False))
+            return _as_rows(file, np.load(file, mmap_mode="r", allow_pickle=False), dimensions)
     except OSError as error:
         raise MigrationError(f"{file}: it cannot be read ({error.strerror}). Give the path of face_db.npy.") from error
     except (ValueError, EOFError) as error:
@@ -60,11 +65,11 @@ def vector_problems(file: Path, vectors: NDArray[Any]) -> list[Problem]:
     ]
 
 
-def _as_rows(file: Path, array: Any) -> NDArray[Any]:
+def _as_rows(file: Path, array: Any, dimensions: Collection[int]) -> NDArray[Any]:
     rows = array[:, 0, :] if array.ndim == 3 and array.shape[1] == 1 else array
     if rows.dtype.name not in _DTYPES:
         raise MigrationError(f"{file}: its numbers are of type {rows.dtype} and not float32 or float64. Convert them.")
-    if rows.ndim != 2 or rows.shape[1] != EMBEDDING_DIMENSION:
+    if rows.ndim != 2 or rows.shape[1] not in dimensions:
         shape = "×".join(map(str, array.shape))
         raise MigrationError(
             f"{file}: its shape is {shape}, but embeddings are N×{EMBEDDING_DIMENSION} or N×1×{EMBEDDING_DIMENSION}. "

@@ -105,9 +105,9 @@ class StatusResponse(ResponseBody):
 
     model_config = example(
         {
-            "model": "dlib",
+            "model": "sface",
             "model_problem": None,
-            "execution_provider": "dlib",
+            "execution_provider": "CPUExecutionProvider",
             "verify_threshold": 0.32,
             "identify_threshold": 0.45,
             "advised_identify_threshold": 0.45,

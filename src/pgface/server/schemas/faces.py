@@ -176,7 +176,7 @@ class IdentifyResponse(ResponseBody):
 
     model_config = example(
         {
-            "model": "dlib",
+            "model": "sface",
             "threshold": 0.45,
             "gallery_threshold": 0.45,
             "faces": [example_of(IdentifiedFace)],
