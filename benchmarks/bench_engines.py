@@ -129,6 +129,7 @@ def subjects_of(model: str, scratch: Path, output: Output, stack: ExitStack) -> 
             process.submit(_load, model, runtime).result()
         except PgfaceError as error:
             output.skip(f"{model}. {error}")
+            process.shutdown()
             break
         started.append(Subject(Path(model).name, runtime.name, process))
     return started
