@@ -32,8 +32,8 @@ BEGIN
     IF to_regclass(format('%I.pgface_migrations', current_schema())) IS NOT NULL THEN
         EXECUTE format('SELECT coalesce(max(version), 0) FROM %I.pgface_migrations', current_schema()) INTO newest;
     END IF;
-    IF newest > 1 THEN
-        RAISE EXCEPTION 'this gallery has schema version %, newer than the 1 known here. Upgrade pgface', newest
+    IF newest > 3 THEN
+        RAISE EXCEPTION 'this gallery has schema version %, newer than the 3 known here. Upgrade pgface', newest
             USING ERRCODE = 'PGF01';
     END IF;
 
@@ -2314,10 +2314,10 @@ COMMENT ON FUNCTION forget_calibration() IS
 CREATE OR REPLACE TRIGGER forget_calibration
 BEFORE UPDATE ON gallery
 FOR EACH ROW
+-- Without the names of columns that a later version renames, because this script can run again.
 WHEN (
-    OLD.model_name IS DISTINCT FROM NEW.model_name
-    OR OLD.detector_size IS DISTINCT FROM NEW.detector_size
-    OR OLD.weights_sha256 IS DISTINCT FROM NEW.weights_sha256
+    to_jsonb(OLD) - '{id, created_at, verify_threshold, identify_threshold}'::TEXT[]
+    IS DISTINCT FROM to_jsonb(NEW) - '{id, created_at, verify_threshold, identify_threshold}'::TEXT[]
 )
 EXECUTE FUNCTION forget_calibration();
 
@@ -2350,6 +2350,40 @@ REVOKE EXECUTE ON FUNCTION
 FROM PUBLIC;
 
 INSERT INTO pgface_migrations (version, name) VALUES (1, 'schema')
+ON CONFLICT DO NOTHING;
+
+-- ================================================
+-- MIGRATION 3: alignment_size
+-- ================================================
+
+-- Landmarks are found again in a close look at each face, so the size of the first search no longer changes an embedding. The
+-- gallery records the size of the close look: 256 pixels for sface, 160 for InsightFace's models, none for dlib. Embeddings and
+-- calibrations from before stay in use, because the same face has a cosine of 0.98 with and without the close look.
+DO $$
+DECLARE
+    home CONSTANT TEXT := current_schema();
+    changed TEXT;
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM pg_attribute
+        WHERE attrelid = to_regclass(format('%I.gallery', home)) AND attname = 'detector_size' AND NOT attisdropped
+    ) THEN
+        RETURN;
+    END IF;
+    -- The trigger would delete the confidence scale.
+    EXECUTE format('ALTER TABLE %I.gallery DISABLE TRIGGER forget_calibration', home);
+    FOREACH changed IN ARRAY ARRAY['gallery', 'calibrations'] LOOP
+        EXECUTE format('ALTER TABLE %I.%I RENAME COLUMN detector_size TO alignment_size', home, changed);
+        EXECUTE format(
+            'UPDATE %I.%I SET alignment_size = CASE model_name WHEN ''sface'' THEN 256 ELSE 160 END WHERE alignment_size > 0',
+            home, changed
+        );
+    END LOOP;
+    EXECUTE format('ALTER TABLE %I.gallery ENABLE TRIGGER forget_calibration', home);
+END;
+$$;
+
+INSERT INTO pgface_migrations (version, name) VALUES (3, 'alignment_size')
 ON CONFLICT DO NOTHING;
 
 COMMIT;

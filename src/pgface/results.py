@@ -179,7 +179,7 @@ class Status:
     """The state of the gallery and of its server."""
 
     model: str | None
-    detector_size: int | None
+    alignment_size: int | None
     weights_sha256: str | None
     verify_threshold: float
     identify_threshold: float

@@ -83,7 +83,9 @@ class Settings(BaseSettings):
         default="sface", description="Model that `pgface init` binds a new gallery to, by its name or folder."
     )
     detector_size: Annotated[int, Field(ge=128, le=2048, multiple_of=32)] = Field(
-        default=640, description="Longer side of the input of the detector, in pixels. dlib's detector ignores it."
+        default=640,
+        description="Maximum longer side of the picture in which faces are searched, in pixels. With more, smaller "
+        "faces of large photos are found. It does not change embeddings. dlib's detector ignores it.",
     )
     execution_provider: str = Field(
         default="CPU", description="Where ONNX Runtime runs: CPU, CUDA, OpenVINO, CoreML, ..."

@@ -156,7 +156,7 @@ class PastCalibration:
     mated_pairs: int
     non_mated_pairs: int
     model_name: str
-    detector_size: int | None
+    alignment_size: int | None
     weights_sha256: str | None
 
     @property
@@ -183,8 +183,8 @@ def calibration_in_use(
     row = next((row for row in past if row.kind == kind), None)
     if row is None or row.threshold != threshold:
         return None
-    calibrated = (row.model_name, row.detector_size or 0, row.weights_sha256 or "")
-    return row if calibrated == (model.name, model.detector_size, model.weights_sha256) else None
+    calibrated = (row.model_name, row.alignment_size or 0, row.weights_sha256 or "")
+    return row if calibrated == (model.name, model.alignment_size, model.weights_sha256) else None
 
 
 _FEW_PEOPLE = 10

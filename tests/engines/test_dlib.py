@@ -31,7 +31,7 @@ from pgface.faces.engines.lift import (
     lift,
     make_frequencies,
 )
-from pgface.faces.face_choice import one_face
+from pgface.faces.face_choice import ChosenFace
 from pgface.faces.models.registry import DLIB
 from pgface.faces.pixels import RGBImage
 from pgface.faces.quality import QualityLimits
@@ -61,7 +61,7 @@ def portraits(engine: DlibEngine, faces_dir: Path) -> list[Portrait]:
     for file in sorted(faces_dir.glob("*/*.jpg")):
         pixels = np.asarray(Image.open(file).convert("RGB"))
         found.append(
-            Portrait(file.parent.name, pixels, engine.detect_and_embed(pixels, one_face(file.name, "largest"))[0])
+            Portrait(file.parent.name, pixels, engine.detect_and_embed(pixels, ChosenFace(file.name, "largest"))[0])
         )
     assert len(found) == 100
     return found
@@ -219,7 +219,7 @@ def test_only_the_chosen_faces_are_embedded(engine: DlibEngine) -> None:
 def test_no_face(engine: DlibEngine, shape: tuple[int, int, int]) -> None:
     assert engine.detect_and_embed(np.zeros(shape, np.uint8)) == []
     with pytest.raises(NoFaceError):
-        engine.detect_and_embed(np.zeros(shape, np.uint8), one_face("wall.jpg", "only"))
+        engine.detect_and_embed(np.zeros(shape, np.uint8), ChosenFace("wall.jpg", "only"))
 
 
 def test_photos_without_a_face(engine: DlibEngine) -> None:
@@ -316,7 +316,7 @@ def test_identity(engine: DlibEngine) -> None:
     files = [file.path(folder).read_bytes() for file in DLIB.files]
     assert files[2] == LIFT_FILE.read_bytes()
     digests = "".join(hashlib.sha256(data).hexdigest() for data in files)
-    assert (engine.identity.name, engine.identity.dimension, engine.identity.detector_size) == ("dlib", 512, 0)
+    assert (engine.identity.name, engine.identity.dimension, engine.identity.alignment_size) == ("dlib", 512, 0)
     assert engine.identity.weights_sha256 == hashlib.sha256(bytes.fromhex(digests)).hexdigest()
     assert not engine.releases_gil
     assert "CPU" in engine.execution_provider

@@ -61,7 +61,7 @@ def manifest(**changes: object) -> Manifest:
         "pgvector": "0.8.5",
         "schema_name": "public",
         "gallery": GalleryFacts(
-            id=UUID(GALLERY), model_name="dlib", dimension=512, detector_size=0, weights_sha256="0" * 64
+            id=UUID(GALLERY), model_name="dlib", dimension=512, alignment_size=0, weights_sha256="0" * 64
         ),
         "tables": {},
         "sequences": {},

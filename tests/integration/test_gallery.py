@@ -35,6 +35,7 @@ from pgface.errors import (
     UnknownUserError,
 )
 from pgface.faces.engines import load_engine
+from pgface.faces.engines.networks import NetworkEngine
 from pgface.gallery.photos import PhotoBatch
 from pgface.gallery.users import add_user
 from support.databases import Databases, Template
@@ -371,15 +372,24 @@ def test_a_gallery_stays_with_its_model(gallery: Gallery, settings: Settings, in
     with Gallery.open(settings) as again:  # the gallery finds the model by its name
         assert again.engine.identity == gallery.engine.identity
     other_model = says.BOUND_TO_ANOTHER_MODEL.pattern(
-        bound="buffalo_sc_q8", dimension=512, detector_size=640, given="dlib"
+        bound="buffalo_sc_q8", dimension=512, alignment_size=160, given="dlib"
     )
     with pytest.raises(ModelMismatchError, match=other_model):
         Gallery.create(settings, model="dlib")
-    other = load_engine(
+    smaller_search = load_engine(
         str(insightface_pack), models_dir=settings.models_dir, detector_size=320, execution_provider="CPU"
     )
-    other_detector = says.BOUND_TO_ANOTHER_DETECTOR_SIZE.pattern(bound=640, given=320)
-    with pytest.raises(ModelMismatchError, match=other_detector):
+    Gallery.open(settings, engine=smaller_search).close()
+    assert isinstance(smaller_search, NetworkEngine)
+    other = NetworkEngine(
+        smaller_search.detector,
+        smaller_search.recogniser,
+        replace(smaller_search.identity, alignment_size=256),
+        "CPUExecutionProvider",
+        measures_pitch=True,
+    )
+    other_alignment = says.BOUND_TO_ANOTHER_ALIGNMENT_SIZE.pattern(bound=160, given=256)
+    with pytest.raises(ModelMismatchError, match=other_alignment):
         Gallery.open(settings, engine=other)
     Gallery.create(settings).close()
     assert gallery.status().model == "buffalo_sc_q8"

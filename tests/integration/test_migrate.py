@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from pgface.accounts.tokens import token_hash
 from pgface.cli.commands import app
 from pgface.errors import MigrationError, ModelMismatchError, PgfaceError
-from pgface.faces.face_choice import one_face
+from pgface.faces.face_choice import ChosenFace
 from pgface.faces.models.folders import model_folder
 from pgface.faces.models.registry import REGISTRY
 from pgface.faces.photo import PhotoLimits, open_photo
@@ -308,7 +308,7 @@ def real_installation(tmp_path: Path, photos: Photos, gallery: Gallery) -> tuple
             file = folder / f"{name}-{photo}.jpg"
             shutil.copy(photos(name, photo), file)
             with open_photo(file, limits) as opened:
-                (face,) = gallery.engine.detect_and_embed(opened.pixels, one_face(file.name, "largest"))
+                (face,) = gallery.engine.detect_and_embed(opened.pixels, ChosenFace(file.name, "largest"))
             listed.append((len(listed) + 1, number, file.name, str(file), 224, 224, None))
             owners.append(number)
             vectors.append(face.embedding * 3)

@@ -40,7 +40,7 @@ def test_a_gallery_from_its_start_to_its_backup(run: Run, settings: Settings, ph
         assert person in identified(run, photos(person, 3))
     assert identified(run, photos("Hugo_Chavez", 1)) == []
     status = json.loads(run("status", "--json").stdout)
-    assert (status["model"], status["detector_size"]) == ("sface", 640)
+    assert (status["model"], status["alignment_size"]) == ("sface", 256)
     assert (status["weights_sha256"], status["model_problem"]) == (SFACE.weights_sha256, None)
     assert (status["verify_threshold"], status["identify_threshold"]) == (0.70, 0.75)
     assert status["execution_provider"] == "CPUExecutionProvider"

@@ -10,7 +10,7 @@ import pytest
 
 from pgface.errors import NoFaceError, SeveralFacesError
 from pgface.faces.engines.base import Box, Detection, RawDetection
-from pgface.faces.face_choice import EnrollmentChoice, OneOfPhoto, WhichFace, one_face
+from pgface.faces.face_choice import ChosenFace, EnrollmentChoice, OneOfPhoto, WhichFace
 from pgface.faces.quality import describe
 from pgface.settings import Settings
 from support.sentences import photos as says
@@ -39,9 +39,9 @@ def found(*boxes: Sequence[float], width: int = 640, height: int = 480) -> list[
 )
 def test_the_central_face(boxes: list[tuple[float, ...]], central: int) -> None:
     faces = found(*boxes)
-    (chosen,) = one_face("a.jpg", "central")(faces)
+    (chosen,) = ChosenFace("a.jpg", "central")(faces)
     assert chosen.box == Box(*boxes[central])
-    (largest,) = one_face("a.jpg", "largest")(faces)
+    (largest,) = ChosenFace("a.jpg", "largest")(faces)
     assert largest.box == max((Box(*box) for box in boxes), key=lambda box: box.width * box.height)
 
 
@@ -52,14 +52,14 @@ def test_central_is_insightfaces_own_choice() -> None:
         boxes = np.column_stack([random.uniform(0, 500, (5, 2)), random.uniform(20, 140, (5, 2))])
         middle = boxes[:, :2] + boxes[:, 2:] / 2
         values = boxes[:, 2] * boxes[:, 3] - 2 * ((middle - (320, 240)) ** 2).sum(axis=1)
-        (chosen,) = one_face("a.jpg", "central")(found(*boxes.tolist()))
+        (chosen,) = ChosenFace("a.jpg", "central")(found(*boxes.tolist()))
         assert chosen.box == pytest.approx(boxes[values.argmax()])
 
 
 @pytest.mark.parametrize("which", ["only", "largest", "central"])
 def test_a_photo_without_a_face_is_refused_for_every_choice(which: WhichFace) -> None:
     with pytest.raises(NoFaceError):
-        one_face("a.jpg", which)([])
+        ChosenFace("a.jpg", which)([])
     with pytest.raises(NoFaceError):
         enrollment_choice(which)([])
 
@@ -118,4 +118,4 @@ def test_a_requested_face_leaves_no_others_aside() -> None:
 
 def test_verification_refuses_a_photo_with_two_faces() -> None:
     with pytest.raises(SeveralFacesError):
-        one_face("a.jpg", "only")(found((100, 100, 82, 109), (400, 50, 31, 35)))
+        ChosenFace("a.jpg", "only")(found((100, 100, 82, 109), (400, 50, 31, 35)))

@@ -30,6 +30,7 @@ from pgface.errors import (
     PhotoError,
 )
 from pgface.faces.engines.base import Detection, Face
+from pgface.faces.face_choice import BYSTANDER, without_bystanders
 from pgface.faces.liveness.head_turns import HeadTurns, draw_course
 from pgface.faces.liveness.presentation_attack import AttackDetector, load_attack_detectors, require_live
 from pgface.faces.photo import PhotoLimits, PhotoSource, open_photo
@@ -166,7 +167,7 @@ class FaceLogin:
         limits = PhotoLimits(MAX_FRAME_BYTES, MAX_FRAME_PIXELS, self._settings.max_decoded_bytes)
         for frame in frames:
             with open_photo(frame, limits) as photo:
-                (face,) = self._gallery.engine.detect_and_embed(photo.pixels, _only_face)
+                (face,) = self._gallery.engine.detect_and_embed(photo.picture, _only_face, overlook=BYSTANDER)
                 compared = attempt.head.see(face)
                 attempt.add(digests.of(photo.pixels, face.embedding))
                 if compared:
@@ -286,9 +287,10 @@ def _detectors(settings: Settings) -> list[AttackDetector]:
 
 def _only_face(found: Sequence[Detection]) -> Sequence[Detection]:
     """Require a single face before the embedding, because embedding hundreds of faces would take long."""
-    if len(found) != 1:
-        raise LivenessError(f"A frame shows {len(found)} faces and not one.")
-    return found
+    faces = without_bystanders(found)
+    if len(faces) != 1:
+        raise LivenessError(f"A frame shows {len(faces)} faces and not one.")
+    return faces
 
 
 class _NotRecognizedError(Exception):

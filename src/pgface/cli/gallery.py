@@ -89,8 +89,8 @@ def _facts(found: Status) -> Iterator[tuple[str, object]]:
     elif found.model:
         yield "runs on", found.execution_provider
         yield "weights (SHA-256)", found.weights_sha256
-    if found.detector_size:
-        yield "detector's input", f"{found.detector_size} × {found.detector_size} pixels"
+    if found.alignment_size:
+        yield "landmarks found in", f"{found.alignment_size} × {found.alignment_size} pixels"
     yield "people", f"{found.users:,}"
     yield "photos", f"{found.photos:,}"
     yield "embeddings", f"{found.embeddings:,}"

@@ -274,7 +274,7 @@ def _row(calibration: Calibration, change: ThresholdChange, config: GalleryConfi
         **{f"tail_{name}": getattr(change.tail, name, None) for name in ("start", "share", "scale", "shape")},
         "threshold_before": change.before,
         "model_name": config.model_name or "",
-        "detector_size": config.detector_size,
+        "alignment_size": config.alignment_size,
         "weights_sha256": config.weights_sha256,
     }
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal, Protocol, Self
 
 from pgface.errors import NoFaceError, SeveralFacesError
-from pgface.faces.engines.base import Box, Choose, Detection
+from pgface.faces.engines.base import Box, Choose, Detection, Engine, Face
+from pgface.faces.photo import Photo
 from pgface.faces.quality import QualityLimits
 from pgface.settings import Settings
 from pgface.text import counted
@@ -22,31 +23,80 @@ the default `metric`, in `insightface/model_zoo/scrfd.py`.
 
 _OFF_CENTRE_WEIGHT = 2.0
 """The weight of the squared distance, as in InsightFace."""
+BYSTANDER = 0.25
+"""A face narrower than this share of the widest face belongs to a bystander. It does not make a photo ambiguous."""
+_LARGEST = 0.5
+"""A face narrower than this share of the widest face is not the largest one."""
 
 
-def one_face(photo: str, which: WhichFace) -> Choose:
-    """Return the function that chooses one face of a photo.
+class OneFace(Protocol):
+    """A `Choose` that returns one face, and needs only the larger faces of a photo for that."""
 
-    Args:
-        photo: the photo's name, for the error message.
-        which: "only" refuses a photo with several faces. For the others, see `WhichFace`.
+    @property
+    def overlook(self) -> float:
+        """The argument of `Engine.detect_and_embed`."""
+
+    def __call__(self, detections: Sequence[Detection]) -> Sequence[Detection]:
+        """Choose a face, or raise an error to refuse the photo."""
+
+
+def choose_one(engine: Engine, photo: Photo, choice: OneFace) -> Face:
+    """Detect and embed one face of a photo.
+
+    Raises:
+        PhotoError: the photo is refused.
+        ModelError: as `Engine.detect_and_embed`.
 
     """
+    (face,) = engine.detect_and_embed(photo.picture, choice, overlook=choice.overlook)
+    return face
 
-    def choose(detections: Sequence[Detection]) -> Sequence[Detection]:
+
+@dataclass(frozen=True, slots=True)
+class ChosenFace:
+    """Chooses one face of a photo. "only" refuses a photo with several faces. For the others, see `WhichFace`."""
+
+    photo: str
+    """The photo's name, for the error message."""
+    which: WhichFace
+
+    @property
+    def overlook(self) -> float:
+        """Faces that are much narrower than the widest one change nothing."""
+        return _LARGEST if self.which == "largest" else BYSTANDER
+
+    def __call__(self, detections: Sequence[Detection]) -> Sequence[Detection]:
+        """Choose a face.
+
+        Raises:
+            NoFaceError, SeveralFacesError: the photo is refused.
+
+        """
         if not detections:
             raise NoFaceError(
-                f"{photo}: no face was found. Choose a photo in which the face is large, upright and well lit."
+                f"{self.photo}: no face was found. Choose a photo in which the face is large, upright and well lit."
             )
-        if which == "only" and len(detections) > 1:
-            sizes = face_sizes(face.box for face in detections[:5])
-            raise SeveralFacesError(
-                f"{photo}: {len(detections)} faces were found ({sizes} pixels). "
-                f"Crop the photo to one person, or {SeveralFacesError.CHOICE}."
-            )
-        return [max(detections, key=_centrality)] if which == "central" else detections[:1]
+        if self.which == "central":
+            return [max(detections, key=_centrality)]
+        candidates = without_bystanders(detections)
+        if self.which == "only" and len(candidates) > 1:
+            raise several_faces(self.photo, candidates)
+        return candidates[:1]
 
-    return choose
+
+def without_bystanders(detections: Sequence[Detection]) -> list[Detection]:
+    """Return the faces of a photo that are not much narrower than the widest one, in the same order."""
+    widest = max((face.box.width for face in detections), default=0.0)
+    return [face for face in detections if face.box.width >= BYSTANDER * widest]
+
+
+def several_faces(photo: str, faces: Sequence[Detection]) -> SeveralFacesError:
+    """Return the error that refuses a photo because several of its faces can be meant."""
+    sizes = face_sizes(face.box for face in faces[:5])
+    return SeveralFacesError(
+        f"{photo}: {len(faces)} faces were found ({sizes} pixels). "
+        f"Crop the photo to one person, or {SeveralFacesError.CHOICE}."
+    )
 
 
 def _centrality(face: Detection) -> float:
@@ -82,7 +132,12 @@ class OneOfPhoto:
     photo: str
     rules: EnrollmentChoice
     left_aside: tuple[Box, ...] = ()
-    """The faces in the background, the largest first. They do not make the photo ambiguous."""
+    """The faces found in the background, the largest first. They do not make the photo ambiguous."""
+
+    @property
+    def overlook(self) -> float:
+        """With "only", faces in the background change nothing."""
+        return self.rules.background if self.rules.which == "only" else ChosenFace("", self.rules.which).overlook
 
     def __call__(self, detections: Sequence[Detection]) -> Sequence[Detection]:
         """Choose a face.
@@ -96,7 +151,9 @@ class OneOfPhoto:
             min_width = self.rules.background * detections[0].box.width
             candidates = [face for face in detections if face.box.width >= min_width]
             self.left_aside = tuple(face.box for face in detections if face.box.width < min_width)
-        chosen = one_face(self.photo, self.rules.which)(candidates)
+            if len(candidates) > 1:
+                raise several_faces(self.photo, candidates)
+        chosen = ChosenFace(self.photo, self.rules.which)(candidates)
         if self.rules.limits is not None:
             self.rules.limits.check(chosen[0].quality, self.photo)
         return chosen

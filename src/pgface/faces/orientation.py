@@ -1,4 +1,4 @@
-"""Search again if a detector finds nothing: with a mirrored border around the picture, and after quarter turns.
+"""Search again if a detector finds nothing: with a mirrored border, after quarter turns, and enlarged.
 
 Detectors miss a face that fills the frame, because they were trained on faces with surroundings. They also miss a face
 that lies on its side. The further searches run only if the first one found nothing, or nothing certain. So an ordinary
@@ -33,7 +33,9 @@ Find = Callable[[RGBImage], Sequence[RawDetection]]
 """A detector. It returns the faces of a picture, in pixels of this picture."""
 
 
-def find_with_retries(image: RGBImage, find: Find, *, sure_score: float = -math.inf) -> list[RawDetection]:
+def find_with_retries(
+    image: RGBImage, find: Find, *, sure_score: float = -math.inf, enlarged_to: int = 0
+) -> list[RawDetection]:
     """Find the faces of a picture, even if it lies on its side or one face fills it.
 
     Args:
@@ -41,6 +43,7 @@ def find_with_retries(image: RGBImage, find: Find, *, sure_score: float = -math.
         find: the detector. It gets C-contiguous pictures.
         sure_score: if the best score is lower, the other views are searched too, and the view with the best score
             counts. By default, any face is enough.
+        enlarged_to: a picture of at most half this longer side, in pixels, is also searched at twice its size.
 
     Returns:
         The faces in pixels of `image`, in the detector's order. For a face that lies on its side, the first landmark is
@@ -48,7 +51,7 @@ def find_with_retries(image: RGBImage, find: Find, *, sure_score: float = -math.
 
     """
     best: list[RawDetection] = []
-    for view in _views(image):
+    for view in _views(image, enlarged_to):
         check_work()
         found = view.search(find)
         if _best_score(found) > _best_score(best):
@@ -63,18 +66,27 @@ def search_turned(image: RGBImage, quarter_turns: int, find: Find) -> list[RawDe
     return _turned(image, quarter_turns).search(find)
 
 
-def _views(image: RGBImage) -> Iterator[_View]:
+def _views(image: RGBImage, enlarged_to: int) -> Iterator[_View]:
     yield _turned(image, 0)
     yield _bordered(image)
     # A photo lies on its left or right side far more often than upside down.
     for quarter_turns in (1, 3, 2):
         yield _turned(image, quarter_turns)
+    if 2 * max(image.shape[:2]) <= enlarged_to:
+        yield _enlarged(image)
 
 
 def _turned(image: RGBImage, quarter_turns: int) -> _View:
     small = _reduced(image, TURNED_SIZE) if quarter_turns else image
     size, reduced = (image.shape[1], image.shape[0]), (small.shape[1], small.shape[0])
     return _View(np.ascontiguousarray(np.rot90(small, quarter_turns)), quarter_turns, 0, size, reduced)
+
+
+def _enlarged(image: RGBImage) -> _View:
+    size = image.shape[1], image.shape[0]
+    twice = 2 * size[0], 2 * size[1]
+    pixels = np.asarray(Image.fromarray(image).resize(twice, Image.Resampling.BICUBIC))
+    return _View(pixels, 0, 0, size, twice)
 
 
 def _bordered(image: RGBImage) -> _View:
@@ -101,7 +113,7 @@ def _best_score(faces: Sequence[RawDetection]) -> float:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _View:
-    """A view of a picture: reduced, with a border, or turned."""
+    """A view of a picture: enlarged, reduced, with a border, or turned."""
 
     pixels: RGBImage
     quarter_turns: int

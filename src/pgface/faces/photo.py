@@ -6,8 +6,9 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,8 @@ from PIL import Image
 from pgface.errors import PhotoFormatError, PhotoNotReadableError, PhotoTooLargeError
 from pgface.faces.cancellation import check_work, current_work
 from pgface.faces.decoding.budget import ByteBudget
-from pgface.faces.decoding.decode import header_of, read_header, upright_rgb
-from pgface.faces.pixels import RGBImage
+from pgface.faces.decoding.decode import Header, header_of, read_header, upright_rgb
+from pgface.faces.pixels import Picture, RGBImage
 from pgface.settings import Settings
 from pgface.system.timing import stage
 
@@ -37,6 +38,8 @@ dtype uint8."""
 
 MAX_SIDE = 65_535
 """Maximum side in pixels, as in JPEG. A longer picture is not a photo, and some resizers fail on it."""
+REDUCED_SIDE = 960
+"""Minimum longer side of a reduced photo, in pixels. The face of a portrait then has enough pixels."""
 ARRAY_BYTES_PER_PIXEL = 4
 """Bytes of the budget for a decoded pixel, because an engine makes a copy of it."""
 
@@ -62,18 +65,23 @@ class Photo:
 
     name: str
     """The file's name, or `<bytes>` or `<image>` for a source without a name."""
-    pixels: RGBImage
-    """Upright pixels, shape (height, width, 3), uint8."""
+    picture: Picture
+    """The pixels, perhaps of a reduced photo."""
     content_sha256: str
     """Hexadecimal SHA-256 of the file's bytes. For a Pillow image or an array, that of a line with the size and of the
     upright RGB pixels after it."""
+
+    @property
+    def pixels(self) -> RGBImage:
+        """All upright pixels, shape (height, width, 3), uint8."""
+        return self.picture.whole()
 
 
 _budget = ByteBudget()
 
 
 @contextmanager
-def open_photo(source: PhotoSource, limits: PhotoLimits) -> Iterator[Photo]:
+def open_photo(source: PhotoSource, limits: PhotoLimits, *, reduced: bool = False) -> Iterator[Photo]:
     """Open a photo, and reserve its share of the memory for decoded photos until the block ends.
 
     If that memory is in use, this waits for other threads to close their photos.
@@ -81,6 +89,7 @@ def open_photo(source: PhotoSource, limits: PhotoLimits) -> Iterator[Photo]:
     Args:
         source: see `PhotoSource`.
         limits: the limits of the photo.
+        reduced: decode a large JPEG file at a reduced scale, for `Photo.picture`. `Photo.pixels` decodes it again.
 
     Raises:
         PhotoNotReadableError: there is no such file, you may not read it, or it is not a file.
@@ -93,21 +102,40 @@ def open_photo(source: PhotoSource, limits: PhotoLimits) -> Iterator[Photo]:
         height, width = source.shape[:2]
         with _share("<image>", width, height, ARRAY_BYTES_PER_PIXEL, limits):
             pixels = np.ascontiguousarray(source)
-            yield Photo("<image>", pixels, _pixels_sha256(pixels))
+            yield Photo("<image>", Picture.of(pixels), _pixels_sha256(pixels))
         return
-    if isinstance(source, Image.Image):
-        name, header, digest = "<image>", header_of(source), None
-    else:
+    with ExitStack() as shares:
+        if isinstance(source, Image.Image):
+            picture = _decoded(shares, "<image>", header_of(source), limits)
+            yield Photo("<image>", picture, _pixels_sha256(picture.pixels))
+            return
         name, data = _file_bytes(source, limits.max_bytes)
-        header, digest = read_header(name, data), hashlib.sha256(data).hexdigest()
-        del data
+        digest = hashlib.sha256(data).hexdigest()
+        if not reduced:
+            yield Photo(name, _decoded(shares, name, read_header(name, data), limits), digest)
+            return
+        small = shares.enter_context(ExitStack())
+        picture = _decoded(small, name, read_header(name, data), limits, reduced_to=REDUCED_SIDE)
+
+        @cache
+        def whole() -> RGBImage:
+            # Its own share is released first, because two threads could wait for each other.
+            small.close()
+            return _decoded(shares, name, read_header(name, data), limits).pixels
+
+        yield Photo(name, picture if picture.is_whole else replace(picture, whole=whole), digest)
+
+
+def _decoded(
+    shares: ExitStack, name: str, header: Header, limits: PhotoLimits, *, reduced_to: int | None = None
+) -> Picture:
+    """Decode a picture. The stack holds its share of the memory budget."""
     check_work()
-    with _share(name, header.width, header.height, header.bytes_per_pixel, limits) as keep:
-        with stage("decode"):
-            pixels = upright_rgb(name, header)
-        keep(header.width * header.height * ARRAY_BYTES_PER_PIXEL)
-        del header  # Pillow's picture is no longer needed
-        yield Photo(name, pixels, digest or _pixels_sha256(pixels))
+    keep = shares.enter_context(_share(name, header.width, header.height, header.bytes_per_pixel, limits))
+    with stage("decode"):
+        pixels, size = upright_rgb(name, header, reduced_to=reduced_to)
+    keep(pixels.shape[0] * pixels.shape[1] * ARRAY_BYTES_PER_PIXEL)
+    return Picture(pixels, size, lambda: pixels)
 
 
 @contextmanager

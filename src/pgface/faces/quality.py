@@ -33,22 +33,24 @@ SHARPNESS_SIZE = 64
 """Side in pixels at which sharpness is measured, so that the size of the face in its photo does not matter."""
 
 
-def describe(image: RGBImage, raw: Sequence[RawDetection]) -> list[Detection]:
+def describe(pixels: RGBImage, faces: Sequence[RawDetection], size: tuple[int, int] | None = None) -> list[Detection]:
     """Crop and measure the faces from a detector, the largest box first.
 
     Args:
-        image: the searched picture, shape (height, width, 3), uint8.
-        raw: the faces, in pixels of the picture.
+        pixels: the searched picture, shape (height, width, 3), uint8.
+        faces: the faces, in pixels of the picture.
+        size: width and height of the whole photo, if the picture is a reduced one. The result is in its pixels.
 
     """
-    by_area = sorted(raw, key=lambda face: face.box.width * face.box.height, reverse=True)
-    middle = image.shape[1] / 2, image.shape[0] / 2
+    height, width = pixels.shape[:2]
+    whole = size or (width, height)
+    scale = np.array(whole) / (width, height)
     detections = []
-    for box, landmarks, score in by_area:
-        region = FaceRegion.around(image, landmarks)
-        off_centre = math.dist((box.x + box.width / 2, box.y + box.height / 2), middle)
-        quality = measure_quality(box, landmarks, region)
-        detections.append(Detection(box, landmarks, score, quality, region, off_centre))
+    for face in sorted(faces, key=lambda face: face.box.width * face.box.height, reverse=True):
+        region = FaceRegion.around(pixels, face.landmarks)
+        box, landmarks, score = face.scaled(scale)
+        off_centre = math.dist((box.x + box.width / 2, box.y + box.height / 2), (whole[0] / 2, whole[1] / 2))
+        detections.append(Detection(box, landmarks, score, measure_quality(box, landmarks, region), region, off_centre))
     return detections
 
 

@@ -24,7 +24,7 @@ class GalleryConfig:
     id: UUID
     model_name: str | None
     dimension: int
-    detector_size: int | None
+    alignment_size: int | None
     weights_sha256: str | None
     verify_threshold: float
     identify_threshold: float
@@ -34,7 +34,7 @@ class GalleryConfig:
     @property
     def identity(self) -> ModelIdentity:
         """The model that the gallery is bound to."""
-        return ModelIdentity(self.model_name or "", self.dimension, self.detector_size or 0, self.weights_sha256 or "")
+        return ModelIdentity(self.model_name or "", self.dimension, self.alignment_size or 0, self.weights_sha256 or "")
 
     def confidence(self, similarity: float) -> float | None:
         """Return the confidence of a similarity, 0 to 100. None for NaN and for a gallery without a model."""

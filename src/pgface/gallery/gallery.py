@@ -17,7 +17,7 @@ from psycopg.rows import class_row, tuple_row
 from pgface.database.pool import Database, initialise
 from pgface.errors import DatabaseError, DatabaseUnreachableError, GalleryError, SessionNeededError, UnknownPhotoError
 from pgface.faces.engines.base import Detection, Engine, Face
-from pgface.faces.face_choice import EnrollmentChoice, WhichFace, one_face, one_for_each
+from pgface.faces.face_choice import ChosenFace, EnrollmentChoice, WhichFace, choose_one, one_for_each
 from pgface.faces.photo import Photo, PhotoLimits, PhotoSource, open_photo
 from pgface.faces.quality import QualityLimits
 from pgface.gallery.bulk import load_embeddings
@@ -257,8 +257,8 @@ class Gallery:
             photo: the probe. pgface does not store it.
             user: the id or e-mail of the user, or the name if only one user has it.
             threshold: minimum similarity of a match, -1 to 1, by default the gallery's threshold for verification.
-            face: "only" refuses a photo with several faces, "largest" takes the largest face, "central" takes the
-                large face nearest the middle.
+            face: "only" refuses a photo with several faces, but not for one that is less than a quarter as wide as the
+                widest. "largest" takes the largest face, "central" takes the large face nearest the middle.
 
         Raises:
             PhotoError: the photo cannot be used.
@@ -374,7 +374,7 @@ class Gallery:
         """
         with self._opened(photo) as opened:
             choose = EnrollmentChoice.from_settings(self._settings, face).of(opened.name)
-            (found,) = self.engine.detect_and_embed(opened.pixels, choose)
+            found = choose_one(self.engine, opened, choose)
             wanted = FaceToEnroll(user, name, opened.name, opened.content_sha256, found, choose.left_aside)
             (enrolled,) = enroll_together(
                 self._database,
@@ -404,7 +404,7 @@ class Gallery:
         """
         with self._opened(photo) as opened:
             choose = one_for_each(opened.name, len(users), self._quality)
-            faces = sorted(self.engine.detect_and_embed(opened.pixels, choose), key=lambda face: face.box.x)
+            faces = sorted(self.engine.detect_and_embed(opened.picture, choose), key=lambda face: face.box.x)
             wanted = [
                 FaceToEnroll(user, None, opened.name, opened.content_sha256, face)
                 for user, face in zip(users, faces, strict=True)
@@ -770,7 +770,7 @@ class Gallery:
         return Verification(match, similarity, threshold, user_id, name, email, confidence)
 
     def _opened(self, photo: PhotoSource) -> AbstractContextManager[Photo]:
-        return open_photo(photo, self._limits)
+        return open_photo(photo, self._limits, reduced=True)
 
     def _detect(self, photo: Photo, max_embedded: int) -> tuple[list[Detection], list[Face]]:
         """Find every face, the largest first, and embed the first ones."""
@@ -780,13 +780,12 @@ class Gallery:
             found.extend(detections)
             return detections[:max_embedded]
 
-        faces = self.engine.detect_and_embed(photo.pixels, choose)
+        faces = self.engine.detect_and_embed(photo.picture, choose)
         return found, faces
 
     def _embed_one(self, photo: PhotoSource, which: WhichFace) -> Face:
         with self._opened(photo) as opened:
-            (face,) = self.engine.detect_and_embed(opened.pixels, one_face(opened.name, which))
-            return face
+            return choose_one(self.engine, opened, ChosenFace(opened.name, which))
 
     def _clean(self) -> None:
         try:

@@ -182,7 +182,7 @@ class GalleryModel:
             load_engine,
             model,
             models_dir=self._settings.models_dir,
-            detector_size=self.config.detector_size or self._settings.detector_size,
+            detector_size=self._settings.detector_size,
             execution_provider=self._settings.execution_provider,
         )
 
@@ -197,5 +197,5 @@ def _require_same_model(config: GalleryConfig, engine: Engine) -> None:
 
 
 def _describe(model: ModelIdentity) -> str:
-    detector = f", detector {model.detector_size}" if model.detector_size else ""
-    return f"{model.name} ({model.dimension}-D{detector}, weights {model.weights_sha256[:12]})"
+    alignment = f", alignment {model.alignment_size}" if model.alignment_size else ""
+    return f"{model.name} ({model.dimension}-D{alignment}, weights {model.weights_sha256[:12]})"

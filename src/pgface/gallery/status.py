@@ -29,7 +29,7 @@ def read_status(database: Database, settings: Settings, model: GalleryModel) -> 
         problem = str(error)
     return Status(
         model=config.model_name,
-        detector_size=config.detector_size or None,  # dlib's detector has no size
+        alignment_size=config.alignment_size or None,  # dlib has none
         weights_sha256=config.weights_sha256,
         verify_threshold=config.verify_threshold,
         identify_threshold=config.identify_threshold,

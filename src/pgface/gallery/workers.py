@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from pgface.errors import ModelError, PgfaceError, PhotoError, WorkerEndedError
 from pgface.faces.engines.base import Box, Engine, Face
-from pgface.faces.face_choice import EnrollmentChoice
+from pgface.faces.face_choice import EnrollmentChoice, choose_one
 from pgface.faces.photo import PhotoLimits, open_photo
 from pgface.settings import Settings
 
@@ -67,9 +67,9 @@ class EmbedFile:
             enrolled = task.enrolled_hashes
             if enrolled and content_sha256(task.file, self.limits.max_bytes) in enrolled:
                 return None
-            with open_photo(task.file, self.limits) as photo:
+            with open_photo(task.file, self.limits, reduced=True) as photo:
                 choose = self.choice.of(photo.name)
-                (face,) = engine.detect_and_embed(photo.pixels, choose)
+                face = choose_one(engine, photo, choose)
                 return EmbeddedFile(photo.name, photo.content_sha256, face, choose.left_aside)
         except (PhotoError, ModelError) as error:
             # Without its causes, because another process may be unable to unpickle them.

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final, Literal
 
 from pgface.faces.engines.base import Detection
+from pgface.faces.face_choice import BYSTANDER, without_bystanders
 from pgface.faces.liveness.head_turns import FRONTAL_YAW
 from pgface.faces.photo import PhotoLimits, Upload, open_photo
 from pgface.gallery import Gallery
@@ -44,7 +45,7 @@ def camera_hint(gallery: Gallery, frame: Upload) -> Hint:
 
     limits = PhotoLimits(MAX_HINT_BYTES, MAX_HINT_PIXELS, gallery.settings.max_decoded_bytes)
     with open_photo(frame, limits) as photo:
-        gallery.engine.detect_and_embed(photo.pixels, choose)
+        gallery.engine.detect_and_embed(photo.picture, choose, overlook=BYSTANDER)
         height, width = photo.pixels.shape[:2]
     return position_hint(found, width, height)
 
@@ -58,6 +59,7 @@ def position_hint(faces: Sequence[Detection], width: int, height: int) -> Hint:
         height: the height of the picture in pixels.
 
     """
+    faces = without_bystanders(faces)
     if len(faces) != 1:
         return "several" if faces else "no-face"
     (face,) = faces

@@ -8,8 +8,8 @@ from support.sentences import Sentence
 RUN_INIT = Sentence("`pgface init`")
 
 # Model
-BOUND_TO_ANOTHER_MODEL = Sentence("bound to {bound} ({dimension}-D, detector {detector_size}...this is {given}")
-BOUND_TO_ANOTHER_DETECTOR_SIZE = Sentence("detector {bound}...detector {given}...cannot be compared")
+BOUND_TO_ANOTHER_MODEL = Sentence("bound to {bound} ({dimension}-D, alignment {alignment_size}...this is {given}")
+BOUND_TO_ANOTHER_ALIGNMENT_SIZE = Sentence("alignment {bound}...alignment {given}...cannot be compared")
 MODELS_CANNOT_BE_COMPARED = Sentence("Embeddings of two models cannot be compared")
 NOT_BOUND_TO_A_MODEL = Sentence("not bound to a model yet")
 

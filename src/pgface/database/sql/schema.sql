@@ -2189,10 +2189,10 @@ COMMENT ON FUNCTION forget_calibration() IS
 CREATE OR REPLACE TRIGGER forget_calibration
 BEFORE UPDATE ON gallery
 FOR EACH ROW
+-- Without the names of columns that a later version renames, because this script can run again.
 WHEN (
-    OLD.model_name IS DISTINCT FROM NEW.model_name
-    OR OLD.detector_size IS DISTINCT FROM NEW.detector_size
-    OR OLD.weights_sha256 IS DISTINCT FROM NEW.weights_sha256
+    to_jsonb(OLD) - '{id, created_at, verify_threshold, identify_threshold}'::TEXT[]
+    IS DISTINCT FROM to_jsonb(NEW) - '{id, created_at, verify_threshold, identify_threshold}'::TEXT[]
 )
 EXECUTE FUNCTION forget_calibration();
 

@@ -116,13 +116,19 @@ def header_of(image: Image.Image) -> Header:
     return Header(image, width, height, bytes_per_pixel)
 
 
-def upright_rgb(name: str, header: Header) -> RGBImage:
+def upright_rgb(name: str, header: Header, *, reduced_to: int | None = None) -> tuple[RGBImage, tuple[int, int]]:
     """Decode a picture. Call it once.
+
+    Args:
+        name: the photo's name, for the error message.
+        header: the header of the picture.
+        reduced_to: decode a JPEG at a half, a quarter or an eighth of its size, if its longer side then still has this
+            many pixels. libjpeg does that while it decodes, which is faster than decoding all pixels.
 
     Returns:
         The upright pixels, shape (height, width, 3), uint8, C-contiguous. Transparent parts are mid-grey. Values of
         more than 8 bits are scaled to 8. The tone curve of a colour profile is applied. An animation or a file of
-        several pages gives its first picture.
+        several pages gives its first picture. Then the width and height of the whole upright picture.
 
     Raises:
         PhotoFormatError: the file is damaged, or the range of its samples is unknown.
@@ -132,12 +138,18 @@ def upright_rgb(name: str, header: Header) -> RGBImage:
     with _named_errors(name, image.format or "image"):
         if isinstance(image, TiffImageFile) and not isinstance(image, Tiff):
             refuse_unsafe(image.tag_v2)  # the caller's Pillow image has not passed the checks of `Tiff`
+        if reduced_to is not None and isinstance(image, JpegImageFile):
+            scale = max(image.size) // reduced_to
+            if scale > 1:
+                image.draft(None, (max(1, image.width // scale), max(1, image.height // scale)))
         image.load()
         with _without_warnings():
             # After loading, because Pillow turns a TIFF itself and reads a PNG's EXIF behind the pixels.
             orientation = image.getexif().get(Tag.Orientation, 1)
         pixels = _rgb(image)
-    return np.ascontiguousarray(_upright(pixels, orientation))
+    size = (header.height, header.width) if orientation in _ON_ITS_SIDE else (header.width, header.height)
+    upright = np.ascontiguousarray(_upright(pixels, orientation))
+    return upright, size if reduced_to is not None else (upright.shape[1], upright.shape[0])
 
 
 @contextmanager
@@ -220,9 +232,13 @@ _MARKER = re.compile(rb"\xff+([^\x00\x01\xd0-\xd8\xff])")
 """The start of a segment with a length. In entropy-coded data, 0xff is followed by zero or a restart marker."""
 
 
+_ON_ITS_SIDE = (5, 6, 7, 8)
+"""The orientations whose rows are columns of the upright picture."""
+
+
 def _upright(pixels: RGBImage, orientation: int) -> RGBImage:
     """Turn the rows and columns of the file (EXIF 2.32, 4.6.4, tag 274)."""
-    if orientation in (5, 6, 7, 8):
+    if orientation in _ON_ITS_SIDE:
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]

@@ -23,7 +23,7 @@ def load_engine(model: str, *, models_dir: Path, detector_size: int, execution_p
     Args:
         model: a name of the registry, the name of a folder in `models_dir`, or a path.
         models_dir: the models folder. It contains one folder for each installed model.
-        detector_size: longer side of the detector's input, in pixels. dlib's detector has a fixed one.
+        detector_size: maximum longer side of the picture that the detector searches, in pixels. dlib has its own.
         execution_provider: where ONNX Runtime runs: `CPU`, `CUDA`, `OpenVINO`, `CoreML`, ...
 
     Raises:

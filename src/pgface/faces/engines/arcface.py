@@ -58,6 +58,10 @@ class ArcFaceNetwork:
         (output,) = self.session.run(None, {self._input.name: self.normalisation.blob(aligned, self._input.type)})
         return np.asarray(output, np.float32).ravel()
 
+    def embedding(self, descriptor: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return a descriptor of norm 1 unchanged, because it is an embedding."""
+        return descriptor
+
 
 def _normalisation_of(file: Path) -> Normalisation:
     """Return the normalisation of a network. Networks that were converted from MXNet contain it as Sub and Mul."""

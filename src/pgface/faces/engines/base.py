@@ -18,7 +18,7 @@ from pgface.faces.align import FaceRegion
 
 # Defined there, so that it can be imported without NumPy.
 from pgface.faces.models.registry import ModelIdentity as ModelIdentity
-from pgface.faces.pixels import RGBImage
+from pgface.faces.pixels import Picture, RGBImage
 
 
 class Box(NamedTuple):
@@ -38,6 +38,15 @@ class RawDetection(NamedTuple):
     """Shape (5, 2), float32, x and y in pixels of the searched picture."""
     score: float
     """The detector's own score. Only scores of the same model are comparable."""
+
+    def scaled(self, scale: NDArray[np.float64]) -> RawDetection:
+        """Return the face in a picture that is larger by these factors in x and y."""
+        if (scale == 1).all():
+            return self
+        (x, y), (width, height) = (np.multiply(part, scale).tolist() for part in (self.box[:2], self.box[2:]))
+        # Landmarks count from the middle of a pixel, boxes from its corner.
+        landmarks = (self.landmarks + 0.5) * scale - 0.5
+        return RawDetection(Box(x, y, width, height), landmarks.astype(np.float32), self.score)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +128,20 @@ class Engine(Protocol):
     def releases_gil(self) -> bool:
         """Whether threads can run inference in parallel. If not, bulk work needs processes."""
 
-    def detect_and_embed(self, image: RGBImage, choose: Choose = every_face) -> list[Face]:
+    def detect_and_embed(
+        self, image: RGBImage | Picture, choose: Choose = every_face, *, overlook: float = 0.0
+    ) -> list[Face]:
         """Find the faces of an upright picture and embed the chosen ones, the largest box first.
 
         It also finds a face that fills the frame, and faces in a picture that lies on its side. Boxes and landmarks are
-        always in pixels of the given image.
+        always in pixels of the whole photo.
 
         Args:
-            image: shape (height, width, 3), uint8, RGB.
+            image: a photo, or pixels of shape (height, width, 3), uint8, RGB.
             choose: gets all faces found, and returns those to embed. It is called even if no face was found. It may
                 raise an error to refuse the photo.
+            overlook: faces narrower than this share of the widest face need not be found. The search is then faster if
+                a face is large. 0 finds every face.
 
         Raises:
             ModelError: the model's output is not an embedding.

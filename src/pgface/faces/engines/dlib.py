@@ -21,7 +21,7 @@ from pgface.faces.engines.loaded import LoadedModels
 from pgface.faces.models.folders import model_folder
 from pgface.faces.models.registry import DLIB, DLIB_PROVIDER, file_sha256, weights_sha256
 from pgface.faces.orientation import find_with_retries
-from pgface.faces.pixels import RGBImage
+from pgface.faces.pixels import Picture, RGBImage
 from pgface.faces.quality import describe
 from pgface.system.extras import how_to_install
 from pgface.system.timing import stage
@@ -32,6 +32,8 @@ SEARCH_SIZE = 1024
 70 pixels on, which is 7 % of this side."""
 MAX_ENLARGEMENT = 2.0
 """Maximum factor by which a small picture is enlarged for the detector."""
+MIN_REDUCED_WIDTH = 150
+"""Minimum width of a face that is embedded from a reduced photo, in its pixels. The descriptor sees 150 pixels."""
 WEAK_SCORE = 0.2
 """Faces with a lower score count only if there is no better one. dlib's own threshold is 0. Beside true faces, false
 detections had scores of up to 0.15, but tight close-ups have such scores too."""
@@ -81,18 +83,37 @@ class DlibEngine:
         # dlib's objects keep state while they work, and a later version may release the GIL.
         self._lock = Lock()
 
-    def detect_and_embed(self, image: RGBImage, choose: Choose = every_face) -> list[Face]:
-        """Detect and embed faces, as `Engine.detect_and_embed` does."""
-        image = np.ascontiguousarray(image)
+    def detect_and_embed(
+        self,
+        image: RGBImage | Picture,
+        choose: Choose = every_face,
+        *,
+        overlook: float = 0.0,  # noqa: ARG002
+    ) -> list[Face]:
+        """Detect and embed faces, as `Engine.detect_and_embed` does.
+
+        The search does not depend on `overlook`, because the detector finds only faces that are large in it anyway.
+        """
+        picture = Picture.of(image)
         with stage("detect"):
-            found = find_with_retries(image, self._find, sure_score=SURE_SCORE)
-            min_score = min(WEAK_SCORE, max((raw.score for raw in found), default=0.0))
-            found = [raw for raw in found if raw.score >= min_score]
-            points = {raw.box: raw.landmarks for raw in found}
-            detections = describe(image, [raw._replace(landmarks=_engine_landmarks(raw.landmarks)) for raw in found])
+            pixels = np.ascontiguousarray(picture.pixels)
+            found = self._find_faces(pixels)
+            if not picture.is_whole and any(raw.box.width < MIN_REDUCED_WIDTH for raw in found):
+                pixels = np.ascontiguousarray(picture.whole())
+                found = self._find_faces(pixels)
+            engine_landmarks = [raw._replace(landmarks=_engine_landmarks(raw.landmarks)) for raw in found]
+            detections = describe(pixels, engine_landmarks, picture.size)
+            points = dict(zip(map(id, detections), (raw.landmarks for raw in found), strict=True))
         chosen = choose(detections)
         with stage("embed"):
-            return [self._embed(image, detection, points[detection.box]) for detection in chosen]
+            return [self._embed(pixels, detection, points[id(detection)]) for detection in chosen]
+
+    def _find_faces(self, image: RGBImage) -> list[RawDetection]:
+        """Find the faces of a picture, the largest box first."""
+        found = find_with_retries(image, self._find, sure_score=SURE_SCORE)
+        min_score = min(WEAK_SCORE, max((raw.score for raw in found), default=0.0))
+        sure = [raw for raw in found if raw.score >= min_score]
+        return sorted(sure, key=lambda raw: raw.box.width * raw.box.height, reverse=True)
 
     def _find(self, image: RGBImage) -> list[RawDetection]:
         """Detect faces. The landmarks are dlib's own five points."""

@@ -4,70 +4,32 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from pgface.errors import ModelError
-from pgface.faces.cancellation import check_work
-from pgface.faces.engines.arcface import ArcFaceNetwork, aligned_face
-from pgface.faces.engines.base import Choose, Detection, Face, ModelIdentity, every_face
+from pgface.faces.engines.arcface import ArcFaceNetwork
+from pgface.faces.engines.base import ModelIdentity
+from pgface.faces.engines.detector import Detector
 from pgface.faces.engines.loaded import LoadedModels
+from pgface.faces.engines.networks import NetworkEngine
 from pgface.faces.engines.onnx_runtime import execution_providers
-from pgface.faces.engines.scrfd import Detector
-from pgface.faces.engines.scrfd_network import SCRFD_INPUT, ScrfdNetwork
+from pgface.faces.engines.scrfd import SCRFD_INPUT, ScrfdNetwork
 from pgface.faces.models.pack import Pack, find_pack
-from pgface.faces.orientation import find_with_retries
-from pgface.faces.pixels import RGBImage
-from pgface.faces.quality import describe
-from pgface.system.timing import stage
 from pgface.vectors import EMBEDDING_DIMENSION
 
-
-class InsightFaceEngine:
-    """The detection and the recognition model of a pack, at one detector size. You can use it from many threads."""
-
-    releases_gil = True
-    measures_pitch = True
-
-    def __init__(
-        self, detector: Detector, recogniser: ArcFaceNetwork, identity: ModelIdentity, execution_provider: str
-    ) -> None:
-        self.identity = identity
-        self.execution_provider = execution_provider
-        self._detector = detector
-        self._recogniser = recogniser
-
-    def detect_and_embed(self, image: RGBImage, choose: Choose = every_face) -> list[Face]:
-        """Detect and embed faces, as `Engine.detect_and_embed` does."""
-        with stage("detect"):
-            detections = describe(image, find_with_retries(image, self._detector.find))
-        chosen = choose(detections)
-        with stage("embed"):
-            return [self._embed(image, detection) for detection in chosen]
-
-    def _embed(self, image: RGBImage, detection: Detection) -> Face:
-        check_work()
-        feature = self._recogniser.describe(aligned_face(image, detection.landmarks, self._recogniser.side))
-        norm = float(np.linalg.norm(feature))
-        if not (np.isfinite(norm) and norm > 0):
-            raise ModelError(f"The model {self.identity.name} returned an embedding that is not finite or is zero.")
-        return detection.with_embedding((feature / norm).astype(np.float32))
-
-
-_engines = LoadedModels[InsightFaceEngine]()
+_engines = LoadedModels[NetworkEngine]()
 """The engines by the pack's name, the SHA-256 of its weights, its manifest, the detector's size and the provider."""
-_engines_of_folders = LoadedModels[InsightFaceEngine]()
+_engines_of_folders = LoadedModels[NetworkEngine]()
 """The same engines by the folder, the detector's size and the provider, so that the files are hashed only once."""
 
 
-def load_insightface_engine(folder: Path, *, detector_size: int, execution_provider: str) -> InsightFaceEngine:
+def load_insightface_engine(folder: Path, *, detector_size: int, execution_provider: str) -> NetworkEngine:
     """Load the detection and the recognition model of a pack. The engine has the name of the folder.
 
     A process loads a pack once for each detector size and execution provider, even from copies of the folder.
 
     Args:
         folder: the folder of the pack's ONNX files.
-        detector_size: side of the detector's square input, in pixels, a multiple of 32. A detector that was made for
-            one size keeps it, and the identity has that size.
+        detector_size: maximum longer side of the picture that the detector searches, in pixels. A detector that was
+            made for one size keeps it.
         execution_provider: the argument of `pgface.faces.engines.onnx_runtime.execution_providers`.
 
     Raises:
@@ -79,7 +41,7 @@ def load_insightface_engine(folder: Path, *, detector_size: int, execution_provi
     folder = folder.expanduser().resolve()
     providers = execution_providers(execution_provider)
 
-    def load() -> InsightFaceEngine:
+    def load() -> NetworkEngine:
         pack = find_pack(folder)
         digest = pack.weights_sha256()
         key = (folder.name, digest, pack.manifest, detector_size, providers[0])
@@ -88,7 +50,7 @@ def load_insightface_engine(folder: Path, *, detector_size: int, execution_provi
     return _engines_of_folders.get((folder, detector_size, providers[0]), load)
 
 
-def _load(pack: Pack, digest: str, detector_size: int, providers: list[str]) -> InsightFaceEngine:
+def _load(pack: Pack, digest: str, detector_size: int, providers: list[str]) -> NetworkEngine:
     network = ScrfdNetwork(pack.detection, providers, pack.detection_input or SCRFD_INPUT)
     recogniser = ArcFaceNetwork(pack.recognition, providers, pack.recognition_input)
     if recogniser.dimension != EMBEDDING_DIMENSION:
@@ -97,5 +59,5 @@ def _load(pack: Pack, digest: str, detector_size: int, providers: list[str]) -> 
             "pgface stores 512-D embeddings."
         )
     detector = Detector(network, detector_size)
-    identity = ModelIdentity(pack.folder.name, recogniser.dimension, detector.size, digest)
-    return InsightFaceEngine(detector, recogniser, identity, providers[0])
+    identity = ModelIdentity(pack.folder.name, recogniser.dimension, detector.alignment_size, digest)
+    return NetworkEngine(detector, recogniser, identity, providers[0], measures_pitch=True)

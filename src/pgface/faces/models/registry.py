@@ -25,8 +25,8 @@ class ModelIdentity:
 
     name: str
     dimension: int
-    detector_size: int
-    """Longer side of the detector's input, in pixels. 0 for a detector that scans the photo at its own size."""
+    alignment_size: int
+    """Side of the close look in which the landmarks of a face are found, in pixels. 0 for dlib, which has none."""
     weights_sha256: str
     """Hexadecimal SHA-256 over the SHA-256 digests of the model's files in the order of use."""
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from pgface.errors import ArchiveError
 from pgface.faces.models.registry import ModelIdentity
@@ -25,13 +25,14 @@ class GalleryFacts(_Strict):
     id: UUID
     model_name: str | None
     dimension: int
-    detector_size: int | None
+    alignment_size: int | None = Field(validation_alias=AliasChoices("alignment_size", "detector_size"))
+    """Archives from before the close look call it `detector_size`."""
     weights_sha256: str | None
 
     @property
     def identity(self) -> ModelIdentity:
         """The model of the embeddings."""
-        return ModelIdentity(self.model_name or "", self.dimension, self.detector_size or 0, self.weights_sha256 or "")
+        return ModelIdentity(self.model_name or "", self.dimension, self.alignment_size or 0, self.weights_sha256 or "")
 
 
 def _kept(tables: dict[str, int]) -> dict[str, int]:

@@ -31,7 +31,7 @@ IDENTIFY_THRESHOLD = 0.4
 _MODEL = {
     "name": "synthetic",
     "dimension": 512,
-    "detector_size": None,
+    "alignment_size": None,
     "weights_sha256": None,
     "verify_threshold": 0.3,
     "identify_threshold": IDENTIFY_THRESHOLD,

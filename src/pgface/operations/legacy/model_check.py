@@ -10,7 +10,7 @@ import numpy as np
 
 from pgface.errors import MigrationError, PhotoError
 from pgface.faces.engines.base import Engine
-from pgface.faces.face_choice import one_face
+from pgface.faces.face_choice import ChosenFace, choose_one
 from pgface.faces.models.registry import model_defaults
 from pgface.faces.photo import PhotoLimits, open_photo
 from pgface.operations.legacy.installation import OldInstallation, OldPhoto
@@ -70,8 +70,8 @@ def _candidates(old: OldInstallation, found: FoundPhotos) -> list[tuple[OldPhoto
 
 def _similarity(engine: Engine, old: OldInstallation, photo: OldPhoto, file: Path, limits: PhotoLimits) -> float | None:
     try:
-        with open_photo(file, limits) as opened:
-            (face,) = engine.detect_and_embed(opened.pixels, one_face(photo.filename, "largest"))
+        with open_photo(file, limits, reduced=True) as opened:
+            face = choose_one(engine, opened, ChosenFace(photo.filename, "largest"))
     except PhotoError:
         return None
     rows = np.flatnonzero(old.owners == photo.user_id)[:_MAX_EMBEDDINGS_PER_USER]

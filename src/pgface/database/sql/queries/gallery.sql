@@ -2,7 +2,7 @@
 
 -- select_gallery --
 SELECT
-    id, model_name, dimension, detector_size, weights_sha256, verify_threshold, identify_threshold,
+    id, model_name, dimension, alignment_size, weights_sha256, verify_threshold, identify_threshold,
     coalesce((SELECT json_agg(a ORDER BY a.similarity) FROM confidence_anchors a), '[]') AS anchors
 FROM gallery;
 
@@ -11,7 +11,7 @@ FROM gallery;
 UPDATE gallery
 SET model_name = %(name)s,
     dimension = %(dimension)s,
-    detector_size = %(detector_size)s,
+    alignment_size = %(alignment_size)s,
     weights_sha256 = %(weights_sha256)s,
     verify_threshold = %(verify_threshold)s,
     identify_threshold = %(identify_threshold)s
@@ -20,7 +20,7 @@ RETURNING id;
 
 -- lock_gallery_row --
 -- Locked until the transaction ends, so that one program at a time changes thresholds.
-SELECT id, model_name, dimension, detector_size, weights_sha256, verify_threshold, identify_threshold
+SELECT id, model_name, dimension, alignment_size, weights_sha256, verify_threshold, identify_threshold
 FROM gallery
 FOR UPDATE;
 
@@ -34,20 +34,20 @@ UPDATE gallery SET identify_threshold = %(threshold)s;
 INSERT INTO calibrations (
     kind, threshold, threshold_likely, threshold_low, threshold_high, threshold_before, target, rate, rate_low, rate_high, extrapolated,
     miss_rate, miss_rate_low, miss_rate_high, people_enrolled, tail_start, tail_share, tail_scale, tail_shape,
-    source, people, photos, failures_to_enroll, mated_pairs, non_mated_pairs, model_name, detector_size, weights_sha256
+    source, people, photos, failures_to_enroll, mated_pairs, non_mated_pairs, model_name, alignment_size, weights_sha256
 )
 VALUES (
     %(kind)s, %(threshold)s, %(threshold_likely)s, %(threshold_low)s, %(threshold_high)s, %(threshold_before)s, %(target)s, %(rate)s,
     %(rate_low)s, %(rate_high)s, %(extrapolated)s, %(miss_rate)s, %(miss_rate_low)s, %(miss_rate_high)s,
     %(people_enrolled)s, %(tail_start)s, %(tail_share)s, %(tail_scale)s, %(tail_shape)s, %(source)s, %(people)s,
-    %(photos)s, %(failures_to_enroll)s, %(mated_pairs)s, %(non_mated_pairs)s, %(model_name)s, %(detector_size)s,
+    %(photos)s, %(failures_to_enroll)s, %(mated_pairs)s, %(non_mated_pairs)s, %(model_name)s, %(alignment_size)s,
     %(weights_sha256)s
 );
 
 -- select_calibrations --
 SELECT id, calibrated_at, kind, threshold, threshold_likely, threshold_low, threshold_high, threshold_before, target, rate, rate_low,
     rate_high, extrapolated, miss_rate, miss_rate_low, miss_rate_high, people_enrolled, tail_start, tail_share, tail_scale,
-    tail_shape, source, people, photos, failures_to_enroll, mated_pairs, non_mated_pairs, model_name, detector_size,
+    tail_shape, source, people, photos, failures_to_enroll, mated_pairs, non_mated_pairs, model_name, alignment_size,
     weights_sha256
 FROM calibrations
 ORDER BY id DESC;
