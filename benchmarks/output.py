@@ -53,9 +53,10 @@ class Output:
         """Print a Markdown table of lines that have the same columns."""
         lines = list(lines)
         if lines:
-            rows = [list(lines[0]), ["---"] * len(lines[0]), *(list(line.values()) for line in lines)]
-            for row in rows:
-                self.console.print(f"| {' | '.join(row)} |", markup=False, soft_wrap=True)
+            self.console.print(f"| {' | '.join(lines[0])} |", markup=False, soft_wrap=True)
+            self.console.print("|" + "---|" * len(lines[0]))
+            for line in lines:
+                self.console.print(f"| {' | '.join(line.values())} |", markup=False, soft_wrap=True)
 
     def finish(self) -> None:
         """Print the machine, the versions and the time."""
