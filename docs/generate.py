@@ -196,8 +196,10 @@ _DEFAULTS = {
 
 
 def _commands(name: str, command: Any) -> Iterator[tuple[str, Any]]:
-    """A command by its full name, or the commands of a group."""
+    """A command by its full name, or the commands of a group. A group can be a command too."""
     if isinstance(command, TyperGroup):
+        if command.invoke_without_command:
+            yield name, command
         for child_name in sorted(command.commands):
             yield from _commands(f"{name} {child_name}", command.commands[child_name])
     else:

@@ -189,6 +189,9 @@ class Status:
     """Whether the threshold for identification is too low for the number of enrolled people."""
     execution_provider: str | None
     """Where inference runs. None if the model cannot be used on this machine."""
+    runtimes: dict[str, str] | None
+    """What runs the steps "detection" and "embedding", and where: "ONNX Runtime (CPU)", "OpenVINO (CPU)", "dlib". None
+    if the model cannot be used on this machine."""
     model_problem: str | None
     """Why the model cannot be used on this machine. None if it can."""
     embedded: bool

@@ -7,6 +7,7 @@ so pgface normalizes them and removes invisible characters.
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
 from typing import Final
 
 _JOINERS: Final = "\u200c\u200d"
@@ -71,3 +72,10 @@ def shown(text: str) -> str:
 
 def _is_visible(sign: str) -> bool:
     return sign in _JOINERS or sign.isprintable() or unicodedata.category(sign) == "Zs"
+
+
+def runs_on(runtimes: Mapping[str, str]) -> str:
+    """Say in a line what runs each step of an engine, once if all are the same."""
+    if len(set(runtimes.values())) == 1:
+        return next(iter(runtimes.values()))
+    return ", ".join(f"{step}: {runtime}" for step, runtime in runtimes.items())

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,12 +40,14 @@ from pgface.faces.engines.onnx_runtime import (
     execution_providers,
     open_session,
     provider_in_use,
-    throughput_options,
+    session_options,
 )
+from pgface.faces.engines.openvino_runtime import open_embedder
 from pgface.faces.models.pack import find_pack
 from pgface.faces.models.registry import file_sha256, model_defaults, weights_sha256
 from pgface.faces.pixels import RGBImage
 from support.sentences import models as says
+from support.sessions import runs_one_thread_that_does_not_spin
 
 
 @dataclass(frozen=True)
@@ -293,12 +295,8 @@ def test_identity(engine: NetworkEngine, insightface_pack: Path) -> None:
     assert load(insightface_pack, size=320).identity == identity
 
 
-def test_every_session_runs_one_thread_that_does_not_spin(engine: NetworkEngine) -> None:
-    for network in (engine.detector.network, engine.recogniser):
-        session = network.session  # type: ignore[union-attr]
-        options = session.get_session_options()
-        assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
-        assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+def test_every_session_of_the_detector_runs_one_thread_that_does_not_spin(engine: NetworkEngine) -> None:
+    assert runs_one_thread_that_does_not_spin(engine.detector.network.session)
 
 
 # Packs
@@ -344,12 +342,15 @@ def test_other_models_of_a_pack_are_not_loaded(pack: Path, monkeypatch: pytest.M
     (pack / "broken.onnx").write_bytes(b"not ONNX")
     loaded = []
 
-    def note(name: str, *rest: Any) -> Any:
-        loaded.append(name)
-        return open_session(name, *rest)
+    def noting(open_: Callable[..., Any]) -> Callable[..., Any]:
+        def note(name: str, *rest: Any) -> Any:
+            loaded.append(name)
+            return open_(name, *rest)
 
-    monkeypatch.setattr(scrfd, "open_session", note)
-    monkeypatch.setattr(arcface, "open_session", note)
+        return note
+
+    monkeypatch.setattr(scrfd, "open_session", noting(open_session))
+    monkeypatch.setattr(arcface, "open_embedder", noting(open_embedder))
     load(pack)
     assert {name.split()[0] for name in loaded} == {"det_500m.onnx", "w600k_mbf.onnx"}
 
@@ -485,7 +486,7 @@ def test_a_provider_that_is_missing_in_this_build(insightface_pack: Path) -> Non
 
 def test_a_silent_fallback_is_an_error(engine: NetworkEngine) -> None:
     with pytest.raises(ModelError, match=says.ONNX_RUNTIME_FELL_BACK.pattern(provider="CUDA", instead="CPU")):
-        provider_in_use([engine.recogniser.session], "CUDAExecutionProvider")  # type: ignore[attr-defined]
+        provider_in_use([engine.recogniser.session], "CUDAExecutionProvider")
 
 
 def test_another_provider_is_named_as_the_one_in_use(
@@ -503,7 +504,7 @@ def test_another_provider_is_named_as_the_one_in_use(
 
 
 def test_options_are_for_throughput() -> None:
-    assert throughput_options().intra_op_num_threads == 1
+    assert session_options(1).intra_op_num_threads == 1
 
 
 # By name

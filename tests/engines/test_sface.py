@@ -41,6 +41,7 @@ from pgface.faces.pixels import RGBImage
 from pgface.faces.quality import QualityLimits
 from pgface.settings import Settings
 from support.sentences import models as says
+from support.sessions import runs_one_thread_that_does_not_spin
 
 ASTRONAUT: RGBImage = skimage.data.astronaut()
 THRESHOLD = 0.7
@@ -471,12 +472,8 @@ def test_identity(engine: NetworkEngine, weights: Path) -> None:
     assert load(size=320).identity == identity
 
 
-def test_every_session_runs_one_thread_that_does_not_spin(engine: NetworkEngine) -> None:
-    for network in (engine.recogniser, engine.detector.network):
-        session = network.session  # type: ignore[union-attr]
-        options = session.get_session_options()
-        assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
-        assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+def test_every_session_of_the_detector_runs_one_thread_that_does_not_spin(engine: NetworkEngine) -> None:
+    assert runs_one_thread_that_does_not_spin(engine.detector.network.session)
 
 
 # Where the weights are

@@ -18,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgface import Settings
 from pgface.database.sql import init_sql
+from pgface.text import runs_on
 from support.commands import Run, process_runner, runner, without_settings
 from support.galleries import close_database
 from support.photos import Photos
@@ -296,7 +297,9 @@ def test_status(pgface: Run) -> None:
     assert status["model"] == "buffalo_sc_q8"
     assert status["execution_provider"] == "CPUExecutionProvider"
     assert status["search"] == "exact"
-    assert "CPUExecutionProvider" in pgface("status").stdout
+    assert status["runtimes"]["detection"] == "ONNX Runtime (CPU)"
+    assert status["runtimes"]["embedding"] in ("ONNX Runtime (CPU)", "OpenVINO (CPU)")
+    assert runs_on(status["runtimes"]) in pgface("status").stdout
 
 
 def test_unusable_settings(tmp_path: Path) -> None:

@@ -11,9 +11,13 @@ from psycopg import Connection
 
 from pgface.database.pool import initialise
 from pgface.database.sql import queries
+from pgface.faces.engines.networks import NetworkEngine
+from pgface.faces.engines.runtimes import OPENVINO
 from pgface.gallery import Gallery
 from pgface.operations.doctor import diagnose
+from pgface.operations.doctor import gallery as gallery_checks
 from pgface.settings import Settings
+from pgface.system.extras import how_to_install
 from support.doctor import cli, finding_of, findings_of, fix, settings_with, sql_on
 from support.embedded_server import eventually
 from support.galleries import add_embedding, add_user, axis, rows
@@ -21,6 +25,8 @@ from support.photos import Photos
 from support.sentences import commands
 from support.sentences import doctor as says
 from support.sentences.gallery import MODELS_CANNOT_BE_COMPARED
+
+WITH_OPENVINO = f"detection: ONNX Runtime (CPU), embedding: {OPENVINO}"
 
 
 def test_embeddings_outside_of_their_rows(settings: Settings, bound: Connection) -> None:
@@ -190,6 +196,32 @@ def test_a_gallery_without_a_model(settings: Settings) -> None:
     assert (finding.state, finding.remedy) == ("problem", "pgface init --model NAME")
     cli(settings)("init", "--model", "sface")
     assert finding_of(settings, "model").state == "fine"
+
+
+def test_the_runtime_of_the_model(settings: Settings, insightface_pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    initialise(settings)
+    assert finding_of(settings, "runtime").state == "unknown"
+    with Gallery.create(settings, model=str(insightface_pack)) as gallery:
+        engine = gallery.engine
+    assert isinstance(engine, NetworkEngine)
+    monkeypatch.setattr(gallery_checks, "_OPENVINO_IS_FASTER", True)
+    for embedding, state, found, remedy in (
+        (OPENVINO, "fine", says.RUNTIMES.format(runtimes=WITH_OPENVINO), ""),
+        ("ONNX Runtime (CPU)", "advice", says.OPENVINO_IS_MISSING, how_to_install("openvino").strip("`")),
+        ("ONNX Runtime (CPU), because", "advice", "because", "pip install --force-reinstall openvino"),
+    ):
+        monkeypatch.setattr(engine.recogniser.session, "runtime", embedding)
+        finding = finding_of(settings, "runtime")
+        assert (finding.state, finding.remedy) == (state, remedy)
+        assert found in finding.found
+    monkeypatch.setattr(gallery_checks, "_OPENVINO_IS_FASTER", False)
+    assert finding_of(settings, "runtime").state == "fine"
+
+
+def test_dlib_runs_itself(settings: Settings) -> None:
+    Gallery.create(settings, model="dlib").close()
+    finding = finding_of(settings, "runtime")
+    assert (finding.state, finding.found) == ("fine", says.RUNTIMES.format(runtimes="dlib (CPU)"))
 
 
 def test_thresholds_that_are_too_low(settings: Settings, bound: Connection) -> None:

@@ -125,6 +125,12 @@ def test_sface_enrolls_and_identifies(pgface: Command, photos: Photos) -> None:
     enrolls_and_identifies(pgface, photos)
 
 
+@with_extras("openvino", "sface")
+def test_openvino_embeds_faces(pgface: Command, photos: Photos) -> None:
+    enrolls_and_identifies(pgface, photos, PGFACE_MODEL="sface")
+    assert "embedding: OpenVINO (CPU)" in pgface("models", "list")
+
+
 @with_extras("insightface")
 def test_insightface_enrolls_and_identifies(
     pgface: Command, photos: Photos, settings: Settings, insightface_pack: Path

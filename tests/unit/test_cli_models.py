@@ -17,6 +17,7 @@ from pgface.errors import LicenseNotAcceptedError, ModelDownloadError, UnknownMo
 from pgface.faces.liveness.models import OWN
 from pgface.faces.models.registry import REGISTRY
 from pgface.settings import get_settings
+from pgface.text import runs_on
 from support.liveness_networks import save_constant_minifasnet
 from support.sentences import models as says
 
@@ -59,6 +60,19 @@ def test_list(data_dir: Path) -> None:
     for name in ("sface", "dlib"):
         assert says.TRAINING_DATA_HAS_TERMS in listed[name]["licence_note"]
     assert not data_dir.exists()
+
+
+def test_what_runs_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtimes = run_json("list")["runtimes"]
+    assert runtimes["detection"] == "ONNX Runtime (CPU)"
+    assert runtimes["embedding"] in ("ONNX Runtime (CPU)", "OpenVINO (CPU)")
+    assert runs_on(runtimes) in run("list")
+    monkeypatch.setenv("PGFACE_EXECUTION_PROVIDER", "warp")
+    get_settings.cache_clear()
+    listed = run_json("list")
+    assert listed["runtimes"] is None
+    assert says.THERE_IS_NO_PROVIDER_NAMED.is_in(listed["runtimes_problem"], provider="warp", offered="...CPU")
+    assert listed["runtimes_problem"] in run("list")
 
 
 def test_list_liveness_models(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`pgface bench`: the speed and accuracy of search on this server."""
+"""`pgface bench`: search on this server, and the engines on this machine."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ import typer
 from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from pgface.cli.options import file_ending_in
-from pgface.cli.output import console, errors, note, progress_bar, require_writable, say, with_options
+from pgface.cli.output import console, errors, note, print_table, progress_bar, require_writable, say, with_options
 from pgface.evaluation.reports.plotting import require_matplotlib
+from pgface.faces.photo import PhotoLimits, open_photo
 from pgface.operations.bench.advice import advice
+from pgface.operations.bench.drawn_face import drawn_face
+from pgface.operations.bench.engine import COLUMNS, EngineResult, cells, measure_engines, tasks
 from pgface.operations.bench.measure import Plan
 from pgface.operations.bench.peers import missing_peers
 from pgface.operations.bench.plot import SUFFIXES, draw
@@ -24,11 +27,13 @@ from pgface.operations.bench.run import run, write_json
 from pgface.operations.bench.synthetic import Kind
 from pgface.settings import get_settings
 from pgface.system.signals import handle_termination
-from pgface.text import counted
+from pgface.text import counted, runs_on
 
 app = typer.Typer()
 
 _MIN_PEOPLE, _MAX_PEOPLE = 10, 10_000_000
+_LOADING_SECONDS = 4.0
+"""The time in which a process starts and loads a model."""
 
 
 def _sizes(text: str) -> list[int]:
@@ -41,8 +46,9 @@ def _sizes(text: str) -> list[int]:
     return sizes
 
 
-@app.command()
+@app.callback(invoke_without_command=True)
 def bench(
+    context: typer.Context,
     people: Annotated[
         str, typer.Option(metavar="N,...", help="Sizes of the galleries, in people with five photos each.")
     ] = "200,2000,20000",
@@ -86,6 +92,8 @@ def bench(
 
     The benchmark runs in a temporary schema and does not touch your gallery.
     """
+    if context.invoked_subcommand is not None:
+        return
     sizes = _sizes(people)
     if plot is not None:
         require_matplotlib()
@@ -120,6 +128,46 @@ def bench(
     if plot is not None:
         draw(found.results, plot)
         say(f"The plot: {plot}")
+
+
+@app.command("engine")
+def bench_engine(
+    photo: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Photo with a face. A drawn portrait by default.")
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, max=600, metavar="SECONDS", help="Duration of each measurement.")
+    ] = 2.0,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the figures to this file as JSON.")
+    ] = None,
+) -> None:
+    """Compare the installed models, and the runtimes that are there, on this machine.
+
+    Each photo is searched and its faces are embedded. Decoding and the gallery are not part of it.
+    """
+    if json_file is not None:
+        require_writable(json_file)
+    settings = get_settings()
+    if photo is None:
+        pixels = drawn_face()
+    else:
+        with open_photo(photo, PhotoLimits.from_settings(settings)) as opened:
+            pixels = opened.pixels.copy()
+    planned = tasks(settings, pixels, seconds)
+    note(f"This takes about {math.ceil(len(planned) * (3 * seconds + _LOADING_SECONDS))} seconds.")
+
+    def show(result: EngineResult) -> None:
+        note(f"{result.model}, {runs_on(result.runtimes)}: done")
+
+    with handle_termination(_exit):
+        found = measure_engines(planned, on_result=show)
+    print_table(COLUMNS, [cells(result) for result in found.results], empty="")
+    say(f"A photo of {found.width} × {found.height} pixels, detector {found.detector_size}.")
+    say(", ".join(f"{name} {value}" for name, value in found.machine.items()))
+    if json_file is not None:
+        write_json(found, json_file)
+        say(f"The figures: {json_file}")
 
 
 @contextmanager

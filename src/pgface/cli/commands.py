@@ -51,7 +51,7 @@ GROUPS: Final[Mapping[str, Mapping[str, _Command]]] = {
     "Search and index": {
         "fit-search": _Command("search", "Fit the search (1:N) to the gallery's size."),
         "index": _Command("index", "Show, build and check the indexes of embeddings.", is_group=True),
-        "bench": _Command("bench", "Measure search on this server, and advise."),
+        "bench": _Command("bench", "Measure search on this server, and advise.", is_group=True),
     },
     "Accuracy": {
         "evaluate": _Command("evaluate", "Measure the error rates of the model on your photos."),
@@ -126,14 +126,18 @@ def _load(name: str) -> Any:
     found: typer.Typer = import_module(f"pgface.cli.{command.module}").app
     found.rich_markup_mode = None  # plain help names a flag without a type, and fits into narrow terminals
     found.info.cls = _Group
-    found.info.no_args_is_help = True
+    callback = found.registered_callback
+    runs_alone = callback is not None and bool(callback.invoke_without_command)
+    found.info.no_args_is_help = not runs_alone
     group = get_group(found)
     if not gc.isenabled():  # see `pgface.__main__`
         gc.freeze()
         gc.enable()
     if not command.is_group:
         return group.commands[name]
-    group.name, group.help = name, command.help
+    group.name = name
+    if not runs_alone:
+        group.help = command.help
     return group
 
 

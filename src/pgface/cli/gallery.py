@@ -13,7 +13,7 @@ from pgface.cli.output import print_facts, print_json, say
 from pgface.database.sql import init_sql
 from pgface.errors import StorageError
 from pgface.settings import get_settings
-from pgface.text import counted
+from pgface.text import counted, runs_on
 from pgface.thresholds import CALIBRATE_AGAIN
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _facts(found: Status) -> Iterator[tuple[str, object]]:
     if found.model_problem:
         yield "", f"cannot be used here: {found.model_problem}"
     elif found.model:
-        yield "runs on", found.execution_provider
+        yield "runs on", runs_on(found.runtimes) if found.runtimes else None
         yield "weights (SHA-256)", found.weights_sha256
     if found.alignment_size:
         yield "landmarks found in", f"{found.alignment_size} × {found.alignment_size} pixels"

@@ -20,12 +20,13 @@ from rich.progress import (
 
 from pgface.cli.options import JsonOption
 from pgface.cli.output import console, errors, print_json, print_table, say
-from pgface.errors import WeightsMismatchError
+from pgface.errors import ModelError, WeightsMismatchError
 from pgface.faces.liveness.models import LIVENESS_MODELS, OWN, LivenessModel
 from pgface.faces.models import install as installing
 from pgface.faces.models.download import Progress as Report
 from pgface.faces.models.registry import Model, ModelFile, Published, model_defaults
 from pgface.settings import get_settings
+from pgface.text import runs_on
 
 app = typer.Typer()
 
@@ -36,11 +37,14 @@ def list_models(json: JsonOption = False) -> None:
     statuses = installing.statuses(get_settings().models_dir)
     liveness = [status for status in statuses if status.name in {*LIVENESS_MODELS, OWN}]
     faces = [status for status in statuses if status not in liveness]
+    runtimes, problem = _runtimes()
     if json:
-        print_json({"models": list(map(_to_json, faces)), "liveness_models": list(map(_to_json, liveness))})
+        found = {"models": list(map(_to_json, faces)), "liveness_models": list(map(_to_json, liveness))}
+        print_json(found | {"runtimes": runtimes, "runtimes_problem": problem})
         return
     columns = ("licence of the weights", "download", "here", "SHA-256")
     print_table(("name", "", *columns), [_row(status) for status in faces], empty="There are no models.")
+    say(f"What runs the networks: {runs_on(runtimes)}." if runtimes else f"The networks cannot run. {problem}")
     console.print(
         f"A new gallery gets {get_settings().model}, unless you choose another model (`pgface init --model`).\n"
         f"Models are installed in {get_settings().models_dir}, one folder each. "
@@ -50,6 +54,17 @@ def list_models(json: JsonOption = False) -> None:
     )
     rows = [(name, *rest) for name, _, *rest in map(_row, liveness)]
     print_table(("name", *columns), rows, empty="There are none.")
+
+
+def _runtimes() -> tuple[dict[str, str] | None, str | None]:
+    """Return what runs networks on this machine, or why they cannot run."""
+    from pgface.faces.engines.onnx_runtime import execution_providers
+    from pgface.faces.engines.runtimes import runtimes_of_networks
+
+    try:
+        return runtimes_of_networks(execution_providers(get_settings().execution_provider)), None
+    except ModelError as error:
+        return None, str(error)
 
 
 @app.command()

@@ -19,6 +19,7 @@ from pgface.errors import (
     UnknownModelError,
 )
 from pgface.faces.engines import load_engine
+from pgface.faces.engines.runtimes import expected_runtimes, runtimes, runtimes_of
 from pgface.faces.models.folders import comes_with_package, missing_model_advice
 from pgface.faces.models.installed import is_installed
 from pgface.faces.models.registry import REGISTRY, ModelIdentity, model_defaults
@@ -106,6 +107,23 @@ class GalleryModel:
             ModelError, ModelMismatchError: as `engine`.
 
         """
+        return self._provider_without_loading() or self.engine.execution_provider
+
+    @property
+    def runtimes(self) -> dict[str, str]:
+        """What runs the detection and the embedding of faces. The engine is loaded as for `execution_provider`.
+
+        Raises:
+            ModelError, ModelMismatchError: as `engine`.
+
+        """
+        provider = self._provider_without_loading()
+        if provider is None:
+            return runtimes_of(self.engine)
+        fixed = REGISTRY[name].execution_provider if (name := self.config.model_name) in REGISTRY else None
+        return runtimes(fixed, fixed) if fixed else expected_runtimes(provider)
+
+    def _provider_without_loading(self) -> str | None:
         name, weights = self.config.model_name, self.config.weights_sha256
         provider = self._settings.execution_provider.strip().lower().removesuffix("executionprovider")
         fixed = REGISTRY[name].execution_provider if name in REGISTRY else None
@@ -114,7 +132,7 @@ class GalleryModel:
             with suppress(ModelError):  # loading the engine explains it better
                 if is_installed(name, self._settings.models_dir, weights):
                     return known
-        return self.engine.execution_provider
+        return None
 
     def current_config(self) -> GalleryConfig:
         """Return the gallery's configuration, at most 5 seconds old, or the last one if PostgreSQL cannot be reached.

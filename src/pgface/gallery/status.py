@@ -22,9 +22,9 @@ def read_status(database: Database, settings: Settings, model: GalleryModel) -> 
     config = model.current_config()
     people = counts.pop("people_enrolled")
     advice = advise(config.identity, config.identify_threshold, history(database), people)
-    provider = problem = None
+    provider = runtimes = problem = None
     try:
-        provider = model.execution_provider
+        provider, runtimes = model.execution_provider, model.runtimes
     except (ModelError, ModelMismatchError) as error:
         problem = str(error)
     return Status(
@@ -36,6 +36,7 @@ def read_status(database: Database, settings: Settings, model: GalleryModel) -> 
         advised_identify_threshold=advice.threshold,
         calibration_due=advice.due,
         execution_provider=provider,
+        runtimes=runtimes,
         model_problem=problem,
         embedded=settings.database_url is None,
         schema=settings.schema_name,

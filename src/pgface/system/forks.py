@@ -7,6 +7,7 @@ answers. A lock stays locked if its thread does not exist in the child. So the c
 
 from __future__ import annotations
 
+import ctypes
 import os
 import weakref
 from collections.abc import Callable
@@ -24,8 +25,8 @@ class ForkAware(Protocol):
 _objects: weakref.WeakSet[ForkAware] = weakref.WeakSet()
 _functions: list[Callable[[], None]] = []
 _kept: list[object] = []
-"""Objects of the parent, which are never freed in this process. Their destructors would use the parent's connections,
-or wait for threads that do not exist here."""
+"""Objects of the parent. Their destructors would use the parent's connections, or wait for threads that do not exist
+here."""
 
 
 def renew_after_fork(holder: ForkAware) -> None:
@@ -40,8 +41,10 @@ def call_after_fork(function: Callable[[], None]) -> Callable[[], None]:
 
 
 def leave_to_parent(resource: object) -> None:
-    """Keep an object of the parent, so that it is never freed. Call this in a child."""
+    """Keep an object of the parent, so that it is never freed, even when this process ends. Call this in a child."""
     _kept.append(resource)
+    # Python frees the objects of modules at its end. One more reference, which belongs to no object, prevents it.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(resource))
 
 
 def _renew() -> None:

@@ -69,3 +69,8 @@ FROM_A_PHOTO_TO_NAMES = Sentence("From a photo to names")
 FROM_A_FILE_OF_EMBEDDINGS = Sentence("From a file of embeddings")
 AGREEMENT_OF_THE_SPECIFICATIONS_SCRIPT = Sentence("the specification's script: {share}")
 LOADING_FACES = Sentence("loading {faces} faces")
+
+# Engines.
+ENGINES_TAKE_ABOUT = Sentence("This takes about {seconds} seconds.")
+NO_MODEL_IS_INSTALLED = Sentence("No model is installed.")
+NO_FACE_IN_THE_PHOTO = Sentence("{model} finds no face in the photo.")

@@ -37,6 +37,8 @@ USERS_WITH_READABLE_PASSWORDS = Sentence("can use it: {count} (ids {ids}).")
 
 # Indexes, the model and thresholds.
 USERS_ARE_NOT_FOUND = Sentence("Identification cannot find {count:user}")
+RUNTIMES = Sentence("What runs the model: {runtimes}.")
+OPENVINO_IS_MISSING = Sentence("OpenVINO is not installed.")
 THE_MODEL_IS_A_LINK = Sentence("The model is a link to {folder}. If that folder moves, the model is missing.")
 MODEL_IS_NOT_HERE = Sentence(
     "The gallery's model {model} (weights with SHA-256 ...) is not on this machine. ... copy its folder to {place}."

@@ -35,6 +35,8 @@ INSTALL_THE_MODEL_AGAIN = Sentence("Install the model again")
 EMBEDDING_IS_NOT_FINITE = Sentence("returned an embedding that is not finite or is zero")
 FILES_ARE_NOT_THE_PUBLISHED_ONES = Sentence("The files of {model} in {folder} are not the published ones")
 
+FILE_HAS_CHANGED = Sentence("{file} has changed since it was loaded")
+
 # Execution providers.
 ONNX_RUNTIME_LACKS_A_PROVIDER = Sentence("no {provider}, only {offered}. Install {package} instead of onnxruntime")
 THERE_IS_NO_PROVIDER_NAMED = Sentence("no execution provider named {provider}. ... offers {offered}")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pgface.errors import ModelError
 from pgface.faces.engines.normalisation import Normalisation
-from pgface.faces.engines.onnx_runtime import open_session
+from pgface.faces.engines.openvino_runtime import open_embedder
 from pgface.faces.pixels import RGBImage
 
 MAX_WARP_SIDE = 32_000
@@ -39,7 +39,7 @@ class ArcFaceNetwork:
             ModelError: the file cannot be loaded, or is not a network for square faces.
 
         """
-        self.session = open_session(f"{file.name} in {file.parent}", file, providers)
+        self.session = open_embedder(f"{file.name} in {file.parent}", file, providers)
         self.normalisation = normalisation or _normalisation_of(file)
         (self._input,) = self.session.get_inputs()
         height, width = self._input.shape[2:]

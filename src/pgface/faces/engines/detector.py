@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from pgface.faces.cancellation import check_work
 from pgface.faces.engines.base import Box, RawDetection
+from pgface.faces.engines.inference import Network
 from pgface.faces.orientation import find_with_retries, search_turned
 from pgface.faces.pixels import RGBImage
 
@@ -50,6 +51,7 @@ class CloseLook:
 class DetectionNetwork(Protocol):
     """A network that finds upright faces. You can use it from many threads."""
 
+    session: Network
     close_look: CloseLook
     face_score: float
     """Minimum score of a face in the first look. A box with a lower score is doubtful."""
@@ -106,7 +108,8 @@ class Detector:
 
         """
         find = partial(self._find_either_way_up, overlook=overlook)
-        return find_with_retries(np.ascontiguousarray(image), find, enlarged_to=self.size)
+        sure_score = self.network.confirming_score
+        return find_with_retries(np.ascontiguousarray(image), find, sure_score=sure_score, enlarged_to=self.size)
 
     def look_closer(self, image: RGBImage, faces: Sequence[RawDetection]) -> list[RawDetection]:
         """Find the landmarks of faces again, in a picture with more pixels.

@@ -14,6 +14,8 @@ from pgface.faces.cancellation import check_work
 from pgface.faces.engines.arcface import aligned_face
 from pgface.faces.engines.base import Choose, Detection, Face, ModelIdentity, RawDetection, every_face
 from pgface.faces.engines.detector import Detector
+from pgface.faces.engines.inference import Network
+from pgface.faces.engines.runtimes import runtimes
 from pgface.faces.pixels import Picture, RGBImage
 from pgface.faces.quality import describe
 from pgface.system.timing import stage
@@ -25,6 +27,7 @@ MIN_REDUCED_WIDTH = 112
 class Recogniser(Protocol):
     """A network that embeds aligned faces. You can use it from many threads."""
 
+    session: Network
     side: int
     """Side of an aligned face in pixels."""
 
@@ -54,6 +57,11 @@ class NetworkEngine:
         self.measures_pitch = measures_pitch
         self.detector = detector
         self.recogniser = recogniser
+
+    @property
+    def runtimes(self) -> dict[str, str]:
+        """What runs each network, and where."""
+        return runtimes(self.detector.network.session.runtime, self.recogniser.session.runtime)
 
     def detect_and_embed(
         self, image: RGBImage | Picture, choose: Choose = every_face, *, overlook: float = 0.0

@@ -20,7 +20,8 @@ from pgface.faces.engines.lift import lift
 from pgface.faces.engines.loaded import LoadedModels
 from pgface.faces.engines.networks import NetworkEngine
 from pgface.faces.engines.normalisation import Normalisation
-from pgface.faces.engines.onnx_runtime import execution_providers, open_session
+from pgface.faces.engines.onnx_runtime import execution_providers
+from pgface.faces.engines.openvino_runtime import open_embedder
 from pgface.faces.engines.yunet import YuNet
 from pgface.faces.models.registry import SFACE, SFACE_FILE, YUNET_FILE, file_sha256
 from pgface.faces.pixels import RGBImage
@@ -53,7 +54,7 @@ class SFace:
             ModelError: the network cannot be loaded.
 
         """
-        self.session = open_session(file.name, read_network(file).SerializeToString(), providers)
+        self.session = open_embedder(file.name, lambda: bytes(read_network(file).SerializeToString()), providers)
         self._input = self.session.get_inputs()[0].name
 
     def describe(self, aligned: RGBImage) -> NDArray[np.float32]:

@@ -35,6 +35,7 @@ _GALLERY_CHECKS: Final[Checks] = (
     ("indexes", gallery.indexes),
     ("vacuum", gallery.vacuum),
     ("model", gallery.model),
+    ("runtime", gallery.runtime),
     ("thresholds", gallery.thresholds),
     ("photo files", gallery.photo_files),
     ("user passwords", gallery.passwords),

@@ -108,6 +108,7 @@ class StatusResponse(ResponseBody):
             "model": "sface",
             "model_problem": None,
             "execution_provider": "CPUExecutionProvider",
+            "runtimes": {"detection": "ONNX Runtime (CPU)", "embedding": "OpenVINO (CPU)"},
             "verify_threshold": 0.32,
             "identify_threshold": 0.45,
             "advised_identify_threshold": 0.45,
@@ -129,6 +130,7 @@ class StatusResponse(ResponseBody):
     model: str | None
     model_problem: str | None = Field(description="Why the model cannot be used here.")
     execution_provider: str | None
+    runtimes: dict[str, str] | None = Field(description="What runs `detection` and `embedding`, and where.")
     verify_threshold: float
     identify_threshold: float
     advised_identify_threshold: float = Field(description="The threshold that the number of enrolled users needs.")
