@@ -41,9 +41,10 @@ docs: setup # the pages that are generated from the code, and all of them as a s
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --nitpicky --quiet --fresh-env docs docs/_build
 	@echo "Open docs/_build/index.html. For the search, run: $(BIN)/python -m http.server --directory docs/_build 8080"
 
-bench: setup # side by side with the parts it is made of; some ten minutes
+bench: setup # side by side with the parts it is made of; some fifteen minutes
 	$(BIN)/python benchmarks/bench_gallery.py
 	$(BIN)/python benchmarks/bench_service.py
+	$(BIN)/python benchmarks/bench_side_by_side.py
 
 bench-search: setup # side by side with exact answers, FAISS, hnswlib, and the specification's own script
 	$(BIN)/python benchmarks/bench_search.py

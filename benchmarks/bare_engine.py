@@ -12,10 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pgface.faces.engines.base import Choose, Detection, Engine, Face, every_face
+from pgface import Settings
+from pgface.faces.engines import load_engine
+from pgface.faces.engines.base import Engine, Face
+from pgface.faces.face_choice import ChosenFace
 from pgface.faces.pixels import RGBImage
 
 LoadEngine = Callable[[], Engine]
+
+
+def engine_loader(model: str, settings: Settings) -> LoadEngine:
+    """Make a function that loads a model as the settings say. It can be pickled for another process."""
+    return partial(
+        load_engine,
+        model,
+        models_dir=settings.models_dir,
+        detector_size=settings.detector_size,
+        execution_provider=settings.execution_provider,
+    )
 
 
 def decode(file: Path) -> RGBImage:
@@ -24,14 +38,9 @@ def decode(file: Path) -> RGBImage:
         return np.asarray(photo.convert("RGB"))
 
 
-def embed(engine: Engine, file: Path, choose: Choose = every_face) -> list[Face]:
+def embed(engine: Engine, file: Path) -> list[Face]:
     """Decode a photo and embed its faces."""
-    return engine.detect_and_embed(decode(file), choose)
-
-
-def largest(detections: Sequence[Detection]) -> Sequence[Detection]:
-    """Choose the largest face, if there is one."""
-    return detections[:1]
+    return engine.detect_and_embed(decode(file))
 
 
 def embed_all(engine: Engine, load: LoadEngine, files: Sequence[Path], workers: int) -> int:
@@ -49,5 +58,6 @@ def embed_all(engine: Engine, load: LoadEngine, files: Sequence[Path], workers: 
 
 
 def _largest_embedding(load: LoadEngine, file: Path) -> NDArray[np.float32] | None:
-    faces = embed(load(), file, largest)
+    overlook = ChosenFace("", "largest").overlook  # as `Gallery.enroll_folder` does
+    faces = load().detect_and_embed(decode(file), lambda found: found[:1], overlook=overlook)
     return faces[0].embedding if faces else None

@@ -6,18 +6,14 @@ loopback, with a fixed number of connections and for a fixed time.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import io
-import json
 import multiprocessing
-import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import asdict
 from functools import partial
 from itertools import cycle
 from multiprocessing.connection import Connection as Pipe
@@ -26,12 +22,11 @@ from typing import Any, Final
 
 import numpy as np
 from PIL import Image
-from rich.console import Console
 
+from output import Output, argument_parser
 from pgface import Gallery, Settings
 from pgface.accounts import Client, create_key
 from pgface.database.embedded.server import EmbeddedPostgres
-from pgface.operations.bench.facts import machine
 from pgface.operations.bench.report import table
 from pgface.operations.bench.timing import Row
 from samples import Samples, find_samples, insightface_weights
@@ -55,36 +50,32 @@ _MIN_ANSWERS: Final = 100
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE as well")
+    parser = argument_parser(__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="total seconds with hostile clients (60)")
     arguments = parser.parse_args()
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    output = Output(arguments, PACKAGES)
     with tempfile.TemporaryDirectory(prefix="pgface_bench_") as folder:
-        rows = _run(Path(folder), console, arguments.seconds)
-    if rows:
-        console.print(table(f"pgface serve, {HOSTILE} hostile clients beside an honest one", rows))
-        console.print(", ".join(f"{name} {value}" for name, value in machine(PACKAGES).items()), soft_wrap=True)
-    if arguments.json is not None:
-        figures = {"machine": machine(PACKAGES), "rows": [asdict(row) for row in rows]}
-        arguments.json.write_text(json.dumps(figures, indent=2))
+        output.add(_run(Path(folder), output, arguments.seconds))
+    if output.rows:
+        output.console.print(table(f"pgface serve, {HOSTILE} hostile clients beside an honest one", output.rows))
+        output.finish()
 
 
-def _run(scratch: Path, console: Console, seconds: float) -> list[Row]:
+def _run(scratch: Path, output: Output, seconds: float) -> list[Row]:
     settings = Settings.model_validate({"database_url": None, "data_dir": scratch / "data"})
     samples = find_samples(scratch)
     if samples is None:
-        console.print("skipped: there is no photo on this machine to measure the service with")
+        output.skip("there is no photo on this machine to measure the service with")
         return []
     model = str(insightface_weights() or "sface")
     with EmbeddedPostgres(settings.postgres_dir), Gallery.create(settings, model=model) as gallery:
         people_of(gallery, samples)
         fill_up(gallery, FACES)
         keys = [create_key(gallery.database, "benchmark", ["identify"], Client())[0] for _ in range(1 + HOSTILE)]
-        console.print(f"{gallery.engine.identity.name}; photos: {samples.description}")
+        output.console.print(f"{gallery.engine.identity.name}; photos: {samples.description}")
         photos = hostile_photos(samples)
         for name, photo in photos.items():
-            console.print(f"hostile: {name}, {len(photo):,} bytes")
+            output.console.print(f"hostile: {name}, {len(photo):,} bytes")
         with running(settings, scratch / "service.log") as service:
             return _measure(service, keys, samples, photos, seconds)
 

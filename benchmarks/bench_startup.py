@@ -6,24 +6,21 @@ already, in a temporary folder that is deleted at the end.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import resource
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from comparisons import compare
+from output import Output, argument_parser
 from pgface import Settings
 from pgface.database.embedded.server import EmbeddedPostgres
 from pgface.database.pool import initialise
-from pgface.operations.bench.facts import machine
 from pgface.operations.bench.report import table
 from pgface.operations.bench.timing import Row, Side, interleave
 
@@ -35,21 +32,18 @@ IMPORTS = "import typer, rich.table, psycopg_pool, pydantic_settings"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argument_parser(__doc__)
     parser.add_argument("--rounds", type=int, default=15, help="how often each command is run")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE as well")
     arguments = parser.parse_args()
+    output = Output(arguments, PACKAGES)
     with tempfile.TemporaryDirectory(prefix="pgface_bench_") as folder:
         settings = Settings.model_validate({"database_url": None, "data_dir": Path(folder) / "data"})
         with EmbeddedPostgres(settings.postgres_dir):
             initialise(settings)
-            rows = _measure(settings, arguments.rounds)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
-    console.print(table("Starting a command: processor time, medians; ratio: median over n rounds, fastest", rows))
-    facts = machine(PACKAGES)
-    console.print(", ".join(f"{name} {value}" for name, value in facts.items()), soft_wrap=True)
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps({"machine": facts, "rows": [asdict(row) for row in rows]}, indent=2))
+            output.add(_measure(settings, arguments.rounds))
+    title = "Starting a command: processor time, medians; ratio: median over n rounds, fastest"
+    output.console.print(table(title, output.rows))
+    output.finish()
 
 
 def _measure(settings: Settings, rounds: int) -> list[Row]:

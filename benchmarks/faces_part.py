@@ -46,7 +46,7 @@ def new_settings(settings: Settings) -> Settings:
 
 def fill(gallery: Gallery, embeddings: int, people: int, seed: int = 1) -> list[int]:
     """Load random embeddings of new people. Returns the people's ids."""
-    ids = [gallery.add_user(f"random{number}@example.org").id for number in range(people)]
+    ids = [gallery.add_user(f"random{number}-{seed}@example.org").id for number in range(people)]
     random = np.random.default_rng(seed).standard_normal((embeddings, 512)).astype(np.float32)
     gallery.load_embeddings(np.resize(ids, embeddings), random)
     return ids

@@ -1,44 +1,36 @@
-"""Measure the service: throughput, latency, health checks, memory."""
+"""Measure the service: enrollments, health checks, memory."""
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from itertools import cycle
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 
-from bare_engine import LoadEngine, embed, largest
+from bare_engine import embed, largest
 from comparisons import compare
+from faces_part import fill
 from pgface import Gallery
-from pgface.faces.engines.base import Choose, Engine, every_face
-from pgface.operations.bench.timing import Row, Series, interleave
+from pgface.faces.engines.base import Engine
+from pgface.operations.bench.timing import Row, interleave
 from samples import Samples
 from service_client import Answers, Load
 from service_process import RunningService, answers_to
 
 T = TypeVar("T")
 
-CLIENTS = 1, 8, 64
-BARE = "bare engine"
-TARGETS = {8: 0.9, 64: 0.85}
-"""The minimum of photos per second with this many clients, as a share of the bare engine's."""
-LATENCY_TARGET = 1.2
-"""The maximum of one client's median latency, as a multiple of the bare engine's."""
+_CLIENTS = 8
 ENROLLERS = 4, 8
-_WITH_TARGET = 8
-_WARM_UP = 1
+BARE = "bare engine"
 _PHOTOS = 50
 """The number of faces of each person in a filled gallery."""
 _HEALTH_SECONDS = 0.05
@@ -47,7 +39,6 @@ _SAMPLE_SECONDS = 0.05
 _MEMORY_PARTS = 10
 """The parts of the requests for which memory is measured. The first two are not counted."""
 _LARGE = 8_000, 5_000
-_LARGE_CLIENTS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +49,6 @@ class Measured:
     key: str
     photos: Sequence[Path]
     people: Sequence[tuple[Path, str]]
-    engine: Engine
-    load: LoadEngine
-    workers: int
 
     def ask(self, clients: int, **more: object) -> Answers:
         """Run clients that identify, while another client enrolls."""
@@ -68,17 +56,6 @@ class Measured:
         photos = [str(file) for file in shuffled(self.photos)]
         asked = {"photos": photos, "clients": clients, "enrollments": people, **more}
         return answers_to(Load(port=self.service.port, key=self.key, **asked))  # type: ignore[arg-type]
-
-
-@dataclass(slots=True)
-class _Phase:
-    """The results for one number of clients, over all rounds."""
-
-    answers: list[Answers] = field(default_factory=list)
-    shares: list[tuple[float, float, float]] = field(default_factory=list)
-    """The number of cores that the service, PostgreSQL and the clients used."""
-    processor: list[float] = field(default_factory=list)
-    """The processor seconds of the service and PostgreSQL for a photo."""
 
 
 def shuffled(photos: Sequence[T]) -> list[T]:
@@ -96,68 +73,10 @@ def fill_up(gallery: Gallery, faces: int) -> None:
     """Fill the gallery with random embeddings of new people, up to a number of embeddings."""
     missing = faces - gallery.status().embeddings
     if missing > 0:
-        ids = [gallery.add_user(f"{number}-of-{faces}@example.org").id for number in range(-(-missing // _PHOTOS))]
-        embeddings = np.random.default_rng(faces).standard_normal((missing, 512)).astype(np.float32)
-        gallery.load_embeddings(np.resize(ids, missing), embeddings)
+        fill(gallery, missing, -(-missing // _PHOTOS), seed=faces)
 
 
-def throughput(measured: Measured, rounds: int, seconds: float) -> Iterator[Row]:
-    """Measure photos per second with several numbers of clients, in turn with the bare engine on all cores."""
-    phases = {clients: _Phase() for clients in CLIENTS}
-
-    def side_of(clients: int) -> Callable[[int], float]:
-        def side(_: int) -> float:
-            before = measured.service.processor()
-            answers = measured.ask(clients, seconds=seconds)
-            took = answers.seconds
-            service, server = (after - first for after, first in zip(measured.service.processor(), before, strict=True))
-            phases[clients].answers.append(answers)
-            phases[clients].processor.append((service + server) / _photos(answers))
-            phases[clients].shares.append((service / took, server / took, answers.processor / took))
-            return seconds / max(answers.in_time, 1)
-
-        return side
-
-    processor: Series = {BARE: []}
-    with _bare_engine(measured) as bare:
-
-        def alone(_: int) -> float:
-            photos, busy = bare(seconds)
-            processor[BARE].append(busy / max(photos, 1))
-            return seconds / max(photos, 1)
-
-        sides = {BARE: alone} | {_name(clients): side_of(clients) for clients in CLIENTS}
-        series = interleave(sides, rounds, warm_up=_WARM_UP)
-    for clients, phase in phases.items():
-        yield from _rows(clients, phase, series)
-        processor[_name(clients)] = phase.processor
-        counted = {name: times[_WARM_UP:] for name, times in processor.items()}
-        yield compare(f"{_name(clients)}: processor time of a photo", counted, _name(clients), BARE, measure="time")
-    yield _answer_statuses([answers for phase in phases.values() for answers in phase.answers])
-
-
-def latency(measured: Measured, rounds: int, seconds: float) -> Row:
-    """Measure the latency of one client, in turn with the bare engine, which gets one photo at a time."""
-    client, bare = "1 client", f"{BARE}, one photo at a time"
-
-    def ask(_: int) -> float:
-        return float(np.median(measured.ask(1, seconds=seconds, enrollments=[]).identify))
-
-    def embed_each(_: int) -> float:
-        took, end = [], time.perf_counter() + seconds
-        for photo in cycle(shuffled(measured.photos)):
-            started = time.perf_counter()
-            embed(measured.engine, photo)
-            took.append(time.perf_counter() - started)
-            if time.perf_counter() >= end:
-                break
-        return float(np.median(took))
-
-    series = interleave({client: ask, bare: embed_each}, rounds, warm_up=_WARM_UP)
-    return compare("identify with keys, p50", series, client, bare, measure="time", target=LATENCY_TARGET)
-
-
-def enrolling(measured: Measured, rounds: int, seconds: float) -> Iterator[Row]:
+def enrolling(measured: Measured, engine: Engine, workers: int, rounds: int, seconds: float) -> Iterator[Row]:
     """Measure enrolled photos per second with several clients, in turn with the bare engine on all cores."""
     latencies: dict[int, list[float]] = {clients: [] for clients in ENROLLERS}
 
@@ -169,48 +88,36 @@ def enrolling(measured: Measured, rounds: int, seconds: float) -> Iterator[Row]:
 
         return side
 
-    with _bare_engine(measured, largest) as bare:
+    with ThreadPoolExecutor(workers) as threads:
 
         def alone(_: int) -> float:
-            return seconds / max(bare(seconds)[0], 1)
+            photos, end = shuffled(measured.photos), time.monotonic() + seconds
+            parts = [photos[number::workers] for number in range(workers)]
+            return seconds / max(sum(threads.map(partial(_embed_until, engine, end=end), parts)), 1)
 
-        sides = {BARE: alone} | {_name(clients): side_of(clients) for clients in ENROLLERS}
-        series = interleave(sides, rounds, warm_up=_WARM_UP)
+        sides = {BARE: alone} | {f"{clients} clients": side_of(clients) for clients in ENROLLERS}
+        series = interleave(sides, rounds, warm_up=1)
     for clients in ENROLLERS:
-        what = f"enroll with keys, {_name(clients)}"
-        yield compare(what, series, _name(clients), BARE, measure="rate", unit="photos/s")
+        what = f"enroll with keys, {clients} clients"
+        yield compare(what, series, f"{clients} clients", BARE, measure="rate", unit="photos/s")
         yield Row(f"{what}: latency", _times(latencies[clients]))
 
 
-def _rows(clients: int, phase: _Phase, series: Series) -> Iterator[Row]:
-    target = TARGETS.get(clients)
-    what = f"identify with keys, {_name(clients)}, one more enrolling 2 photos/s"
-    yield compare(what, series, _name(clients), BARE, measure="rate", target=target, unit="photos/s")
-    latencies = [seconds for answers in phase.answers for seconds in answers.identify]
-    enrolled = [seconds for answers in phase.answers for seconds in answers.enroll]
-    statuses = _statuses(phase.answers)
-    refused = statuses["503"] / statuses.total()
-    yield Row(f"{what}: identify", _times(latencies), f"refused with 503: {100 * refused:.1f} %")
-    service, server, clients_own = np.median(phase.shares, axis=0)
-    shares = f"service {service:.2f}, PostgreSQL {server:.2f}, clients {clients_own:.2f}"
-    yield Row(f"{what}: enroll", _times(enrolled) if enrolled else "none", f"cores busy: {shares}")
-
-
-def _answer_statuses(answers: Sequence[Answers]) -> Row:
-    statuses = _statuses(answers)
-    without = sum(one.without_retry_after for one in answers)
-    met = set(statuses) <= {"200", "201", "503"} and not without
-    counted = ", ".join(f"{number:,} × {status}" for status, number in sorted(statuses.items()))
-    return Row(
-        "answers", counted, f"503 without Retry-After: {without}", target="200, 201, 503 with Retry-After", met=met
-    )
+def _embed_until(engine: Engine, photos: Sequence[Path], *, end: float) -> int:
+    """Embed the largest face of photos until a time, and return the number of photos."""
+    done = 0
+    while True:
+        embed(engine, photos[done % len(photos)], largest)
+        if time.monotonic() >= end:  # the last photo came too late
+            return done
+        done += 1
 
 
 def health(measured: Measured, gallery: Gallery, seconds: float) -> Row:
     """Measure the latency of /healthz while eight clients identify and one enrolls."""
-    answers = measured.ask(_WITH_TARGET, seconds=seconds, health_every=_HEALTH_SECONDS)
+    answers = measured.ask(_CLIENTS, seconds=seconds, health_every=_HEALTH_SECONDS)
     faces = gallery.status().embeddings
-    what = f"/healthz every {_HEALTH_SECONDS * 1e3:.0f} ms beside {_name(_WITH_TARGET)}, {faces:,} embeddings"
+    what = f"/healthz every {_HEALTH_SECONDS * 1e3:.0f} ms beside {_CLIENTS} clients, {faces:,} embeddings"
     others = f"identify {_times(answers.identify)}, {answers.in_time / seconds:.1f} photos/s"
     return Row(what, _times(answers.health), others, rounds=len(answers.health))
 
@@ -221,7 +128,7 @@ def memory(measured: Measured, requests: int, scratch: Path) -> Iterator[Row]:
     part = requests // _MEMORY_PARTS
     sizes = []
     for _ in range(_MEMORY_PARTS):
-        measured.ask(_WITH_TARGET, requests=part, enrollments=[])
+        measured.ask(_CLIENTS, requests=part, enrollments=[])
         sizes.append(service.memory())
     yield Row(
         f"memory (PSS) after each tenth of {requests:,} requests",
@@ -233,50 +140,14 @@ def memory(measured: Measured, requests: int, scratch: Path) -> Iterator[Row]:
     for number in (1, 2):
         before = service.memory()
         with _peak(service.resident) as peak:
-            answers = measured.ask(_LARGE_CLIENTS, photos=[str(picture)], requests=_LARGE_CLIENTS, enrollments=[])
+            answers = measured.ask(_CLIENTS, photos=[str(picture)], requests=_CLIENTS, enrollments=[])
         time.sleep(1)
-        statuses = ", ".join(f"{number} × {status}" for status, number in sorted(_statuses([answers]).items()))
         size = f"{_LARGE[0] * _LARGE[1] / 1e6:.0f} megapixels, {picture.stat().st_size / 1e3:.0f} kB each"
         yield Row(
-            f"{_LARGE_CLIENTS} PNGs of {size}, together (time {number}): {statuses} in {answers.seconds:.1f} s",
+            f"{_CLIENTS} PNGs of {size}, together (time {number}): {_statuses(answers)} in {answers.seconds:.1f} s",
             f"before {before:.0f} MiB, at most {max(peak):.0f}, afterwards {service.memory():.0f}",
             "PGFACE_MAX_DECODED_BYTES (512 MiB) limits the photos in work",
         )
-
-
-@contextmanager
-def _bare_engine(measured: Measured, choose: Choose = every_face) -> Iterator[Callable[[float], tuple[int, float]]]:
-    """Start a pool that suits the engine.
-
-    Gives a function that decodes and embeds photos for some seconds. It returns their number and the processor time.
-    """
-    executor: Executor
-    if measured.engine.releases_gil:
-        executor = ThreadPoolExecutor(measured.workers)
-        load: LoadEngine = lambda: measured.engine  # noqa: E731 - mypy wants one declaration for both branches
-    else:
-        executor = ProcessPoolExecutor(measured.workers, mp_context=multiprocessing.get_context("spawn"))
-        load = measured.load
-    with executor:
-
-        def bare(seconds: float) -> tuple[int, float]:
-            workers, end = measured.workers, time.time() + seconds
-            photos = shuffled(measured.photos)
-            parts = [photos[number::workers] for number in range(workers)]
-            done = list(executor.map(partial(_embed_until, load, choose=choose, end=end), parts))
-            return sum(photos for photos, _ in done), sum(busy for _, busy in done)
-
-        yield bare
-
-
-def _embed_until(load: LoadEngine, photos: Sequence[Path], *, choose: Choose, end: float) -> tuple[int, float]:
-    engine, embedded, began = load(), 0, time.thread_time()
-    while True:
-        busy = time.thread_time() - began
-        embed(engine, photos[embedded % len(photos)], choose)
-        if time.time() >= end:  # the last photo came too late
-            return embedded, busy
-        embedded += 1
 
 
 @contextmanager
@@ -297,21 +168,10 @@ def _peak(look: Callable[[], float]) -> Iterator[list[float]]:
         thread.join()
 
 
-def _name(clients: int) -> str:
-    return "1 client" if clients == 1 else f"{clients} clients"
-
-
 def _times(latencies: Sequence[float]) -> str:
     middle, late = np.percentile(np.array(latencies) * 1e3, (50, 95))
     return f"p50 {middle:.3g} ms, p95 {late:.3g}"
 
 
-def _photos(answers: Answers) -> int:
-    return max(len(answers.identify) + len(answers.enroll), 1)
-
-
-def _statuses(answers: Sequence[Answers]) -> Counter[str]:
-    found: Counter[str] = Counter()
-    for one in answers:
-        found.update(one.statuses)
-    return found
+def _statuses(answers: Answers) -> str:
+    return ", ".join(f"{number:,} × {status}" for status, number in sorted(answers.statuses.items()))

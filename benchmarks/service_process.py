@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 
 from pgface import Settings
+from pgface.faces.engines.base import Engine
 from service_client import Answers, Load
 
 _MAX_START_SECONDS = 60
@@ -32,7 +33,7 @@ class RunningService:
 
     def processor(self) -> tuple[float, float]:
         """Read the processor seconds of the service's processes and of PostgreSQL."""
-        return _processor(self._process), _processor(self._server)
+        return processor_seconds(self._process), processor_seconds(self._server)
 
     def memory(self) -> float:
         """Read the memory of the service's processes in MiB. Shared memory is counted once (PSS)."""
@@ -53,10 +54,15 @@ def running(settings: Settings, log: Path, processes: int = 1, **variables: str)
     with log.open("wb") as file, subprocess.Popen(command, env=environment, stdout=file, stderr=file) as process:
         try:
             _wait_until_ready(port, process, log)
-            yield RunningService(psutil.Process(process.pid), _postmaster(settings), port)
+            yield RunningService(psutil.Process(process.pid), postmaster(settings), port)
         finally:
             process.terminate()
             process.wait(_MAX_START_SECONDS)
+
+
+def processes_for(engine: Engine, settings: Settings) -> int:
+    """Return the number of the service's processes. dlib needs one for every core, other engines work in threads."""
+    return 1 if engine.releases_gil else settings.workers
 
 
 def answers_to(load: Load) -> Answers:
@@ -84,7 +90,8 @@ def _wait_until_ready(port: int, process: subprocess.Popen[bytes], log: Path) ->
     raise SystemExit(f"The service did not start:\n{log.read_text()}")
 
 
-def _postmaster(settings: Settings) -> psutil.Process:
+def postmaster(settings: Settings) -> psutil.Process:
+    """Find the embedded PostgreSQL."""
     file = settings.postgres_dir / "data" / "postmaster.pid"
     return psutil.Process(int(file.read_text().splitlines()[0]))
 
@@ -93,7 +100,8 @@ def _family(process: psutil.Process) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
 
 
-def _processor(process: psutil.Process) -> float:
+def processor_seconds(process: psutil.Process) -> float:
+    """Read the processor seconds of a process and its children."""
     total = 0.0
     for one in _family(process):
         with suppress(psutil.NoSuchProcess):
