@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
-from bare_engine import embed, largest
+from bare_engine import decode
 from comparisons import compare
 from faces_part import fill
 from pgface import Gallery
@@ -107,7 +107,7 @@ def _embed_until(engine: Engine, photos: Sequence[Path], *, end: float) -> int:
     """Embed the largest face of photos until a time, and return the number of photos."""
     done = 0
     while True:
-        embed(engine, photos[done % len(photos)], largest)
+        engine.detect_and_embed(decode(photos[done % len(photos)]), lambda found: found[:1], overlook=0.5)
         if time.monotonic() >= end:  # the last photo came too late
             return done
         done += 1
