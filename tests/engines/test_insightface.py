@@ -288,7 +288,7 @@ def test_many_threads_load_an_engine_once(insightface_pack: Path, tmp_path: Path
 def test_identity(engine: NetworkEngine, insightface_pack: Path) -> None:
     files = (insightface_pack / "det_500m.onnx", insightface_pack / "w600k_mbf.onnx")
     identity = engine.identity
-    assert (identity.name, identity.dimension, identity.alignment_size) == ("buffalo_sc_q8", 512, 160)
+    assert (identity.name, identity.dimension, identity.alignment_size) == ("buffalo_sc_q8", 512, 128)
     assert identity.weights_sha256 == weights_sha256(map(file_sha256, files))
     assert engine.execution_provider == "CPUExecutionProvider"
     assert engine.releases_gil

@@ -401,7 +401,7 @@ def test_a_gallery_stays_with_its_model(gallery: Gallery, settings: Settings, in
     with Gallery.open(settings) as again:  # the gallery finds the model by its name
         assert again.engine.identity == gallery.engine.identity
     other_model = says.BOUND_TO_ANOTHER_MODEL.pattern(
-        bound="buffalo_sc_q8", dimension=512, alignment_size=160, given="dlib"
+        bound="buffalo_sc_q8", dimension=512, alignment_size=128, given="dlib"
     )
     with pytest.raises(ModelMismatchError, match=other_model):
         Gallery.create(settings, model="dlib")
@@ -417,7 +417,7 @@ def test_a_gallery_stays_with_its_model(gallery: Gallery, settings: Settings, in
         "CPUExecutionProvider",
         measures_pitch=True,
     )
-    other_alignment = says.BOUND_TO_ANOTHER_ALIGNMENT_SIZE.pattern(bound=160, given=256)
+    other_alignment = says.BOUND_TO_ANOTHER_ALIGNMENT_SIZE.pattern(bound=128, given=256)
     with pytest.raises(ModelMismatchError, match=other_alignment):
         Gallery.open(settings, engine=other)
     Gallery.create(settings).close()

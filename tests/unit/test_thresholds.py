@@ -12,7 +12,7 @@ from pgface.evaluation.calibrate import follow
 from pgface.gallery.config import GalleryConfig
 from pgface.thresholds import Advice, PastCalibration, Tail, advise, rate_of_each
 
-CONFIG = GalleryConfig(uuid4(), "buffalo_sc", 512, 160, "ab" * 32, 0.30, 0.40)
+CONFIG = GalleryConfig(uuid4(), "buffalo_sc", 512, 128, "ab" * 32, 0.30, 0.40)
 CALIBRATION = PastCalibration(
     id=1,
     calibrated_at=datetime(2026, 11, 1, tzinfo=UTC),
@@ -42,7 +42,7 @@ CALIBRATION = PastCalibration(
     mated_pairs=5_000,
     non_mated_pairs=3_000_000,
     model_name="buffalo_sc",
-    alignment_size=160,
+    alignment_size=128,
     weights_sha256="ab" * 32,
 )
 

@@ -125,8 +125,12 @@ class _View:
     """Width and height before the border."""
 
     def search(self, find: Find) -> list[RawDetection]:
-        """Find the faces in this view, in pixels of the original."""
-        return [self.to_original(raw) for raw in find(self.pixels)]
+        """Find the faces in this view, in pixels of the original. A face in the border is only a mirror image."""
+        return [face for face in map(self.to_original, find(self.pixels)) if self._shows_middle_of(face.box)]
+
+    def _shows_middle_of(self, box: Box) -> bool:
+        width, height = self.original_size
+        return 0 <= box.x + box.width / 2 <= width and 0 <= box.y + box.height / 2 <= height
 
     def to_original(self, raw: RawDetection) -> RawDetection:
         """Return the face in pixels of the original."""

@@ -108,7 +108,8 @@ class Detector:
 
         """
         find = partial(self._find_either_way_up, overlook=overlook)
-        return find_with_retries(np.ascontiguousarray(image), find, enlarged_to=self.size)
+        sure_score = self.network.confirming_score
+        return find_with_retries(np.ascontiguousarray(image), find, sure_score=sure_score, enlarged_to=self.size)
 
     def look_closer(self, image: RGBImage, faces: Sequence[RawDetection]) -> list[RawDetection]:
         """Find the landmarks of faces again, in a picture with more pixels.
@@ -122,10 +123,11 @@ class Detector:
 
     def _find_either_way_up(self, image: RGBImage, overlook: float) -> list[RawDetection]:
         faces = self._find_upright(image, overlook)
-        best = max(faces, key=lambda face: face.score, default=None)
-        if best is None or not self._may_lie(best):
-            return faces
-        turns = self._turns_to_upright(image, best)
+        if not faces:
+            return []
+        best = max(faces, key=lambda face: face.score)
+        largest = max(faces, key=lambda face: face.box.width * face.box.height)
+        turns = next((self._turns_to_upright(image, face) for face in (best, largest) if self._may_lie(face)), 0)
         turned = search_turned(image, turns, partial(self._find_upright, overlook=overlook)) if turns else []
         return turned if any(face.score > best.score for face in turned) else faces
 

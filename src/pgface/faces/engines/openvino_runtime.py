@@ -151,7 +151,7 @@ def _open(name: str, model: Path | Callable[[], bytes]) -> Network:
     def open_all_cores() -> Session:
         try:
             return _OpenVinoSession(core, network, name, streams=1, threads=min(cores, MAX_CORES_FOR_A_PHOTO))
-        except RuntimeError as error:
+        except Exception as error:  # as above
             raise ModelError(f"OpenVINO cannot load {name}: {_first_line(error)}") from error
 
     return Network(

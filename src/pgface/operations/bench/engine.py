@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
-import resource
 import statistics
 import sys
 import threading
@@ -240,7 +240,11 @@ def _photos_per_second(engine: Engine, task: Task, threads: int) -> float:
 
 
 def _peak_memory() -> float:
-    """Return the peak memory of this process in megabytes."""
+    """Return the peak memory of this process in megabytes. NaN on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return math.nan
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
