@@ -173,7 +173,7 @@ def test_small_faces_of_a_large_photo_are_embedded_from_all_pixels(engine: Netwo
     assert len(faces) == len(whole) == 2
     for face in faces:
         nearest = min(whole, key=lambda other: abs(other.box.x - face.box.x))
-        assert similarity(face, nearest) > 0.99
+        assert similarity(face, nearest) > 0.98
         np.testing.assert_allclose(face.landmarks, nearest.landmarks, atol=10)
 
 

@@ -208,7 +208,7 @@ def test_the_runtime_of_the_model(settings: Settings, insightface_pack: Path, mo
     for embedding, state, found, remedy in (
         (OPENVINO, "fine", says.RUNTIMES.format(runtimes=WITH_OPENVINO), ""),
         ("ONNX Runtime (CPU)", "advice", says.OPENVINO_IS_MISSING, how_to_install("openvino").strip("`")),
-        ("ONNX Runtime (CPU), because", "advice", "because", "pip install --force-reinstall openvino"),
+        ("ONNX Runtime (CPU), because", "advice", "because", "pip uninstall openvino && pip install openvino"),
     ):
         monkeypatch.setattr(engine.recogniser.session, "runtime", embedding)
         finding = finding_of(settings, "runtime")

@@ -139,15 +139,17 @@ class Network:
         if all(array.shape[-1] * array.shape[-2] < self._all_cores_from for array in inputs.values()):
             return None
         self._runs_alone += 1
-        if self._runs_alone > _RUNS_BEFORE_OPENING and self._opening.acquire(blocking=False):
-            try:
-                if (open_all_cores := self._open_all_cores) is not None:
-                    self._open_all_cores = None
-                    with suppress(ModelError):  # such as too little memory. The other session goes on alone.
-                        self._all_cores = open_all_cores()
-            finally:
-                self._opening.release()
+        if self._runs_alone >= _RUNS_BEFORE_OPENING and self._open_all_cores is not None:
+            with self._opening:
+                open_all_cores, self._open_all_cores = self._open_all_cores, None
+            if open_all_cores is not None:
+                # In a thread, because loading a network can take longer than many photos.
+                threading.Thread(target=self._open, args=(open_all_cores,), name="pgface-network").start()
         return self._all_cores
+
+    def _open(self, open_all_cores: Callable[[], Session]) -> None:
+        with suppress(ModelError):  # such as too little memory. The other session goes on alone.
+            self._all_cores = open_all_cores()
 
 
 class _OpenedAtFirstCall:

@@ -181,7 +181,7 @@ def runtime(database: Database, settings: Settings) -> Iterator[Finding]:
     if provider != CPU or found["embedding"] == OPENVINO or not _OPENVINO_IS_FASTER:
         yield ok(f"What runs the model: {runs_on(found)}.")
     elif "because" in found["embedding"]:
-        yield advice(f"Embeddings run on {found['embedding']}.", "pip install --force-reinstall openvino")
+        yield advice(f"Embeddings run on {found['embedding']}.", "pip uninstall openvino && pip install openvino")
     else:
         yield advice(
             "OpenVINO is not installed. With it, embedding a face took 0.66 to 0.75 × the processor time.",
