@@ -61,7 +61,10 @@ ThresholdOption = Annotated[
         help="Minimum similarity. The gallery's threshold by default.",
     ),
 ]
-FACES_HELP = "In a photo with several faces: refuse it, take the largest, or the large one nearest the middle."
+FACES_HELP = (
+    "In a photo with several faces: refuse it unless the others are less than a quarter as wide, take the largest, or "
+    "the large one nearest the middle."
+)
 FaceOption = Annotated[FaceChoice, typer.Option("--faces", help=FACES_HELP)]
 
 PeopleArgument = Annotated[

@@ -1,4 +1,4 @@
-"""Search again if a detector finds nothing: with a mirrored border, after quarter turns, and enlarged.
+"""Search again if a detector finds nothing: after quarter turns, with a mirrored border, and enlarged.
 
 Detectors miss a face that fills the frame, because they were trained on faces with surroundings. They also miss a face
 that lies on its side. The further searches run only if the first one found nothing, or nothing certain. So an ordinary
@@ -67,11 +67,11 @@ def search_turned(image: RGBImage, quarter_turns: int, find: Find) -> list[RawDe
 
 
 def _views(image: RGBImage, enlarged_to: int) -> Iterator[_View]:
-    yield _turned(image, 0)
-    yield _bordered(image)
     # A photo lies on its left or right side far more often than upside down.
-    for quarter_turns in (1, 3, 2):
+    for quarter_turns in (0, 1, 3, 2):
         yield _turned(image, quarter_turns)
+    # Later, because in the border of a turned photo a mirrored face can look upright.
+    yield _bordered(image)
     if 2 * max(image.shape[:2]) <= enlarged_to:
         yield _enlarged(image)
 

@@ -15,7 +15,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from pgface.errors import ModelError, PgfaceError, PhotoError, WorkerEndedError
 from pgface.faces.engines.base import Box, Engine, Face
@@ -48,7 +48,24 @@ class EmbeddedFile:
 Embedded = EmbeddedFile | PgfaceError | None
 """The photo, the error that refuses it, or None for an enrolled photo."""
 
-Task = TypeVar("Task", bound=PhotoTask)
+Task = TypeVar("Task", contravariant=True)
+Result = TypeVar("Result", covariant=True)
+AnyTask = TypeVar("AnyTask")
+
+
+class EngineWork(Protocol[Task, Result]):
+    """Work on one task with an engine: a frozen dataclass, which can be pickled for another process."""
+
+    @property
+    def load(self) -> Callable[[], Engine]:
+        """Loads the engine."""
+
+    @property
+    def limits(self) -> PhotoLimits:
+        """The limits of a photo."""
+
+    def __call__(self, task: Task, /) -> Result:
+        """Do the work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +93,67 @@ class EmbedFile:
             return type(error)(str(error))
 
 
-class PhotoWorkers:
-    """A pool of workers that embed files. Use it as a context manager, which ends the workers."""
+class EngineWorkers(Generic[Task, Result]):
+    """A pool of workers that share an engine, or load one each. Use it as a context manager, which ends them."""
+
+    def __init__(
+        self, workers: int, engine: Engine, work: EngineWork[Task, Result], *, can_reload: bool = True
+    ) -> None:
+        """Prepare the workers without starting them.
+
+        Args:
+            workers: their number.
+            engine: the engine. Threads use it if it releases the GIL.
+            work: what they do.
+            can_reload: whether `work.load` loads the engine in another process.
+
+        """
+        self._workers = workers
+        self._executor: Executor
+        given: Any = work
+        if engine.releases_gil or not can_reload:
+            self._work: EngineWork[Task, Result] = replace(given, load=lambda: engine)
+            self._executor = ThreadPoolExecutor(workers)
+        else:
+            share = max(work.limits.max_decoded_bytes // workers, 1)
+            self._work = replace(given, limits=replace(work.limits, max_decoded_bytes=share))
+            # Spawned and not forked, because a fork copies the locks that threads of this process hold.
+            # Ctrl-C reaches all of these processes. Only this one handles it.
+            self._executor = ProcessPoolExecutor(
+                workers,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=signal.signal,
+                initargs=(signal.SIGINT, signal.SIG_IGN),
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def embed(self, tasks: Iterable[AnyTask]) -> Iterator[tuple[AnyTask, Result]]:
+        """Yield results in the order of the tasks. Only a few tasks run at a time.
+
+        Raises:
+            WorkerEndedError: a worker process ended. The results so far are valid.
+
+        """
+        running: deque[tuple[AnyTask, Future[Result]]] = deque()
+        try:
+            for task in tasks:
+                running.append((task, self._executor.submit(self._work, task)))  # type: ignore[arg-type]
+                if len(running) >= 4 * self._workers:
+                    first, future = running.popleft()
+                    yield first, future.result()
+            for first, future in running:
+                yield first, future.result()
+        except BrokenProcessPool as error:
+            raise WorkerEndedError from error
+
+
+class PhotoWorkers(EngineWorkers[PhotoTask, Embedded]):
+    """A pool of workers that embed files."""
 
     def __init__(
         self, settings: Settings, engine: Engine, reload: Callable[[], Engine] | None, choice: EnrollmentChoice
@@ -91,48 +167,8 @@ class PhotoWorkers:
             choice: which face of a photo to enroll.
 
         """
-        self._workers = settings.workers
-        limits = PhotoLimits.from_settings(settings)
-        self._executor: Executor
-        if engine.releases_gil or reload is None:
-            self._embed = EmbedFile(lambda: engine, limits, choice)
-            self._executor = ThreadPoolExecutor(self._workers)
-        else:
-            limits = replace(limits, max_decoded_bytes=max(limits.max_decoded_bytes // self._workers, 1))
-            self._embed = EmbedFile(reload, limits, choice)
-            # Spawned and not forked, because a fork copies the locks that threads of this process hold.
-            # Ctrl-C reaches all of these processes. Only this one handles it.
-            self._executor = ProcessPoolExecutor(
-                self._workers,
-                mp_context=multiprocessing.get_context("spawn"),
-                initializer=signal.signal,
-                initargs=(signal.SIGINT, signal.SIG_IGN),
-            )
-
-    def __enter__(self) -> PhotoWorkers:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._executor.shutdown(wait=True, cancel_futures=True)
-
-    def embed(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Embedded]]:
-        """Yield results in the order of the tasks. Only a few tasks run at a time.
-
-        Raises:
-            WorkerEndedError: a worker process ended. The results so far are valid.
-
-        """
-        running: deque[tuple[Task, Future[Embedded]]] = deque()
-        try:
-            for task in tasks:
-                running.append((task, self._executor.submit(self._embed, task)))
-                if len(running) >= 4 * self._workers:
-                    first, future = running.popleft()
-                    yield first, future.result()
-            for first, future in running:
-                yield first, future.result()
-        except BrokenProcessPool as error:
-            raise WorkerEndedError from error
+        work = EmbedFile(reload or (lambda: engine), PhotoLimits.from_settings(settings), choice)
+        super().__init__(settings.workers, engine, work, can_reload=reload is not None)
 
 
 def content_sha256(file: Path, max_bytes: int) -> str | None:

@@ -7,7 +7,8 @@ searches and enrollments use the old embeddings. The switch is one transaction, 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -18,7 +19,7 @@ import psycopg
 from pgface.database.errors import wrap_psycopg_errors
 from pgface.database.pool import Database
 from pgface.database.sql import queries
-from pgface.errors import GalleryError, IndexNotBuiltError, PgfaceError
+from pgface.errors import GalleryError, IndexNotBuiltError, PgfaceError, WorkerEndedError
 from pgface.faces.engines import load_engine
 from pgface.faces.face_choice import EnrollmentChoice, WhichFace
 from pgface.faces.models.install import keep_pack
@@ -27,13 +28,13 @@ from pgface.faces.photo import PhotoLimits
 from pgface.gallery.bulk import vector_index_set_aside
 from pgface.gallery.config import read_config
 from pgface.gallery.photos import PhotoFiles
+from pgface.gallery.workers import EngineWorkers
 from pgface.operations.reembed import staging
 from pgface.operations.reembed.faces import EmbedAgain, Embedded, FaceTask, NewFace
 from pgface.operations.reembed.originals import Originals
 from pgface.operations.reembed.rank1 import measure_rank1
 from pgface.operations.reembed.report import LostFaces, Outcome, ReembedReport
 from pgface.operations.reembed.switch import switch, users_without_new_embedding, writes_blocked
-from pgface.operations.reembed.workers import FaceWorkers
 from pgface.search.fit import fit_search_if_due, refresh_templates, vacuum_stale_templates
 from pgface.search.vector_index.lifecycle import vector_index_lock
 from pgface.settings import Settings
@@ -107,13 +108,23 @@ def reembed(
             choice = EnrollmentChoice.from_settings(settings, face, any_quality=True)
             embed = EmbedAgain(load, limits, PhotoFiles(settings.photos_dir, config.id), choice)
             waiting = staging.begin(connection, engine.identity)
-            with FaceWorkers(settings.workers, engine, embed) as workers:
+            with EngineWorkers(settings.workers, engine, embed) as workers, _advice_to_continue():
                 run = _Run(settings, connection, engine.identity, workers, originals, on_progress)
                 run.embed_all()
                 report = run.finish(config.model_name, waiting, drop_lost=drop_lost, dry_run=dry_run)
         if report.outcome == "switched":
             _fit_search(settings, database, connection)
     return replace(report, seconds=time.monotonic() - began)
+
+
+@contextmanager
+def _advice_to_continue() -> Iterator[None]:
+    try:
+        yield
+    except WorkerEndedError as error:
+        raise WorkerEndedError(
+            f"{error} The faces embedded so far wait in the gallery. Run it again to continue."
+        ) from error
 
 
 def abort_reembedding(settings: Settings) -> int:
@@ -143,7 +154,7 @@ class _Run:
         settings: Settings,
         connection: psycopg.Connection,
         model: ModelIdentity,
-        workers: FaceWorkers,
+        workers: EngineWorkers[FaceTask, Embedded],
         originals: Originals | None,
         on_progress: OnProgress | None,
     ) -> None:

@@ -78,8 +78,9 @@ Similarity = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 FaceChoice = Annotated[
     WhichFace,
     Field(
-        description="`only` refuses a photo with several faces, `largest` takes the largest, `central` the large one "
-        "nearest the middle. At enrollment, `only` leaves small faces in the background aside."
+        description="`only` refuses a photo with several faces, unless the others are less than a quarter as wide. "
+        "`largest` takes the largest, `central` the large one nearest the middle. At enrollment, `only` leaves faces "
+        "in the background aside."
     ),
 ]
 Timestamp = Annotated[datetime, AfterValidator(_as_utc)]
