@@ -124,7 +124,7 @@ def test_a_folder(pgface: Run, people: Path, tmp_path: Path) -> None:
     done = pgface("enroll", "--folder", people, "--report", report)
     assert says.PHOTOS_OF_THE_FOLDER.format(photos=20) in done.stdout
     assert says.ENROLLED_AND_REFUSED.format(enrolled=19, already=0, refused=1) in done.stdout
-    assert SEVERAL_FACES.is_in(done.stderr, count=2)  # the third face is small, so it is ignored
+    assert SEVERAL_FACES.is_in(done.stderr, count=3)
     assert len(report.read_text().splitlines()) == 21
     assert report.stat().st_mode & 0o777 == 0o600
     again = json.loads(pgface("enroll", "--folder", people, "--faces", "largest", "--json").stdout)

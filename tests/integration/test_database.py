@@ -111,10 +111,12 @@ def test_a_new_gallery_gets_all_migrations_in_order(database_url: str) -> None:
         psycopg.connect(database_url, autocommit=True) as connection,
     ):
         assert migrate(connection, "public") == list(migrations())
-        assert rows(connection, "SELECT version FROM pgface_migrations ORDER BY version") == [(1,), (later.version,)]
+        versions = [(migration.version,) for migration in migrations()]
+        assert rows(connection, "SELECT version FROM pgface_migrations ORDER BY version") == versions
+        assert versions[-1] == (later.version,)
         assert rows(connection, "SELECT floor FROM users") == []
         script = init_sql()
-        assert script.index("CREATE TABLE IF NOT EXISTS users") < script.index("MIGRATION 2: later")
+        assert script.index("CREATE TABLE IF NOT EXISTS users") < script.index(f"MIGRATION {later.version}: later")
         connection.execute(script.encode())
 
 
@@ -377,7 +379,7 @@ def test_identification_works_during_a_load(settings: Settings) -> None:
         with database.transaction() as connection:
             user = add_user(connection, "a@example.org")
             add_embedding(connection, user, axis(0))
-        search = {"embedding": np.eye(1, 512)[0], "threshold": 0.5, "max_results": 1}
+        search = {"embedding": np.eye(1, 512)[0], "threshold": 0.5, "max_results": 1, "model_changes": None}
         found = []
 
         class SearchingArray(np.ndarray):

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import httpx2 as httpx
@@ -109,7 +110,8 @@ def test_only_the_largest_of_many_faces_are_embedded(service: Running, place: Pl
         found = client.post(f"{V1}/detect", files={"photo": file(collage)}).json()["faces"]
     assert len(found) == answer["faces_found"]
     areas = [face["box"]["width"] * face["box"]["height"] for face in answer["faces"]]
-    assert areas == sorted(areas, reverse=True)
+    # The sides are rounded to a tenth of a pixel.
+    assert all(one > 0.98 * next_one for one, next_one in pairwise(areas))
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "TIFF", "BMP", "WEBP", "JPEG"])

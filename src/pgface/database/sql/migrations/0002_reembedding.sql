@@ -84,7 +84,7 @@ COMMENT ON FUNCTION take_reembedding_lock() IS
     'Internal: takes the lock ''reembedding'' for this session and returns TRUE, or returns FALSE if another session holds it. A '
     'session holds it while it runs pgface reembed.';
 
-CREATE OR REPLACE FUNCTION remove_reembedded_faces()
+CREATE OR REPLACE FUNCTION remove_waiting_embeddings()
 RETURNS TRIGGER
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT
@@ -99,24 +99,24 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION remove_reembedded_faces() IS
+COMMENT ON FUNCTION remove_waiting_embeddings() IS
     'Internal: deletes the waiting embeddings of deleted embeddings.';
 
-CREATE OR REPLACE TRIGGER remove_reembedded_faces
+CREATE OR REPLACE TRIGGER remove_waiting_embeddings
 AFTER DELETE ON face_embeddings
 REFERENCING OLD TABLE AS gone
 FOR EACH STATEMENT
-EXECUTE FUNCTION remove_reembedded_faces();
+EXECUTE FUNCTION remove_waiting_embeddings();
 
-CREATE OR REPLACE TRIGGER remove_reembedded_faces_of_truncated
+CREATE OR REPLACE TRIGGER remove_waiting_embeddings_of_truncated
 AFTER TRUNCATE ON face_embeddings
 FOR EACH STATEMENT
-EXECUTE FUNCTION remove_reembedded_faces();
+EXECUTE FUNCTION remove_waiting_embeddings();
 
-CREATE OR REPLACE TRIGGER remove_reembedded_faces_of_contested
+CREATE OR REPLACE TRIGGER remove_waiting_embeddings_of_contested
 AFTER DELETE ON contested_faces
 REFERENCING OLD TABLE AS gone
 FOR EACH STATEMENT
-EXECUTE FUNCTION remove_reembedded_faces();
+EXECUTE FUNCTION remove_waiting_embeddings();
 
-REVOKE EXECUTE ON FUNCTION remove_reembedded_faces() FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION remove_waiting_embeddings() FROM PUBLIC;
