@@ -93,7 +93,7 @@ class Settings(BaseSettings):
     workers: AtLeastOne = Field(
         default_factory=usable_cores,
         description="Number of photos that are decoded and embedded in parallel, in bulk work and in each process of "
-        "the service.",
+        "the service. With two or more, the service takes one more, because photos wait for PostgreSQL in between.",
     )
     pool_size: AtLeastOne = Field(default=4, description="Maximum number of connections to PostgreSQL.")
     connect_timeout: Seconds = Field(default=10.0, description="Seconds to wait for a connection to PostgreSQL.")

@@ -17,6 +17,7 @@ from psycopg.rows import class_row, tuple_row
 from pgface.database.pool import Database, initialise
 from pgface.database.sql import queries
 from pgface.errors import DatabaseError, DatabaseUnreachableError, GalleryError, SessionNeededError, UnknownPhotoError
+from pgface.faces.cancellation import waiting
 from pgface.faces.engines.base import Detection, Engine, Face
 from pgface.faces.face_choice import ChosenFace, EnrollmentChoice, WhichFace, choose_one, one_for_each
 from pgface.faces.photo import Photo, PhotoLimits, PhotoSource, open_photo
@@ -792,7 +793,7 @@ class Gallery:
             }
             for embedding in embeddings
         ]
-        with stage("search"):
+        with stage("search"), waiting():
             if len(values) == 1:
                 found = [self._database.read("find_similar_faces", values[0], row_factory=class_row(Match))]
             else:
@@ -809,7 +810,7 @@ class Gallery:
             "threshold": threshold,
             "model_changes": config.model_changes,
         }
-        with stage("search"):
+        with stage("search"), waiting():
             rows = self._database.read("verify_face", values, row_factory=tuple_row)
         if not rows:
             raise unknown_user(user)
