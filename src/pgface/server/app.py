@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -47,6 +48,11 @@ def create_app(gallery: Gallery | None = None) -> FastAPI:
             opened.engine  # noqa: B018 - load the model before the first request
             app.state.service = Service.create(opened)
             metrics.observe()
+            if gallery is None:
+                # 150,000 objects of modules and models stay as long as the process. Without this, Python's garbage
+                # collector looks at all of them again and again, which took 1.7 of the 22 ms of a request.
+                gc.collect()
+                gc.freeze()
             housekeeping = asyncio.create_task(run_housekeeping(app.state.service))
             try:
                 yield
