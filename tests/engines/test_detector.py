@@ -14,7 +14,7 @@ from PIL import Image
 
 from pgface.errors import PhotoFormatError
 from pgface.faces.engines import load_engine
-from pgface.faces.engines.base import Face, RawDetection
+from pgface.faces.engines.base import Box, Face, RawDetection
 from pgface.faces.engines.detector import QUICK_SIDE
 from pgface.faces.engines.networks import NetworkEngine
 from pgface.faces.face_choice import ChosenFace, choose_one
@@ -127,6 +127,26 @@ def test_a_group_photo(engine: NetworkEngine, faces_dir: Path) -> None:
     files = sorted(faces_dir.glob("*/*.jpg"))[::5]
     placed = [(pixels_of(file), 10 + index % 5 * 120, 10 + index // 5 * 110, 60) for index, file in enumerate(files)]
     assert len(engine.detect_and_embed(on_canvas(*placed, width=620, height=460))) >= 20
+
+
+def test_a_doubtful_box_around_small_faces_hides_none_of_them(
+    engine: NetworkEngine, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The quick look is made to find a large box of a low score around all faces."""
+    people = [pixels_of(photos(name, 2)) for name in ("Colin_Powell", "George_W_Bush", "Tony_Blair")]
+    picture = on_canvas(*((one, 60 + 200 * at, 200, 180) for at, one in enumerate(people)), width=700, height=600)
+    expected = len(engine.detect_and_embed(picture))
+    assert expected >= 3
+    detect = engine.detector.network.detect
+
+    def with_a_large_box(small: RGBImage) -> list[RawDetection]:
+        height, width = small.shape[:2]
+        points = np.array([(0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8)], np.float32) * (width, height)
+        large = RawDetection(Box(1, 1, width - 2, height - 2), points.astype(np.float32), 0.35)
+        return detect(small) + ([large] if max(small.shape) == QUICK_SIDE and height != width else [])
+
+    monkeypatch.setattr(engine.detector.network, "detect", with_a_large_box)
+    assert len(engine.detect_and_embed(picture)) == expected
 
 
 # Photos of phones

@@ -168,12 +168,9 @@ class Detector:
             return quick
         side = min(longest, self.size)
         close_ups = [face for face in quick if face.box.width * side / longest >= CLOSE_UP]
-        # A face within a close-up is an eye or a mouth that was mistaken for a face.
-        others = [
-            face
-            for face in self._search(image, side)
-            if not any(_contains(close_up.box, face.box) for close_up in close_ups)
-        ]
+        sure = [face for face in close_ups if face.score >= self.network.face_score]
+        # A face within a sure close-up is an eye or a mouth that was mistaken for a face.
+        others = [face for face in self._search(image, side) if not any(_contains(one.box, face.box) for one in sure)]
         return close_ups + others
 
     def _search(self, image: RGBImage, longest: int) -> list[RawDetection]:
