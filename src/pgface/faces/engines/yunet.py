@@ -34,7 +34,8 @@ class YuNet:
     face_score = 0.75
     """Photos without a face had detections of up to 0.73."""
     confirming_score = 0.85
-    """98 % of the faces of 16 pixels had more. In photos without a face, doubtful boxes had 0.79 at most."""
+    """Of the faces of 16 pixels that the first look found, 98 % had more. In photos without a face, doubtful boxes had
+    0.79 at most."""
     upright_score = 0.91
     """All upright faces had more (0.923 at least). Faces on their side, or upside down, had 0.903 at most."""
     max_overlap = 0.3
