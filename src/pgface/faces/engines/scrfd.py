@@ -37,8 +37,8 @@ class ScrfdNetwork:
     face_score = 0.5
     """The score from which InsightFace counts a detection as a face."""
     confirming_score = 0.7
-    """Of the faces of 12 pixels that the first look found, 98 % had more. In pictures without a face, doubtful boxes had
-    0.47 at most."""
+    """Of the faces of 12 pixels that the first look found, 98 % had more. In pictures without a face, doubtful boxes
+    had 0.47 at most."""
     upright_score = 0.82
     """Faces on their side, or upside down, had 0.79 at most, and upright ones 0.84 at least. With a close look of 160
     pixels it was 0.74 and 0.71."""
