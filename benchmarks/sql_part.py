@@ -40,7 +40,9 @@ def verification(settings: Settings) -> list[Row]:
         assert gallery.user(user).embeddings == GALLERY_SIZE // PEOPLE
         probe = np.random.default_rng(2).standard_normal(512).astype(np.float32)
         probe /= np.linalg.norm(probe)
-        values = {"embedding": probe, "user_id": user, "threshold": gallery.config.verify_threshold}
+        config = gallery.config
+        values = {"embedding": probe, "user_id": user, "threshold": config.verify_threshold}
+        values["model_changes"] = config.model_changes
         verify_face = queries()["verify_face"]
 
         def pooled_select(_: int) -> None:
