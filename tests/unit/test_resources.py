@@ -27,6 +27,41 @@ def membership(folder: Path, text: str) -> Path:
     return file
 
 
+KEPT_AFTER_LARGE_PICTURES = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from PIL import Image
+from pgface.system.resources import return_large_blocks
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+def convert(_):
+    Image.new("RGB", (6000, 5000), (90, 120, 60)).convert("L").resize((100, 100))
+
+if sys.argv[1] == "returned":
+    return_large_blocks()
+Image.new("RGB", (10, 10)).convert("L")
+before = resident()
+with ThreadPoolExecutor(4) as pool:
+    for _ in range(3):
+        list(pool.map(convert, range(8)))
+    print(resident() - before)
+"""
+
+
+def kept_after_large_pictures(how: str) -> int:
+    """Return the bytes that a process keeps after four threads have used large pictures."""
+    done = subprocess.run([sys.executable, "-c", KEPT_AFTER_LARGE_PICTURES, how], capture_output=True, check=True)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
+def test_the_memory_of_large_pictures_is_returned() -> None:
+    assert kept_after_large_pictures("returned") < 16 * MEBI < kept_after_large_pictures("kept")
+
+
 def test_without_control_groups_it_is_the_machines_memory(tmp_path: Path) -> None:
     assert usable_memory(tmp_path, tmp_path / "none") == MACHINE
 

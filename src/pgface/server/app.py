@@ -23,6 +23,7 @@ from pgface.server.openapi import document_of
 from pgface.server.request_limits import RequestLimitsMiddleware
 from pgface.server.service import Service
 from pgface.settings import get_settings
+from pgface.system.resources import return_large_blocks
 
 PREFIX: Final = "/api/v1"
 
@@ -45,6 +46,8 @@ def create_app(gallery: Gallery | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         opened = gallery or Gallery.open(get_settings())
         try:
+            if gallery is None:
+                return_large_blocks()
             opened.engine  # noqa: B018 - load the model before the first request
             app.state.service = Service.create(opened)
             metrics.observe()
