@@ -62,6 +62,28 @@ def test_the_memory_of_large_pictures_is_returned() -> None:
     assert kept_after_large_pictures("returned") < 16 * MEBI < kept_after_large_pictures("kept")
 
 
+FREED_BELOW_A_BLOCK = """
+from pgface.system.resources import return_freed_memory
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+blocks = [bytearray(64 * 1024) for _ in range(1600)]
+above = bytearray(64 * 1024)
+del blocks
+before = resident()
+return_freed_memory()
+print(before - resident())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
+def test_freed_memory_below_a_block_in_use_is_returned() -> None:
+    done = subprocess.run([sys.executable, "-c", FREED_BELOW_A_BLOCK], capture_output=True, check=True)
+    assert int(done.stdout) > 90 * MEBI
+
+
 def test_without_control_groups_it_is_the_machines_memory(tmp_path: Path) -> None:
     assert usable_memory(tmp_path, tmp_path / "none") == MACHINE
 
@@ -127,3 +149,13 @@ def test_workers_follow_the_affinity() -> None:
     own = {name: value for name, value in os.environ.items() if not name.startswith("PGFACE_")}
     done = subprocess.run([sys.executable, "-c", program], env=own, capture_output=True, text=True, check=True)
     assert done.stdout == "1\n"
+
+
+@pytest.mark.parametrize(("given", "threads"), [(None, "1"), ("2", "2")])
+def test_opencv_starts_no_threads_in_a_command_unless_you_want_them(given: str | None, threads: str) -> None:
+    program = "import sys; from pgface.cli import main; sys.argv = ['pgface', '--version']; main()\n"
+    program += "import cv2; print(cv2.getNumThreads())"
+    own = {name: value for name, value in os.environ.items() if name != "OPENCV_FOR_THREADS_NUM"}
+    own |= {"OPENCV_FOR_THREADS_NUM": given} if given else {}
+    done = subprocess.run([sys.executable, "-c", program], env=own, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == threads

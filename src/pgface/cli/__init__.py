@@ -14,6 +14,8 @@ from pgface.system.ownership import reason_with_owner
 def main() -> None:
     """Run the command line. It exits with 0 for success, 1 for failure, 2 for wrong usage and 130 for Ctrl-C."""
     prepare_streams()
+    # pgface uses every core already. OpenCV's own threads wait by yielding, and take turns with those of the networks.
+    os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
     try:
         try:
             _run()

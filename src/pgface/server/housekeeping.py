@@ -1,4 +1,7 @@
-"""Regular deletion of expired rows, so that requests without an account cannot make tables grow without limit."""
+"""Regular deletion of expired rows, so that requests without an account cannot make tables grow without limit.
+
+It also returns freed memory to the system.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from pgface.accounts.idempotency import delete_old_requests
 from pgface.database.pool import Database
 from pgface.errors import PgfaceError
 from pgface.server.service import Service
+from pgface.system.resources import return_freed_memory
 
 _PAUSE: Final = 3600.0
 """Seconds between two deletions. The code that adds rows limits how many it adds within an hour."""
@@ -24,9 +28,10 @@ _log = logging.getLogger(__name__)
 
 
 async def run_housekeeping(service: Service) -> None:
-    """Delete expired rows now, and then every hour."""
+    """Delete expired rows and return freed memory now, and then every hour."""
     while True:
         await service.run_db(clean_up, service)
+        await service.run_db(return_freed_memory)
         await asyncio.sleep(_PAUSE)
 
 
