@@ -24,11 +24,17 @@ _SEARCH_TABLES: Final = (
     "stale_templates",
     "gallery_search",
 )
-_SELECT_USERS: Final = "SELECT (id, name, email, created_at)"
-"""The privilege to read all columns of `users` except the password."""
+_SELECT_USERS: Final = "SELECT (id, name, email, created_at, external_id, labels, is_person)"
+"""The privilege to read what a search returns and filters by."""
 _RESTRICTED: Final[dict[str, tuple[LiteralString, ...]]] = {
     # Functions write the rest: passwords, tokens, keys, and rows of the audit log.
-    "users": (_SELECT_USERS, "INSERT (name, email, password)", "UPDATE (name)", "DELETE"),
+    "users": (
+        _SELECT_USERS,
+        "SELECT (metadata)",
+        "INSERT (name, email, password, external_id, labels, metadata, is_person)",
+        "UPDATE (name, external_id, labels, metadata, is_person)",
+        "DELETE",
+    ),
     "auth_tokens": (
         "SELECT (id, user_id, confidence, created_at, expires_at, is_active, password_given)",
         "DELETE",

@@ -18,6 +18,7 @@ TABLES: Final = (
     "photos",
     "auth_tokens",
     "face_embeddings",
+    "face_ids",
     "contested_faces",
     "gallery",
     "deleted_photo_files",
