@@ -1,0 +1,170 @@
+// The client against a running service. tests/integration/test_typescript_client.py starts it, and sets the variables.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { after, describe, it } from "node:test";
+import { Pgface, ProblemError, type UserResponse } from "pgface-client";
+
+const { PGFACE_URL: url = "", PGFACE_KEY: key = "", PHOTOS: photos = "" } = process.env;
+const skip = url === "" && "PGFACE_URL is not set";
+const pgface = new Pgface(url, { key });
+const [first, second, other] = ["alice1.jpg", "alice2.jpg", "other.jpg"].map((name) => `${photos}/${name}`) as [
+  string,
+  string,
+  string,
+];
+const PASSWORD = "several plain words here";
+
+function hasCode(code: string): (error: unknown) => boolean {
+  return (error) => error instanceof ProblemError && error.code === code;
+}
+
+/** A `fetch` that loses the first response after the service has sent it. */
+function losing(seen: Response[]): typeof fetch {
+  return async (input, init) => {
+    const response = await fetch(input, init);
+    seen.push(response.clone());
+    if (seen.length === 1) throw new TypeError("the connection was lost");
+    return response;
+  };
+}
+
+describe("a program with an API key", { skip }, () => {
+  let alice: UserResponse;
+
+  it("enrolls a path, bytes and a File once", async () => {
+    const enrolled = await pgface.enrollPhotoByEmail({ photo: first, email: "alice@example.org", name: "Alice" });
+    alice = enrolled.user;
+    assert.equal(enrolled.added, true);
+    const bytes = await readFile(first);
+    assert.equal((await pgface.enrollPhoto(alice.id, { photo: bytes })).added, false);
+    const blob = new Blob([bytes], { type: "image/jpeg" });
+    assert.equal((await pgface.enrollPhoto(alice.id, { photo: blob, face: "largest" })).added, false);
+    const file = new File([await readFile(second)], "second.jpg");
+    assert.equal((await pgface.enrollPhoto(alice.id, { photo: file })).added, true);
+    const { photos: listed } = await pgface.listPhotos(alice.id);
+    assert.deepEqual(
+      listed.map((one) => one.filename),
+      ["alice1.jpg", "second.jpg"],
+    );
+  });
+
+  it("creates a user once if the response is lost", async () => {
+    const seen: Response[] = [];
+    const unlucky = new Pgface(url, { key, fetch: losing(seen) });
+    const bob = await unlucky.createUser({ email: "bob@example.org" });
+    assert.equal(seen[1]?.headers.get("Idempotent-Replayed"), "true");
+    assert.deepEqual(await pgface.getUser(bob.id), bob);
+    assert.deepEqual((await pgface.listUsers({ search: "bob" })).users, [bob]);
+  });
+
+  it("identifies, verifies, compares and detects", async () => {
+    const { faces } = await pgface.identify({ photo: second, top: 3 });
+    assert.deepEqual(
+      faces.map((face) => face.matches[0]?.name),
+      ["Alice"],
+    );
+    assert.equal((await pgface.verify({ photo: second, user_id: alice.id })).match, true);
+    assert.equal((await pgface.verify({ photo: other, email: alice.email, threshold: 0.9 })).match, false);
+    assert.equal((await pgface.compare({ photo: first, other: second })).match, true);
+    assert.equal((await pgface.detect({ photo: await readFile(first) })).faces.length, 1);
+  });
+
+  it("lists all users page by page", async () => {
+    const emails = [];
+    for await (const user of pgface.allUsers({ limit: 1 })) emails.push(user.email);
+    assert.deepEqual(emails, ["alice@example.org", "bob@example.org"]);
+  });
+
+  it("gets and deletes photos and users", async () => {
+    const [photo] = (await pgface.listPhotos(alice.id, { limit: 1 })).photos;
+    assert.ok(photo);
+    const crop = await pgface.getCrop(alice.id, photo.id);
+    assert.equal(crop.type, "image/jpeg");
+    assert.ok(crop.size > 1000);
+    assert.equal(await pgface.deletePhoto(alice.id, photo.id), undefined);
+    const names = [];
+    for await (const one of pgface.allPhotos(alice.id)) names.push(one.filename);
+    assert.deepEqual(names, ["second.jpg"]);
+    await pgface.deleteUser(alice.id);
+    await assert.rejects(pgface.getUser(alice.id), (error) => {
+      assert.ok(error instanceof ProblemError);
+      assert.equal(error.code, "unknown-user");
+      assert.equal(error.status, 404);
+      assert.match(error.requestId ?? "", /\S/);
+      assert.match(error.message, /\.$/);
+      return true;
+    });
+  });
+
+  it("learns which field cannot be used", async () => {
+    await assert.rejects(pgface.identify({ photo: first, top: 0 }), (error) => {
+      assert.ok(error instanceof ProblemError);
+      assert.equal(error.code, "invalid-request");
+      assert.equal(error.errors[0]?.field, "top");
+      return true;
+    });
+    await assert.rejects(pgface.detect({ photo: Buffer.from("not a photo") }), hasCode("photo-format"));
+  });
+
+  it("manages keys, and reads the status, the audit log and the metrics", async () => {
+    const made = await pgface.createApiKey({ name: "door", scopes: ["verify"] });
+    const door = pgface.withKey(made.key);
+    await assert.rejects(door.listUsers(), hasCode("not-permitted"));
+    assert.ok((await pgface.listApiKeys()).keys.some((one) => one.id === made.about.id));
+    await pgface.revokeApiKey(made.about.id);
+    await assert.rejects(door.detect({ photo: first }), hasCode("key-refused"));
+    assert.equal((await pgface.getStatus()).users, 1);
+    const events = [];
+    for await (const entry of pgface.allAudit({ limit: 2 })) events.push(entry.event);
+    assert.ok(events.length > 2);
+    assert.equal((await pgface.listAudit({ limit: 1 })).entries.length, 1);
+    assert.match(await pgface.getMetrics(), /^pgface_/m);
+  });
+
+  after(async () => {
+    for await (const user of pgface.allUsers()) await pgface.deleteUser(user.id);
+  });
+});
+
+describe("a user", { skip }, () => {
+  const anyone = new Pgface(`${url}/`);
+
+  it("registers, logs in, and manages the account", async () => {
+    const email = "carol@example.org";
+    const user = await anyone.register({ email, password: PASSWORD });
+    const { token } = await anyone.logIn({ email, password: PASSWORD });
+    const carol = anyone.withKey(token);
+    assert.deepEqual((await carol.getMe()).user, user);
+    assert.equal((await carol.listLogins()).logins.length, 1);
+    assert.equal((await pgface.introspect({ token })).username, email);
+    const another = await anyone.logIn({ email, password: PASSWORD });
+    const logins = (await carol.listLogins()).logins.filter((one) => !one.current);
+    await carol.endLogin(logins[0]?.id ?? 0);
+    await assert.rejects(anyone.withKey(another.token).getMe(), hasCode("not-logged-in"));
+    assert.equal((await carol.endLogins({ keep_this: true })).ended, 0);
+    await carol.changePassword({ former: PASSWORD, new: `${PASSWORD} too` });
+    const again = anyone.withKey((await anyone.logIn({ email, password: `${PASSWORD} too` })).token);
+    await again.logOut();
+    await assert.rejects(again.getMe(), hasCode("not-logged-in"));
+    const last = anyone.withKey((await anyone.logIn({ email, password: `${PASSWORD} too` })).token);
+    await last.deleteMe({ password: `${PASSWORD} too` });
+    await assert.rejects(anyone.logIn({ email, password: `${PASSWORD} too` }), hasCode("login-refused"));
+  });
+
+  it("logs in by face with frames", async () => {
+    const started = await anyone.createChallenge({});
+    const { hint } = await anyone.getHint({ challenge: started.token, frame: first });
+    assert.equal(typeof hint, "string");
+    const next = await anyone.logInByFace({ challenge: started.token, frames: [first, second] });
+    assert.ok("pose" in next);
+  });
+});
+
+describe("a health check", { skip }, () => {
+  it("needs no key", async () => {
+    const anyone = new Pgface(url);
+    assert.deepEqual(await anyone.healthz(), { status: "ok" });
+    assert.equal((await anyone.readyz()).ready, true);
+  });
+});
