@@ -6,17 +6,17 @@ import { type Photo, fileOf } from "./photos.js";
 /** Options of a client. */
 export interface ClientOptions {
   /** An API key, or the token of a login. Without it, a browser sends the cookie of the service's pages. */
-  key?: string;
+  key?: string | undefined;
   /** The name of a gallery. Without it, calls go to the service's default gallery. */
-  gallery?: string;
+  gallery?: string | undefined;
   /** Milliseconds for each attempt. By default 60,000. */
-  timeout?: number;
+  timeout?: number | undefined;
   /** How often a failed request is sent again, if that is safe. By default twice. */
-  retries?: number;
+  retries?: number | undefined;
   /** The longest wait before a retry, in milliseconds. If the service asks for more, the call fails. By default 30,000. */
-  maxWait?: number;
+  maxWait?: number | undefined;
   /** A replacement for the global `fetch`, for example with a proxy. */
-  fetch?: typeof globalThis.fetch;
+  fetch?: typeof globalThis.fetch | undefined;
 }
 
 /**

@@ -1,9 +1,9 @@
 /** Options of one call. */
 export interface CallOptions {
   /** Cancels the call. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Milliseconds for each attempt, in place of the client's `timeout`. */
-  timeout?: number;
+  timeout?: number | undefined;
 }
 
 /** Options of a call that creates something. */
@@ -12,7 +12,7 @@ export interface CreateOptions extends CallOptions {
    * If you repeat a call with the same key within a day, it is done once. By default the client makes a key for each
    * call, so that its own retries are safe. Give one to repeat a call yourself, for example after a restart.
    */
-  idempotencyKey?: string;
+  idempotencyKey?: string | undefined;
 }
 
 /** A request to the service, as the generated methods describe it. */
