@@ -13,7 +13,6 @@ import pytest
 
 from support.commands import without_settings
 from support.documentation import blocks, without_numbers
-from support.photos import Photos
 from support.web_service import Running, gallery_for_a_process, running
 
 pytestmark = pytest.mark.slow

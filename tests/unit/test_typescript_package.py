@@ -44,6 +44,7 @@ def test_the_package_has_the_version_of_pgface_and_needs_no_other_package() -> N
     assert (package["version"], package["license"]) == (project["version"], project["license"])
     assert package_file("package-lock.json")["version"] == project["version"]
     assert "dependencies" not in package
+    assert (PACKAGE / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
 
 
 def test_the_lock_file_has_hashes_and_no_addresses_of_downloads() -> None:
