@@ -54,3 +54,10 @@ def test_the_lock_file_has_hashes_and_no_addresses_of_downloads() -> None:
     assert [name for name, package in locked.items() if not package["integrity"].startswith("sha512-")] == []
     assert [name for name, package in locked.items() if "resolved" in package] == []
     assert "omit-lockfile-registry-resolved=true" in (PACKAGE / ".npmrc").read_text("utf-8").split()
+
+
+def test_one_module_of_the_client_needs_node() -> None:
+    sources = {file.name: file.read_text("utf-8") for file in (PACKAGE / "src").rglob("*.ts")}
+    assert len(sources) > 6
+    needs_node = re.compile(r"from \"node:|\bimport\(|\bprocess\.\w|\brequire\(|\bBuffer\.")
+    assert [name for name, text in sources.items() if needs_node.search(text)] == ["files.node.ts"]

@@ -129,6 +129,13 @@ describe("the client", { concurrency: true }, () => {
     await assert.rejects(other.getUser(12), ConnectionError);
   });
 
+  it("returns a result whose status is not a success", async () => {
+    const readiness = { ready: false, database: false, schema_current: true, model: true };
+    const [pgface, sent] = scripted("ready", [json(readiness, 503)]);
+    assert.deepEqual(await pgface.readyz(), readiness);
+    assert.equal(sent().length, 1);
+  });
+
   it("stops at a timeout, and at a signal", async () => {
     const [slow] = scripted("slow", [never], { retries: 0 });
     await assert.rejects(slow.getUser(12, { timeout: 50 }), (error) => error instanceof ConnectionError);
