@@ -19,9 +19,10 @@ const operations = Object.entries(openapi.paths).flatMap(([path, methods]) =>
 const header =
   "// Generated from docs/reference/openapi.json by `make typescript`.\n" +
   `// SHA-256 of the document: ${createHash("sha256").update(text).digest("hex")}\n\n`;
+const unnamed = {}; // schemas that the document gives no name
 await mkdir(GENERATED, { recursive: true });
-await write("types.ts", header + (await types()));
 await write("operations.ts", header + methods());
+await write("types.ts", header + (await types()));
 
 async function write(name, code) {
   await writeFile(new URL(name, GENERATED), await format(code, { parser: "typescript", printWidth: 120 }));
@@ -29,10 +30,10 @@ async function write(name, code) {
 
 /** The types of all schemas, and of the queries. */
 async function types() {
-  const schemas = plain(openapi.components.schemas);
+  const schemas = plain({ ...openapi.components.schemas, ...unnamed });
   for (const operation of operations) {
     const query = parametersOf(operation, "query");
-    if (query.length > 0) schemas[queryType(operation)] = schemaOfQuery(operation, query);
+    if (query.length > 0) schemas[typeName(operation, "Query")] = schemaOfQuery(operation, query);
   }
   const ast = await openapiTS(
     { openapi: openapi.openapi, info: openapi.info, paths: {}, components: { schemas } },
@@ -120,13 +121,13 @@ function pagesOf(operation, used) {
   if (!parametersOf(operation, "query").some((one) => one.name === "cursor")) return "";
   const schema = schemaOf(operation.responses["200"].content["application/json"]);
   const [field, list] = Object.entries(schema.properties).find(([, one]) => one.type === "array");
-  const item = nameOf(list.items, used);
-  const query = `query: Omit<${queryType(operation)}, "cursor"> = {}`;
+  const item = nameOf(list.items, used, typeName(operation, "Item"));
+  const query = `query: Omit<${typeName(operation, "Query")}, "cursor"> = {}`;
   const given = [...pathArguments(operation), query, "options?: CallOptions"];
   const passed = [...pathParameters(operation), "{ ...query, ...(cursor === undefined ? {} : { cursor }) }", "options"];
   return `
 ${comment("Yields the items of all pages.", operation)}
-  ${camel(operation.operationId.replace(/^list_/, "all_"))}(${given.join(", ")}): AsyncGenerator<${item}, void, undefined> {
+  ${camel(operation.operationId.replace(/^[a-z]+_/, "all_"))}(${given.join(", ")}): AsyncGenerator<${item}, void, undefined> {
     return itemsOfPages(async (cursor) => {
       const page = await this.${camel(operation.operationId)}(${passed.join(", ")});
       return { items: page.${field}, next: page.next_cursor };
@@ -143,7 +144,7 @@ function resultOf(operation, used) {
   for (const [status, { content = {} }] of Object.entries(operation.responses)) {
     if (content["application/json"]) {
       kind = "json";
-      names.add(nameOf(content["application/json"].schema, used));
+      names.add(nameOf(content["application/json"].schema, used, typeName(operation, `Response${status}`)));
       if (Number(status) >= 300) results.push(status);
     } else if (Number(status) < 300 && Object.keys(content).length > 0) {
       kind = Object.keys(content)[0].startsWith("text/") ? "text" : "blob";
@@ -165,28 +166,32 @@ function pathArguments(operation) {
 
 function bodyArgument(operation, used) {
   const { requestBody } = operation;
-  return requestBody && `body: ${nameOf(requestBody.content["application/json"].schema, used)}`;
+  return (
+    requestBody &&
+    `body: ${nameOf(requestBody.content["application/json"].schema, used, typeName(operation, "Request"))}`
+  );
 }
 
 function queryArgument(operation, used) {
   const query = parametersOf(operation, "query");
   if (query.length === 0) return undefined;
-  used.add(queryType(operation));
-  return `query${query.some((one) => one.required) ? "" : "?"}: ${queryType(operation)}`;
+  used.add(typeName(operation, "Query"));
+  return `query${query.some((one) => one.required) ? "" : "?"}: ${typeName(operation, "Query")}`;
 }
 
-function queryType(operation) {
+function typeName(operation, what) {
   const name = camel(operation.operationId);
-  return `${name[0].toUpperCase()}${name.slice(1)}Query`;
+  return `${name[0].toUpperCase()}${name.slice(1)}${what}`;
 }
 
 function parametersOf(operation, place) {
   return (operation.parameters ?? []).filter((one) => one.in === place);
 }
 
-function nameOf(schema, used) {
-  if (!schema.$ref) throw new Error(`The schema has no name: ${JSON.stringify(schema)}`);
-  const name = schema.$ref.slice(SCHEMA.length);
+/** The name of a schema's type. A schema that the document gives no name gets this one. */
+function nameOf(schema, used, nameIfUnnamed) {
+  const name = schema.$ref ? schema.$ref.slice(SCHEMA.length) : nameIfUnnamed;
+  if (!schema.$ref) unnamed[name] = schema;
   used.add(name);
   return name;
 }
