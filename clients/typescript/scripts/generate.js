@@ -77,7 +77,7 @@ function methods() {
   const used = new Set();
   const code = operations.map((operation) => methodOf(operation, used) + pagesOf(operation, used)).join("\n");
   const names = [...used].sort().map((name) => `${name}, `);
-  return `import { type CallOptions, type CreateOptions, Sender, itemsOfPages } from "../operation.js";
+  return `import { type CallOptions, type CreateOptions, Sender, itemsOfPages, segment } from "../operation.js";
 import type { ${names.join("")} } from "./types.js";
 
 /** The operations of the service. */
@@ -93,14 +93,14 @@ function methodOf(operation, used) {
   const acceptsKey = parametersOf(operation, "header").some((one) => one.name === "idempotency-key");
   const fields = [
     `method: "${method}"`,
-    `path: \`${path.replace(/\{(\w+)\}/g, (_, name) => `\${encodeURIComponent(${camel(name)})}`)}\``,
+    `path: \`${path.replace(/\{(\w+)\}/g, (_, name) => `\${segment(${camel(name)})}`)}\``,
     `inGallery: ${path.startsWith("/api/v1/") && !path.startsWith("/api/v1/galleries")}`,
     `response: "${response}"`,
   ];
   if (results.length > 0) fields.push(`results: [${results}]`);
   if (acceptsKey) fields.push("acceptsKey: true");
   // The operations of the tag `faces` store nothing.
-  if (["GET", "PUT", "DELETE"].includes(method) || operation.tags.includes("faces")) fields.push("isRepeatable: true");
+  if (method === "GET" || operation.tags.includes("faces")) fields.push("isRepeatable: true");
   if (queryArgument(operation, used)) fields.push("query: { ...query }");
   if (requestBody) {
     const photos = photosOf(schemaOf(requestBody.content["application/json"]));
@@ -116,7 +116,7 @@ function methodOf(operation, used) {
 `;
 }
 
-/** The method that yields the items of all pages, such as \`allUsers\` for \`list_users\`. */
+/** The method that yields the items of all pages, such as \`iterUsers\` for \`list_users\`. */
 function pagesOf(operation, used) {
   if (!parametersOf(operation, "query").some((one) => one.name === "cursor")) return "";
   const schema = schemaOf(operation.responses["200"].content["application/json"]);
@@ -127,7 +127,7 @@ function pagesOf(operation, used) {
   const passed = [...pathParameters(operation), "{ ...query, ...(cursor === undefined ? {} : { cursor }) }", "options"];
   return `
 ${comment("Yields the items of all pages.", operation)}
-  ${camel(operation.operationId.replace(/^[a-z]+_/, "all_"))}(${given.join(", ")}): AsyncGenerator<${item}, void, undefined> {
+  ${camel(operation.operationId.replace(/^[a-z]+_/, "iter_"))}(${given.join(", ")}): AsyncGenerator<${item}, void, undefined> {
     return itemsOfPages(async (cursor) => {
       const page = await this.${camel(operation.operationId)}(${passed.join(", ")});
       return { items: page.${field}, next: page.next_cursor };

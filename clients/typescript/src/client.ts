@@ -1,4 +1,4 @@
-import { ConnectionError, ProblemError, problemOf } from "./errors.js";
+import { ClientError, ProblemError, UnexpectedResponseError, UnreachableError, errorOf } from "./errors.js";
 import { Operations } from "./generated/operations.js";
 import type { CreateOptions, Operation } from "./operation.js";
 import { type Photo, fileOf } from "./photos.js";
@@ -11,9 +11,9 @@ export interface ClientOptions {
   gallery?: string | undefined;
   /** Milliseconds for each attempt. By default 60,000. */
   timeout?: number | undefined;
-  /** How often a failed request is sent again, if that is safe. By default twice. */
+  /** The number of further attempts after a failure, if a repetition is safe. By default 4. */
   retries?: number | undefined;
-  /** The longest wait before a retry, in milliseconds. If the service asks for more, the call fails. By default 30,000. */
+  /** The longest wait that the service may ask for, in milliseconds. Otherwise the call fails. By default 60,000. */
   maxWait?: number | undefined;
   /** A replacement for the global `fetch`, for example with a proxy. */
   fetch?: typeof globalThis.fetch | undefined;
@@ -22,9 +22,10 @@ export interface ClientOptions {
 /**
  * A client of pgface's web service. It has a method for each operation, and is safe to share.
  *
- * A method throws a `ProblemError` if the service refuses the request, and a `ConnectionError` without a response.
+ * A method throws a `ProblemError` if the service refuses the request, an `UnreachableError` if no response arrives,
+ * and an `UnexpectedResponseError` if the response is not pgface's. All of them are a `ClientError`.
  */
-export class Pgface extends Operations {
+export class Client extends Operations {
   // Private, so that a log of this object does not show the key.
   readonly #url: string;
   readonly #options: ClientOptions;
@@ -32,33 +33,28 @@ export class Pgface extends Operations {
   /** @param url - The URL of the service, such as `https://faces.example.org`. Empty for the origin of a page. */
   constructor(url: string, options: ClientOptions = {}) {
     super();
-    if (options.gallery === "") throw new TypeError("The gallery's name is empty. Omit it for the default gallery.");
+    check(url, options);
     this.#url = url.replace(/\/+$/, "");
     this.#options = { ...options };
   }
 
-  /** Return a client of another gallery of the same service. */
-  gallery(name: string): Pgface {
-    return new Pgface(this.#url, { ...this.#options, gallery: name });
-  }
-
-  /** Return a client with another API key, or with the token of a login. */
-  withKey(key: string): Pgface {
-    return new Pgface(this.#url, { ...this.#options, key });
+  /** Return a client of the same service with other options, such as another key or gallery. */
+  using(options: ClientOptions): Client {
+    return new Client(this.#url, { ...this.#options, ...options });
   }
 
   protected override async send<T>(operation: Operation, options: CreateOptions = {}): Promise<T> {
-    const { retries = 2, maxWait = 30_000 } = this.#options;
+    const { retries = 4, maxWait = 60_000 } = this.#options;
     const request = await this.#request(operation, options);
     for (let failures = 0; ;) {
       try {
         return await this.#attempt<T>(operation, request, options);
       } catch (error) {
         options.signal?.throwIfAborted();
-        const wait = mayRepeat(operation, error) ? waitAfter(error, failures) : Infinity;
-        if (failures >= retries || wait > maxWait) throw error;
+        const isLast = failures >= retries || !mayRepeat(operation, error);
+        if (isLast || askedWait(error) > maxWait) throw error;
+        await pause(waitAfter(error, failures), options.signal);
         failures += 1;
-        await pause(wait, options.signal);
       }
     }
   }
@@ -68,20 +64,18 @@ export class Pgface extends Operations {
     const headers = new Headers();
     if (key !== undefined) headers.set("Authorization", `Bearer ${key}`);
     if (operation.acceptsKey) headers.set("Idempotency-Key", options.idempotencyKey ?? newKey());
-    let body: string | FormData | undefined;
+    // A redirect would send the key to another address.
+    const init: RequestInit = { method: operation.method, headers, redirect: "error" };
     if (operation.body !== undefined && operation.photos) {
-      body = await formOf(operation.body, operation.photos);
+      init.body = await formOf(operation.body, operation.photos);
     } else if (operation.body !== undefined) {
-      body = JSON.stringify(operation.body);
+      init.body = JSON.stringify(operation.body);
       headers.set("Content-Type", "application/json");
     }
     const path =
       gallery !== undefined && operation.inGallery
-        ? operation.path.replace(API, `${API}/galleries/${encodeURIComponent(gallery)}`)
+        ? operation.path.replace(API, `${API}/galleries/${gallery}`)
         : operation.path;
-    // A redirect would send the key to another address.
-    const init: RequestInit = { method: operation.method, headers, redirect: "error" };
-    if (body !== undefined) init.body = body;
     return { url: this.#url + path + queryOf(operation.query), init };
   }
 
@@ -97,39 +91,64 @@ export class Pgface extends Operations {
     const send = this.#options.fetch ?? globalThis.fetch;
     try {
       const response = await send(url, { ...init, signal });
-      if (!response.ok && !operation.results?.includes(response.status)) throw await problemOf(response);
+      if (!response.ok && !operation.results?.includes(response.status)) throw await errorOf(response);
       return (await contentOf(operation, response)) as T;
     } catch (error) {
-      if (error instanceof ProblemError) throw error;
-      const what = timeout.aborted ? `did not respond within ${milliseconds / 1000} s` : "gave no usable response";
-      throw new ConnectionError(`The service ${what}. Check that it runs at ${this.#url || "this page's origin"}.`, {
-        cause: error,
-      });
+      if (error instanceof ClientError) throw error;
+      const what = timeout.aborted ? `did not respond within ${milliseconds / 1000} s` : "did not respond";
+      const where = this.#url || "the origin of this page";
+      const message = `The service at ${where} ${what}. Check that it runs, and that its URL is right.`;
+      throw new UnreachableError(message, { cause: error, timedOut: timeout.aborted });
     }
   }
 }
 
 const API = "/api/v1";
 
-/** Whether a request may be sent again after an error. */
-function mayRepeat(operation: Operation, error: unknown): boolean {
-  if (error instanceof ProblemError && NOTHING_WAS_DONE.has(error.code)) return true;
-  const isSafe = operation.acceptsKey === true || operation.isRepeatable === true;
-  return isSafe && (error instanceof ConnectionError || (error instanceof ProblemError && PASSING.has(error.status)));
+/** Check the arguments of a client. An error does not show them, because a key or a password may be in the wrong one. */
+function check(url: string, { key, gallery }: ClientOptions): void {
+  if (!/^(https?:\/\/[^\s@?#/]+)?(\/[^\s@?#]*)?$/i.test(url)) {
+    throw new ClientError("The URL of the service must be like https://faces.example.org, without a password.");
+  }
+  if (key !== undefined && !/^[\x21-\x7e]+$/.test(key)) {
+    throw new ClientError(
+      "This is not a key or a token of pgface. Check that you read the right file, without spaces.",
+    );
+  }
+  // The path segments `.` and `..` would lead to another gallery.
+  if (gallery !== undefined && !/^(?!\.{1,2}$)[A-Za-z0-9_.-]{1,255}$/.test(gallery)) {
+    throw new ClientError("The name of a gallery has 1 to 255 letters, digits and the characters `_.-`.");
+  }
 }
 
-/** The codes of problems with which the service refuses a request before it does anything. */
-const NOTHING_WAS_DONE: ReadonlySet<string> = new Set(["service-busy", "request-repeated"]);
+/** Whether a request may be sent again after an error. */
+function mayRepeat(operation: Operation, error: unknown): boolean {
+  const isSafe = operation.acceptsKey === true || operation.isRepeatable === true;
+  if (error instanceof UnreachableError) return !error.timedOut && (isSafe || !error.sent);
+  if (error instanceof ProblemError && error.code === STILL_RUNNING) return true;
+  const hasStatus = error instanceof ProblemError || error instanceof UnexpectedResponseError;
+  return hasStatus && isSafe && TRY_LATER.has(error.status);
+}
 
-/** Statuses that pass: too many requests, and failures of a proxy or of what the service needs. */
-const PASSING: ReadonlySet<number> = new Set([429, 502, 503, 504]);
+/** The code of a problem if the first request with the same Idempotency-Key is still running. */
+const STILL_RUNNING = "request-repeated";
 
-/** Return the milliseconds to wait: as long as the service says, or twice as long after each failure. */
+/** Statuses that say to try later. */
+const TRY_LATER: ReadonlySet<number> = new Set([429, 502, 503, 504]);
+
+/** Return the milliseconds that the service asks to wait. */
+function askedWait(error: unknown): number {
+  const hasStatus = error instanceof ProblemError || error instanceof UnexpectedResponseError;
+  return hasStatus ? (error.retryAfter ?? 0) * 1000 : 0;
+}
+
+/** Return the milliseconds to wait: at least what the service asks for, and twice as long after each failure. */
 function waitAfter(error: unknown, failures: number): number {
-  const told = error instanceof ProblemError ? error.retryAfter : undefined;
-  const wait = told === undefined ? 500 * 2 ** failures : told * 1000;
-  // Clients that failed together should not return together.
-  return wait + Math.random() * 250;
+  const delay = Math.min(8000, 500 * 2 ** failures);
+  // Clients that failed together must not come back together.
+  const jittered = delay * (0.5 + Math.random() / 2);
+  const asked = askedWait(error);
+  return asked > 0 ? asked + jittered / 2 : jittered;
 }
 
 /** Wait, until a signal ends it. */
@@ -150,7 +169,7 @@ function pause(milliseconds: number, signal: AbortSignal | undefined): Promise<v
 async function contentOf(operation: Operation, response: Response): Promise<unknown> {
   switch (operation.response) {
     case "json":
-      return response.json();
+      return jsonOf(response);
     case "blob":
       return response.blob();
     case "text":
@@ -158,6 +177,15 @@ async function contentOf(operation: Operation, response: Response): Promise<unkn
     case "nothing":
       await response.body?.cancel(); // otherwise Node keeps the connection
       return undefined;
+  }
+}
+
+async function jsonOf(response: Response): Promise<unknown> {
+  const text = await response.text();
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new UnexpectedResponseError(response, { cause: error });
   }
 }
 

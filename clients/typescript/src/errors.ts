@@ -1,17 +1,42 @@
 import type { FieldProblem } from "./generated/types.js";
 
-/** The base class of this client's errors. */
-export class PgfaceError extends Error {
-  override name = "PgfaceError";
+/** The base class of this client's errors. The client could not do this: check its arguments. */
+export class ClientError extends Error {
+  override name = "ClientError";
 }
 
-/** There was no usable response: no connection, a timeout, or a response that is not pgface's. `cause` says why. */
-export class ConnectionError extends PgfaceError {
-  override name = "ConnectionError";
+/** No response arrived from the service. `cause` says why. */
+export class UnreachableError extends ClientError {
+  override name = "UnreachableError";
+  /** Whether the service may have received the request. If so, a change may have been made. */
+  readonly sent: boolean;
+  /** Whether the time limit of the client was reached. */
+  readonly timedOut: boolean;
+
+  constructor(message: string, options: { cause: unknown; timedOut: boolean }) {
+    super(message, { cause: options.cause });
+    this.timedOut = options.timedOut;
+    this.sent = !NOT_SENT.has(codeOf(options.cause));
+  }
+}
+
+/** The response is not one of pgface. Check the URL, and any proxy. */
+export class UnexpectedResponseError extends ClientError {
+  override name = "UnexpectedResponseError";
+  /** The HTTP status. */
+  readonly status: number;
+  /** The seconds after which you may try again, if the response says so. */
+  readonly retryAfter: number | undefined;
+
+  constructor(response: Response, options?: { cause: unknown }) {
+    super(`The response with status ${response.status} is not pgface's. Check the URL, and any proxy.`, options);
+    this.status = response.status;
+    this.retryAfter = retryAfterOf(response);
+  }
 }
 
 /** The service refused the request, or failed. The message is the problem's `detail`, a sentence for people. */
-export class ProblemError extends PgfaceError {
+export class ProblemError extends ClientError {
   override name = "ProblemError";
   /** The HTTP status. */
   readonly status: number;
@@ -24,18 +49,18 @@ export class ProblemError extends PgfaceError {
   /** The seconds after which you may try again, if the service says so. */
   readonly retryAfter: number | undefined;
 
-  constructor(status: number, problem: ProblemFields, retryAfter?: number) {
+  constructor(response: Response, problem: ProblemFields) {
     super(problem.detail);
-    this.status = status;
+    this.status = response.status;
     this.code = problem.code;
     this.requestId = problem.request_id ?? undefined;
     this.errors = problem.errors ?? [];
-    this.retryAfter = retryAfter;
+    this.retryAfter = retryAfterOf(response);
   }
 }
 
 /** The fields of problem details (RFC 9457) that an error keeps. */
-export interface ProblemFields {
+interface ProblemFields {
   detail: string;
   code: string;
   request_id?: string | null;
@@ -43,13 +68,9 @@ export interface ProblemFields {
 }
 
 /** Read the error from a response whose status is not a success. */
-export async function problemOf(response: Response): Promise<ProblemError> {
-  const retryAfter = secondsToWait(response.headers.get("Retry-After"));
+export async function errorOf(response: Response): Promise<ProblemError | UnexpectedResponseError> {
   const body: unknown = await response.json().catch(() => undefined);
-  if (isProblem(body)) return new ProblemError(response.status, body, retryAfter);
-  // A proxy answered, and not pgface.
-  const detail = `The response has the status ${response.status}, and is not pgface's. Check the URL, and any proxy.`;
-  return new ProblemError(response.status, { code: "not-from-pgface", detail }, retryAfter);
+  return isProblem(body) ? new ProblemError(response, body) : new UnexpectedResponseError(response);
 }
 
 function isProblem(body: unknown): body is ProblemFields {
@@ -57,8 +78,25 @@ function isProblem(body: unknown): body is ProblemFields {
 }
 
 /** Read the header Retry-After, which has seconds or a date (RFC 9110, section 10.2.3). */
-function secondsToWait(header: string | null): number | undefined {
+function retryAfterOf(response: Response): number | undefined {
+  const header = response.headers.get("Retry-After");
   if (header === null) return undefined;
   const seconds = /^\d+$/.test(header) ? Number(header) : (Date.parse(header) - Date.now()) / 1000;
   return Number.isNaN(seconds) ? undefined : Math.max(0, seconds);
+}
+
+/** Codes of Node's errors for requests that did not leave this machine. Browsers do not tell. */
+const NOT_SENT: ReadonlySet<unknown> = new Set([
+  "ECONNREFUSED",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "UND_ERR_CONNECT_TIMEOUT",
+]);
+
+/** Return the code of the error that made `fetch` fail. */
+function codeOf(error: unknown): unknown {
+  const cause = error instanceof Error ? error.cause : undefined;
+  return typeof cause === "object" && cause !== null && "code" in cause ? cause.code : undefined;
 }

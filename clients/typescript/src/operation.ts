@@ -32,7 +32,7 @@ export interface Operation {
   results?: readonly number[];
   /** Whether it accepts an Idempotency-Key. */
   acceptsKey?: boolean;
-  /** Whether a repeated request has the same effect as one, even without an Idempotency-Key. */
+  /** Whether it changes nothing, so that it may be repeated without an Idempotency-Key. */
   isRepeatable?: boolean;
 }
 
@@ -52,4 +52,11 @@ export async function* itemsOfPages<Item>(
     yield* items;
     cursor = next ?? undefined;
   } while (cursor !== undefined);
+}
+
+/** Encode a value of a path. The segments `.` and `..` would lead to another path. */
+export function segment(value: string | number): string {
+  const text = String(value);
+  if (/^\.{0,2}$/.test(text)) throw new TypeError(`${JSON.stringify(text)} cannot be a part of a path.`);
+  return encodeURIComponent(text);
 }

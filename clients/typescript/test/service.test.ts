@@ -3,11 +3,11 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { after, describe, it } from "node:test";
-import { Pgface, ProblemError, type UserResponse } from "pgface-client";
+import { Client, ProblemError, type UserResponse } from "pgface-client";
 
 const { PGFACE_URL: url = "", PGFACE_KEY: key = "", PHOTOS: photos = "" } = process.env;
 const skip = url === "" && "PGFACE_URL is not set";
-const pgface = new Pgface(url, { key });
+const service = new Client(url, { key });
 const [first, second, other] = ["alice1.jpg", "alice2.jpg", "other.jpg"].map((name) => `${photos}/${name}`) as [
   string,
   string,
@@ -33,16 +33,16 @@ describe("a program with an API key", { skip }, () => {
   let alice: UserResponse;
 
   it("enrolls a path, bytes and a File once", async () => {
-    const enrolled = await pgface.enrollPhotoByEmail({ photo: first, email: "alice@example.org", name: "Alice" });
+    const enrolled = await service.enrollPhotoByEmail({ photo: first, email: "alice@example.org", name: "Alice" });
     alice = enrolled.user;
     assert.equal(enrolled.added, true);
     const bytes = await readFile(first);
-    assert.equal((await pgface.enrollPhoto(alice.id, { photo: bytes })).added, false);
+    assert.equal((await service.enrollPhoto(alice.id, { photo: bytes })).added, false);
     const blob = new Blob([bytes], { type: "image/jpeg" });
-    assert.equal((await pgface.enrollPhoto(alice.id, { photo: blob, face: "largest" })).added, false);
+    assert.equal((await service.enrollPhoto(alice.id, { photo: blob, face: "largest" })).added, false);
     const file = new File([await readFile(second)], "second.jpg");
-    assert.equal((await pgface.enrollPhoto(alice.id, { photo: file })).added, true);
-    const { photos: listed } = await pgface.listPhotos(alice.id);
+    assert.equal((await service.enrollPhoto(alice.id, { photo: file })).added, true);
+    const { photos: listed } = await service.listPhotos(alice.id);
     assert.deepEqual(
       listed.map((one) => one.filename),
       ["alice1.jpg", "second.jpg"],
@@ -51,43 +51,43 @@ describe("a program with an API key", { skip }, () => {
 
   it("creates a user once if the response is lost", async () => {
     const seen: Response[] = [];
-    const unlucky = new Pgface(url, { key, fetch: losing(seen) });
+    const unlucky = new Client(url, { key, fetch: losing(seen) });
     const bob = await unlucky.createUser({ email: "bob@example.org" });
     assert.equal(seen[1]?.headers.get("Idempotent-Replayed"), "true");
-    assert.deepEqual(await pgface.getUser(bob.id), bob);
-    assert.deepEqual((await pgface.listUsers({ search: "bob" })).users, [bob]);
+    assert.deepEqual(await service.getUser(bob.id), bob);
+    assert.deepEqual((await service.listUsers({ search: "bob" })).users, [bob]);
   });
 
   it("identifies, verifies, compares and detects", async () => {
-    const { faces } = await pgface.identify({ photo: second, top: 3 });
+    const { faces } = await service.identify({ photo: second, top: 3 });
     assert.deepEqual(
       faces.map((face) => face.matches[0]?.name),
       ["Alice"],
     );
-    assert.equal((await pgface.verify({ photo: second, user_id: alice.id })).match, true);
-    assert.equal((await pgface.verify({ photo: other, email: alice.email, threshold: 0.9 })).match, false);
-    assert.equal((await pgface.compare({ photo: first, other: second })).match, true);
-    assert.equal((await pgface.detect({ photo: await readFile(first) })).faces.length, 1);
+    assert.equal((await service.verify({ photo: second, user_id: alice.id })).match, true);
+    assert.equal((await service.verify({ photo: other, email: alice.email, threshold: 0.9 })).match, false);
+    assert.equal((await service.compare({ photo: first, other: second })).match, true);
+    assert.equal((await service.detect({ photo: await readFile(first) })).faces.length, 1);
   });
 
   it("lists all users page by page", async () => {
     const emails = [];
-    for await (const user of pgface.allUsers({ limit: 1 })) emails.push(user.email);
+    for await (const user of service.iterUsers({ limit: 1 })) emails.push(user.email);
     assert.deepEqual(emails, ["alice@example.org", "bob@example.org"]);
   });
 
   it("gets and deletes photos and users", async () => {
-    const [photo] = (await pgface.listPhotos(alice.id, { limit: 1 })).photos;
+    const [photo] = (await service.listPhotos(alice.id, { limit: 1 })).photos;
     assert.ok(photo);
-    const crop = await pgface.getCrop(alice.id, photo.id);
+    const crop = await service.getCrop(alice.id, photo.id);
     assert.equal(crop.type, "image/jpeg");
     assert.ok(crop.size > 1000);
-    assert.equal(await pgface.deletePhoto(alice.id, photo.id), undefined);
+    assert.equal(await service.deletePhoto(alice.id, photo.id), undefined);
     const names = [];
-    for await (const one of pgface.allPhotos(alice.id)) names.push(one.filename);
+    for await (const one of service.iterPhotos(alice.id)) names.push(one.filename);
     assert.deepEqual(names, ["second.jpg"]);
-    await pgface.deleteUser(alice.id);
-    await assert.rejects(pgface.getUser(alice.id), (error) => {
+    await service.deleteUser(alice.id);
+    await assert.rejects(service.getUser(alice.id), (error) => {
       assert.ok(error instanceof ProblemError);
       assert.equal(error.code, "unknown-user");
       assert.equal(error.status, 404);
@@ -98,47 +98,47 @@ describe("a program with an API key", { skip }, () => {
   });
 
   it("learns which field cannot be used", async () => {
-    await assert.rejects(pgface.identify({ photo: first, top: 0 }), (error) => {
+    await assert.rejects(service.identify({ photo: first, top: 0 }), (error) => {
       assert.ok(error instanceof ProblemError);
       assert.equal(error.code, "invalid-request");
       assert.equal(error.errors[0]?.field, "top");
       return true;
     });
-    await assert.rejects(pgface.detect({ photo: Buffer.from("not a photo") }), hasCode("photo-format"));
+    await assert.rejects(service.detect({ photo: Buffer.from("not a photo") }), hasCode("photo-format"));
   });
 
   it("manages keys, and reads the status, the audit log and the metrics", async () => {
-    const made = await pgface.createApiKey({ name: "door", scopes: ["verify"] });
-    const door = pgface.withKey(made.key);
+    const made = await service.createApiKey({ name: "door", scopes: ["verify"] });
+    const door = service.using({ key: made.key });
     await assert.rejects(door.listUsers(), hasCode("not-permitted"));
-    assert.ok((await pgface.listApiKeys()).keys.some((one) => one.id === made.about.id));
-    await pgface.revokeApiKey(made.about.id);
+    assert.ok((await service.listApiKeys()).keys.some((one) => one.id === made.about.id));
+    await service.revokeApiKey(made.about.id);
     await assert.rejects(door.detect({ photo: first }), hasCode("key-refused"));
-    assert.equal((await pgface.getStatus()).users, 1);
+    assert.equal((await service.getStatus()).users, 1);
     const events = [];
-    for await (const entry of pgface.allAudit({ limit: 2 })) events.push(entry.event);
+    for await (const entry of service.iterAudit({ limit: 2 })) events.push(entry.event);
     assert.ok(events.length > 2);
-    assert.equal((await pgface.listAudit({ limit: 1 })).entries.length, 1);
-    assert.match(await pgface.getMetrics(), /^pgface_/m);
+    assert.equal((await service.listAudit({ limit: 1 })).entries.length, 1);
+    assert.match(await service.getMetrics(), /^pgface_/m);
   });
 
   after(async () => {
-    for await (const user of pgface.allUsers()) await pgface.deleteUser(user.id);
+    for await (const user of service.iterUsers()) await service.deleteUser(user.id);
   });
 });
 
 describe("a user", { skip }, () => {
-  const anyone = new Pgface(`${url}/`);
+  const anyone = new Client(`${url}/`);
 
   it("registers, logs in, and manages the account", async () => {
     const email = "carol@example.org";
     const user = await anyone.register({ email, password: PASSWORD });
     const { token } = await anyone.logIn({ email, password: PASSWORD });
-    const carol = anyone.withKey(token);
+    const carol = anyone.using({ key: token });
     assert.deepEqual((await carol.getMe()).user, user);
     assert.equal((await carol.listLogins()).logins.length, 1);
-    assert.equal((await pgface.introspect({ token })).username, email);
-    const other = anyone.withKey((await anyone.logIn({ email, password: PASSWORD })).token);
+    assert.equal((await service.introspect({ token })).username, email);
+    const other = anyone.using({ key: (await anyone.logIn({ email, password: PASSWORD })).token });
     await other.logOut();
     await assert.rejects(other.getMe(), hasCode("not-logged-in"));
     await assert.rejects(carol.endLogin(2 ** 31 - 1), hasCode("unknown-login"));
@@ -159,7 +159,7 @@ describe("a user", { skip }, () => {
 
 describe("a health check", { skip }, () => {
   it("needs no key", async () => {
-    const anyone = new Pgface(url);
+    const anyone = new Client(url);
     assert.deepEqual(await anyone.healthz(), { status: "ok" });
     assert.equal((await anyone.readyz()).ready, true);
   });

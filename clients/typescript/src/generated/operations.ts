@@ -1,7 +1,7 @@
 // Generated from docs/reference/openapi.json by `make typescript`.
 // SHA-256 of the document: 41c3b09e3d761345424fe24099be2592d84d4febfec3a8fc79982ce0e72715cf
 
-import { type CallOptions, type CreateOptions, Sender, itemsOfPages } from "../operation.js";
+import { type CallOptions, type CreateOptions, Sender, itemsOfPages, segment } from "../operation.js";
 import type {
   AuditEntry,
   AuditPage,
@@ -78,7 +78,7 @@ export abstract class Operations extends Sender {
    *
    * Who may call it: administrators, and programs with the scope `admin`.
    */
-  allUsers(
+  iterUsers(
     query: Omit<ListUsersQuery, "cursor"> = {},
     options?: CallOptions,
   ): AsyncGenerator<UserResponse, void, undefined> {
@@ -113,7 +113,7 @@ export abstract class Operations extends Sender {
     return this.send(
       {
         method: "GET",
-        path: `/api/v1/users/${encodeURIComponent(userId)}`,
+        path: `/api/v1/users/${segment(userId)}`,
         inGallery: true,
         response: "json",
         isRepeatable: true,
@@ -131,13 +131,7 @@ export abstract class Operations extends Sender {
    */
   deleteUser(userId: number, options?: CallOptions): Promise<void> {
     return this.send(
-      {
-        method: "DELETE",
-        path: `/api/v1/users/${encodeURIComponent(userId)}`,
-        inGallery: true,
-        response: "nothing",
-        isRepeatable: true,
-      },
+      { method: "DELETE", path: `/api/v1/users/${segment(userId)}`, inGallery: true, response: "nothing" },
       options,
     );
   }
@@ -153,7 +147,7 @@ export abstract class Operations extends Sender {
     return this.send(
       {
         method: "GET",
-        path: `/api/v1/users/${encodeURIComponent(userId)}/photos`,
+        path: `/api/v1/users/${segment(userId)}/photos`,
         inGallery: true,
         response: "json",
         isRepeatable: true,
@@ -170,7 +164,7 @@ export abstract class Operations extends Sender {
    *
    * Who may call it: the user themselves, administrators, and programs with the scope `admin`.
    */
-  allPhotos(
+  iterPhotos(
     userId: number,
     query: Omit<ListPhotosQuery, "cursor"> = {},
     options?: CallOptions,
@@ -194,7 +188,7 @@ export abstract class Operations extends Sender {
     return this.send(
       {
         method: "POST",
-        path: `/api/v1/users/${encodeURIComponent(userId)}/photos`,
+        path: `/api/v1/users/${segment(userId)}/photos`,
         inGallery: true,
         response: "json",
         acceptsKey: true,
@@ -238,7 +232,7 @@ export abstract class Operations extends Sender {
     return this.send(
       {
         method: "GET",
-        path: `/api/v1/users/${encodeURIComponent(userId)}/photos/${encodeURIComponent(photoId)}/crop`,
+        path: `/api/v1/users/${segment(userId)}/photos/${segment(photoId)}/crop`,
         inGallery: true,
         response: "blob",
         isRepeatable: true,
@@ -258,10 +252,9 @@ export abstract class Operations extends Sender {
     return this.send(
       {
         method: "DELETE",
-        path: `/api/v1/users/${encodeURIComponent(userId)}/photos/${encodeURIComponent(photoId)}`,
+        path: `/api/v1/users/${segment(userId)}/photos/${segment(photoId)}`,
         inGallery: true,
         response: "nothing",
-        isRepeatable: true,
       },
       options,
     );
@@ -458,7 +451,7 @@ export abstract class Operations extends Sender {
    */
   deleteMe(body: PasswordRequest, options?: CallOptions): Promise<void> {
     return this.send(
-      { method: "DELETE", path: `/api/v1/auth/me`, inGallery: true, response: "nothing", isRepeatable: true, body },
+      { method: "DELETE", path: `/api/v1/auth/me`, inGallery: true, response: "nothing", body },
       options,
     );
   }
@@ -500,14 +493,7 @@ export abstract class Operations extends Sender {
    */
   endLogins(query?: EndLoginsQuery, options?: CallOptions): Promise<EndedLoginsResponse> {
     return this.send(
-      {
-        method: "DELETE",
-        path: `/api/v1/auth/logins`,
-        inGallery: true,
-        response: "json",
-        isRepeatable: true,
-        query: { ...query },
-      },
+      { method: "DELETE", path: `/api/v1/auth/logins`, inGallery: true, response: "json", query: { ...query } },
       options,
     );
   }
@@ -521,13 +507,7 @@ export abstract class Operations extends Sender {
    */
   endLogin(loginId: number, options?: CallOptions): Promise<void> {
     return this.send(
-      {
-        method: "DELETE",
-        path: `/api/v1/auth/logins/${encodeURIComponent(loginId)}`,
-        inGallery: true,
-        response: "nothing",
-        isRepeatable: true,
-      },
+      { method: "DELETE", path: `/api/v1/auth/logins/${segment(loginId)}`, inGallery: true, response: "nothing" },
       options,
     );
   }
@@ -591,13 +571,7 @@ export abstract class Operations extends Sender {
    */
   revokeApiKey(keyId: number, options?: CallOptions): Promise<void> {
     return this.send(
-      {
-        method: "DELETE",
-        path: `/api/v1/keys/${encodeURIComponent(keyId)}`,
-        inGallery: true,
-        response: "nothing",
-        isRepeatable: true,
-      },
+      { method: "DELETE", path: `/api/v1/keys/${segment(keyId)}`, inGallery: true, response: "nothing" },
       options,
     );
   }
@@ -630,7 +604,7 @@ export abstract class Operations extends Sender {
    *
    * Who may call it: administrators, and programs with the scope `admin`.
    */
-  allAudit(
+  iterAudit(
     query: Omit<ListAuditQuery, "cursor"> = {},
     options?: CallOptions,
   ): AsyncGenerator<AuditEntry, void, undefined> {
