@@ -72,7 +72,7 @@ def place(
         shutil.copy(faces_dir / person / f"{person}_{number:04}.jpg", folder / f"{name}.jpg")
     with gallery_for_a_process(postgres, folder, insightface_pack) as gallery:
         key = gallery.key("admin")["Authorization"].removeprefix("Bearer ")
-        with running(folder / "service", gallery.environment) as service:
+        with running(folder / "service", gallery.environment | {"PGFACE_WORKERS": "1"}) as service:
             yield Place(service, key, folder)
 
 
