@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pgface.accounts import Client, create_key
 from support.commands import without_settings
 from support.documentation import blocks, without_numbers
 from support.web_service import Running, gallery_for_a_process, running
@@ -56,7 +57,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass(frozen=True)
 class Place:
-    """A running service, its administrator's key, and a folder with photos."""
+    """A running service, a key for all galleries, and a folder with photos."""
 
     service: Running
     key: str
@@ -71,7 +72,7 @@ def place(
     for name, (person, number) in PEOPLE.items():
         shutil.copy(faces_dir / person / f"{person}_{number:04}.jpg", folder / f"{name}.jpg")
     with gallery_for_a_process(postgres, folder, insightface_pack) as gallery:
-        key = gallery.key("admin")["Authorization"].removeprefix("Bearer ")
+        key, _ = create_key(gallery.owner.database, "tests", ["admin"], Client(), all_galleries=True)
         with running(folder / "service", gallery.environment | {"PGFACE_WORKERS": "1"}) as service:
             yield Place(service, key, folder)
 

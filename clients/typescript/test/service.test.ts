@@ -127,6 +127,30 @@ describe("a program with an API key", { skip }, () => {
   });
 });
 
+describe("an administrator of all galleries", { skip }, () => {
+  it("creates, uses, renames and deletes a gallery", async () => {
+    const made = await service.createGallery({ name: "staff.1" });
+    assert.deepEqual([made.name, made.people], ["staff.1", 0]);
+    const staff = service.using({ gallery: "staff.1" });
+    const { user } = await staff.enrollPhotoByEmail({ photo: first, email: "alice@example.org" });
+    assert.deepEqual(await staff.getUser(user.id), user);
+    assert.equal((await staff.identify({ photo: second })).faces[0]?.matches[0]?.user_id, user.id);
+    assert.equal((await service.identify({ photo: second })).faces[0]?.identified, false);
+    assert.equal((await service.getGallery("staff.1")).people, 1);
+    const door = await staff.createApiKey({ name: "door", scopes: ["identify"] });
+    assert.equal((await staff.using({ key: door.key }).identify({ photo: second })).faces.length, 1);
+    await assert.rejects(service.using({ key: door.key }).identify({ photo: second }), hasCode("key-refused"));
+    await service.renameGallery("staff.1", { name: "employees" });
+    assert.deepEqual(
+      (await service.listGalleries()).galleries.map((one) => one.name),
+      ["employees"],
+    );
+    assert.equal(await service.deleteGallery("employees"), undefined);
+    await assert.rejects(service.getGallery("employees"), hasCode("unknown-gallery"));
+    await assert.rejects(async () => service.getGallery(".."), TypeError);
+  });
+});
+
 describe("a user", { skip }, () => {
   const anyone = new Client(`${url}/`);
 

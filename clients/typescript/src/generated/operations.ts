@@ -1,5 +1,5 @@
 // Generated from docs/reference/openapi.json by `make typescript`.
-// SHA-256 of the document: 41c3b09e3d761345424fe24099be2592d84d4febfec3a8fc79982ce0e72715cf
+// SHA-256 of the document: 892a76473b51b21c2e495eea35aa38c9ba9ae76e1af57c6b18d992ce4375d4cd
 
 import { type CallOptions, type CreateOptions, Sender, itemsOfPages, segment } from "../operation.js";
 import type {
@@ -10,6 +10,7 @@ import type {
   ChangePasswordRequest,
   CompareRequest,
   CompareResponse,
+  CreateGalleryRequest,
   CreateKeyRequest,
   CreateKeyResponse,
   CreateUserRequest,
@@ -21,6 +22,8 @@ import type {
   EnrollRequest,
   EnrollResponse,
   FaceLoginRequest,
+  GalleryList,
+  GalleryResponse,
   HealthResponse,
   HintRequest,
   HintResponse,
@@ -40,6 +43,7 @@ import type {
   PhotoResponse,
   ReadinessResponse,
   RegisterRequest,
+  RenameGalleryRequest,
   StatusResponse,
   TokenResponse,
   UserPage,
@@ -612,6 +616,79 @@ export abstract class Operations extends Sender {
       const page = await this.listAudit({ ...query, ...(cursor === undefined ? {} : { cursor }) }, options);
       return { items: page.entries, next: page.next_cursor };
     });
+  }
+
+  /**
+   * List the galleries.
+   *
+   * The default gallery is not in the list. The paths without a gallery belong to it.
+   *
+   * Who may call it: administrators of all galleries, and programs with the scope `admin` for all galleries.
+   */
+  listGalleries(options?: CallOptions): Promise<GalleryList> {
+    return this.send(
+      { method: "GET", path: `/api/v1/galleries`, inGallery: false, response: "json", isRepeatable: true },
+      options,
+    );
+  }
+
+  /**
+   * Create a gallery.
+   *
+   * The gallery is empty, and registration in it is closed. Its paths are `/api/v1/galleries/{gallery}/...`.
+   *
+   * Who may call it: administrators of all galleries, and programs with the scope `admin` for all galleries.
+   */
+  createGallery(body: CreateGalleryRequest, options?: CallOptions): Promise<GalleryResponse> {
+    return this.send({ method: "POST", path: `/api/v1/galleries`, inGallery: false, response: "json", body }, options);
+  }
+
+  /**
+   * Get a gallery.
+   *
+   * Returns the model and the numbers of people and faces.
+   *
+   * Who may call it: administrators of all galleries, and programs with the scope `admin` for all galleries.
+   */
+  getGallery(gallery: string, options?: CallOptions): Promise<GalleryResponse> {
+    return this.send(
+      {
+        method: "GET",
+        path: `/api/v1/galleries/${segment(gallery)}`,
+        inGallery: false,
+        response: "json",
+        isRepeatable: true,
+      },
+      options,
+    );
+  }
+
+  /**
+   * Rename a gallery.
+   *
+   * The ids of its people stay, and so do its keys. Browsers have to log in again.
+   *
+   * Who may call it: administrators of all galleries, and programs with the scope `admin` for all galleries.
+   */
+  renameGallery(gallery: string, body: RenameGalleryRequest, options?: CallOptions): Promise<GalleryResponse> {
+    return this.send(
+      { method: "PATCH", path: `/api/v1/galleries/${segment(gallery)}`, inGallery: false, response: "json", body },
+      options,
+    );
+  }
+
+  /**
+   * Delete a gallery.
+   *
+   * Deletes its people, photos, keys and sessions. You cannot undo this.
+   *
+   * Who may call it: administrators of all galleries, and programs with the scope `admin` for all galleries.
+   */
+  deleteGallery(gallery: string, options?: CallOptions): Promise<void> {
+    return this.send(
+      { method: "DELETE", path: `/api/v1/galleries/${segment(gallery)}`, inGallery: false, response: "nothing" },
+      options,
+    );
   }
 
   /**

@@ -1,5 +1,5 @@
 // Generated from docs/reference/openapi.json by `make typescript`.
-// SHA-256 of the document: 41c3b09e3d761345424fe24099be2592d84d4febfec3a8fc79982ce0e72715cf
+// SHA-256 of the document: 892a76473b51b21c2e495eea35aa38c9ba9ae76e1af57c6b18d992ce4375d4cd
 
 import type { Photo } from "../photos.js";
 export type paths = Record<string, never>;
@@ -97,12 +97,24 @@ export interface components {
       /** @description 0 to 100: 50 is reached by 1 in 100 pairs of strangers, 80 by 1 in 1,000, 90 by 1 in 10,000, 99 by 1 in a million. Null if the photos do not match, and below the gallery's threshold. */
       confidence: number | null;
     };
+    /** @description A gallery to create. */
+    CreateGalleryRequest: {
+      /** @description Letters, digits and `_.-`. Upper and lower case differ. */
+      name: string;
+      /** @description The name of an installed model. The default gallery's model by default. */
+      model?: string | null;
+    };
     /** @description An API key to create. */
     CreateKeyRequest: {
       /** @description What the key is for. */
       name: string;
       /** @description What the key permits. */
       scopes: ("identify" | "verify" | "enroll" | "admin" | "metrics")[];
+      /**
+       * @description Whether the key works for all galleries. Only an administrator of all galleries can create such a key, in the default gallery.
+       * @default false
+       */
+      all_galleries?: boolean;
     };
     /** @description A new API key. */
     CreateKeyResponse: {
@@ -201,6 +213,22 @@ export interface components {
       /** @description The name of the field. Dots separate the names of nested fields. */
       field: string;
       detail: string;
+    };
+    /** @description All galleries except the default one. */
+    GalleryList: {
+      galleries: components["schemas"]["GalleryResponse"][];
+    };
+    /** @description A gallery. */
+    GalleryResponse: {
+      name: string;
+      /** @description Null in a list if the gallery is on another server. */
+      model_name: string | null;
+      /** @description The number of people. Null as for the model. */
+      people: number | null;
+      /** @description The number of enrolled faces. Null as for the model. */
+      faces: number | null;
+      /** Format: date-time */
+      created_at: string;
     };
     /** @description The process responds. */
     HealthResponse: {
@@ -301,6 +329,8 @@ export interface components {
       /** @description Accurate to the minute. */
       last_used_at: string | null;
       revoked_at: string | null;
+      /** @description Whether the key works for all galleries. */
+      all_galleries: boolean;
     };
     /** @description The logins of a user. */
     LoginList: {
@@ -408,6 +438,10 @@ export interface components {
       password: string;
       /** @description By default the first part of the e-mail. */
       name?: string | null;
+    };
+    /** @description A new name of a gallery. */
+    RenameGalleryRequest: {
+      name: string;
     };
     /** @description The status of the gallery. */
     StatusResponse: {
@@ -555,6 +589,7 @@ export type ChallengeResponse = components["schemas"]["ChallengeResponse"];
 export type ChangePasswordRequest = components["schemas"]["ChangePasswordRequest"];
 export type CompareRequest = components["schemas"]["CompareRequest"];
 export type CompareResponse = components["schemas"]["CompareResponse"];
+export type CreateGalleryRequest = components["schemas"]["CreateGalleryRequest"];
 export type CreateKeyRequest = components["schemas"]["CreateKeyRequest"];
 export type CreateKeyResponse = components["schemas"]["CreateKeyResponse"];
 export type CreateUserRequest = components["schemas"]["CreateUserRequest"];
@@ -567,6 +602,8 @@ export type EnrollResponse = components["schemas"]["EnrollResponse"];
 export type Face = components["schemas"]["Face"];
 export type FaceLoginRequest = components["schemas"]["FaceLoginRequest"];
 export type FieldProblem = components["schemas"]["FieldProblem"];
+export type GalleryList = components["schemas"]["GalleryList"];
+export type GalleryResponse = components["schemas"]["GalleryResponse"];
 export type HealthResponse = components["schemas"]["HealthResponse"];
 export type HintRequest = components["schemas"]["HintRequest"];
 export type HintResponse = components["schemas"]["HintResponse"];
@@ -588,6 +625,7 @@ export type PhotoResponse = components["schemas"]["PhotoResponse"];
 export type Problem = components["schemas"]["Problem"];
 export type ReadinessResponse = components["schemas"]["ReadinessResponse"];
 export type RegisterRequest = components["schemas"]["RegisterRequest"];
+export type RenameGalleryRequest = components["schemas"]["RenameGalleryRequest"];
 export type StatusResponse = components["schemas"]["StatusResponse"];
 export type TokenResponse = components["schemas"]["TokenResponse"];
 export type UserPage = components["schemas"]["UserPage"];
