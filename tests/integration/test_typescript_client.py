@@ -47,11 +47,14 @@ def skip_without_node(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a copy of the package with what it is built with."""
+    """Return a copy of the package, built with the program of the how-to page beside the tests."""
     skip_without_node(tmp_path_factory.getbasetemp())
     package = tmp_path_factory.mktemp("clients") / "typescript"
     shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("node_modules", "dist"))
+    program = (block.text for block in blocks("typescript.md") if block.language == "typescript")
+    (package / "test" / "page.ts").write_text("\n".join(program), encoding="utf-8")
     node(package, "npm", "ci", "--prefer-offline", "--ignore-scripts")
+    node(package, "node", "node_modules/typescript/bin/tsc")
     return package
 
 
@@ -77,18 +80,7 @@ def place(
             yield Place(service, key, folder)
 
 
-def test_the_generated_files_are_current_and_all_files_formatted(package: Path) -> None:
-    node(package, "node", "scripts/generate.js", str(ROOT / "docs" / "reference" / "openapi.json"))
-    for file in (package / "src" / "generated").iterdir():
-        committed = (PACKAGE / "src" / "generated" / file.name).read_text("utf-8")
-        assert file.read_text("utf-8") == committed, "run `make typescript`"
-    node(package, "node", "node_modules/prettier/bin/prettier.cjs", "--check", ".", "!test/page.ts")
-
-
 def test_the_client_and_the_program_of_the_page(package: Path, place: Place) -> None:
-    program = (block.text for block in blocks("typescript.md") if block.language == "typescript")
-    (package / "test" / "page.ts").write_text("\n".join(program), encoding="utf-8")
-    node(package, "node", "node_modules/typescript/bin/tsc")
     variables = {"PGFACE_URL": place.service.url, "PGFACE_KEY": place.key, "PHOTOS": str(place.photos)}
     tests = sorted(str(file) for file in (package / "dist" / "test").glob("*.test.js"))
     said = node(package, "node", "--test", "--test-reporter", "tap", *tests, **variables)

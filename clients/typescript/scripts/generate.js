@@ -16,16 +16,24 @@ const openapi = JSON.parse(text);
 const operations = Object.entries(openapi.paths).flatMap(([path, methods]) =>
   Object.entries(methods).map(([method, operation]) => ({ path, method: method.toUpperCase(), ...operation })),
 );
-const header =
-  "// Generated from docs/reference/openapi.json by `make typescript`.\n" +
-  `// SHA-256 of the document: ${createHash("sha256").update(text).digest("hex")}\n\n`;
 const unnamed = {}; // schemas that the document gives no name
+// A test compares the hashes, so that it needs no Node to find files that are outdated or were edited.
+const sources = sha256(text + (await readFile(new URL(import.meta.url), "utf-8")));
 await mkdir(GENERATED, { recursive: true });
-await write("operations.ts", header + methods());
-await write("types.ts", header + (await types()));
+await write("operations.ts", methods());
+await write("types.ts", await types());
 
 async function write(name, code) {
-  await writeFile(new URL(name, GENERATED), await format(code, { parser: "typescript", printWidth: 120 }));
+  const formatted = await format(code, { parser: "typescript", printWidth: 120 });
+  const header = `// Generated from docs/reference/openapi.json by \`make typescript\`.
+// SHA-256 of the document and scripts/generate.js: ${sources}
+// SHA-256 of the rest of this file: ${sha256(formatted)}
+`;
+  await writeFile(new URL(name, GENERATED), `${header}\n${formatted}`);
+}
+
+function sha256(value) {
+  return createHash("sha256").update(value).digest("hex");
 }
 
 /** The types of all schemas, and of the queries. */

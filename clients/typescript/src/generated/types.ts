@@ -1,5 +1,6 @@
 // Generated from docs/reference/openapi.json by `make typescript`.
-// SHA-256 of the document: 892a76473b51b21c2e495eea35aa38c9ba9ae76e1af57c6b18d992ce4375d4cd
+// SHA-256 of the document and scripts/generate.js: 861d41e1372d35a9b287ed552109dd10fe3233931c3534ce58e44c4913dcb602
+// SHA-256 of the rest of this file: ccac8cb6ba2eaa0804e301df50cd5010336b0c834b40ddca9dcdcd4a5ca746c7
 
 import type { Photo } from "../photos.js";
 export type paths = Record<string, never>;
