@@ -5,7 +5,7 @@ import { readFile } from "node:fs/promises";
 import { after, describe, it } from "node:test";
 import { Client, ProblemError, type UserResponse } from "pgface-client";
 
-const { PGFACE_URL: url = "", PGFACE_KEY: key = "", PHOTOS: photos = "" } = process.env;
+const { PGFACE_URL: url = "", PGFACE_KEY: key, PHOTOS: photos = "" } = process.env;
 const skip = url === "" && "PGFACE_URL is not set";
 const service = new Client(url, { key });
 const [first, second, other] = ["alice1.jpg", "alice2.jpg", "other.jpg"].map((name) => `${photos}/${name}`) as [
