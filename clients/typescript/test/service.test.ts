@@ -49,13 +49,17 @@ describe("a program with an API key", { skip }, () => {
     );
   });
 
-  it("creates a user once if the response is lost", async () => {
+  it("creates a user and an enrollment once if the response is lost", async () => {
     const seen: Response[] = [];
     const unlucky = new Client(url, { key, fetch: losing(seen) });
     const bob = await unlucky.createUser({ email: "bob@example.org" });
     assert.equal(seen[1]?.headers.get("Idempotent-Replayed"), "true");
     assert.deepEqual(await service.getUser(bob.id), bob);
     assert.deepEqual((await service.listUsers({ search: "bob" })).users, [bob]);
+    seen.length = 0;
+    assert.equal((await unlucky.enrollPhoto(bob.id, { photo: other })).added, true);
+    assert.equal(seen[1]?.headers.get("Idempotent-Replayed"), "true");
+    assert.equal((await service.listPhotos(bob.id)).photos.length, 1);
   });
 
   it("identifies, verifies, compares and detects", async () => {
