@@ -60,7 +60,7 @@ def _measure(arguments: argparse.Namespace, scratch: Path, output: Output) -> It
                 f"without galleries {alone:.0f} MiB",
             )
             yield Row("connections to PostgreSQL after it", f"{_connections(default)}", "PGFACE_POOL_SIZE is 4")
-            yield from _changing(service, key, settings, paths)
+            yield from _changing(service, key, paths)
 
 
 def _name(number: int) -> str:
@@ -78,7 +78,7 @@ def _creation(default: Gallery, settings: Settings, number: int) -> Iterator[Row
     yield Row("disk of an empty gallery", f"{(_megabytes(default) - before[1]) / number:.2f} MiB", "")
 
 
-def _changing(service: RunningService, key: str, settings: Settings, paths: list[str]) -> Iterator[Row]:
+def _changing(service: RunningService, key: str, paths: list[str]) -> Iterator[Row]:
     """Compare requests to one gallery with requests to many in turn."""
     took: dict[str, list[float]] = {"one gallery": [], "another gallery each time": []}
     for number in range(_ROUNDS):
