@@ -114,8 +114,10 @@ def test_a_deleted_gallery_never_answers_with_the_data_of_another(galleries: Gal
     assert [user.email for user in galleries.default.users()] == ["default@example.org"]
 
 
-def test_many_galleries_share_few_connections(galleries: Galleries) -> None:
-    settings = galleries.default.settings.model_copy(update={"pool_size": 2})
+@pytest.mark.parametrize("pooling", ["session", "transaction"])
+def test_many_galleries_share_few_connections(galleries: Galleries, pooling: str) -> None:
+    """With `transaction`, pgface sets the search path in each transaction, as behind pgbouncer."""
+    settings = galleries.default.settings.model_copy(update={"pool_size": 2, "pooling": pooling})
     names = [f"gallery-{number}" for number in range(6)]
     with Galleries.open(settings) as shared:
         for name in names:
