@@ -74,7 +74,7 @@ def test_people_of_one_gallery_are_not_found_in_another(galleries: Galleries, ph
     assert galleries["a"].engine is galleries["b"].engine is galleries.default.engine
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a/b", "é", "a\n", "x" * 256, "a;b"])
+@pytest.mark.parametrize("name", ["", ".", "..", "a b", "a/b", "é", "a\n", "x" * 256, "a;b"])
 def test_other_names_are_refused(galleries: Galleries, name: str) -> None:
     with pytest.raises(GalleryError):
         galleries.create(name)
