@@ -1,0 +1,178 @@
+"""Calls of the web service: what a request contains, and how its response is read. Both clients send them."""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, BinaryIO, Final, Generic, TypeAlias, TypeVar
+
+import httpx
+from pydantic import TypeAdapter, ValidationError
+
+from pgface.client.errors import ClientError, unexpected
+from pgface.client.models import Page
+from pgface.errors import PhotoNotReadableError
+
+PhotoSource: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
+"""A photo: the path of a file, the bytes of a file, or a file that is open for reading bytes."""
+
+_UNNAMED: Final = "photo"
+_SUCCESS: Final = frozenset({200, 201, 202, 204})
+_VISIBLE_ASCII: Final = re.compile(r"[\x21-\x7e]{1,255}")
+
+T = TypeVar("T")
+Reader: TypeAlias = Callable[[httpx.Response], T]
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """A call of one operation."""
+
+    method: str
+    path: str
+    """The path below the gallery's own, or below the service's with `of_gallery=False`."""
+    read: Reader[T]
+    """Reads a successful response."""
+    query: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    fields: Mapping[str, Any] | None = field(default=None, repr=False)
+    """The fields of the body without its photos. None is the same as a missing field."""
+    photos: Sequence[tuple[str, PhotoSource]] = field(default=(), repr=False)
+    """The photos of the body, each with the name of its field."""
+    idempotency_key: str | None = field(default=None, repr=False)
+    changes_nothing: bool = False
+    """Whether a call with a body only asks a question."""
+    of_gallery: bool = True
+    statuses: frozenset[int] = _SUCCESS
+    """The statuses of a successful response."""
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the call may be sent again if the service may have received it already."""
+        return self.method == "GET" or self.changes_nothing or self.idempotency_key is not None
+
+    def from_cursor(self, cursor: str) -> Call[T]:
+        """Return the same call for another page."""
+        return replace(self, query={**self.query, "cursor": cursor})
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of `httpx.Client.request` besides the URL and the credentials. Reads the photos.
+
+        Raises:
+            PhotoNotReadableError: a photo cannot be read.
+
+        """
+        found: dict[str, Any] = {"method": self.method, "params": _given(self.query), "headers": {}}
+        if self.idempotency_key is not None:
+            found["headers"]["Idempotency-Key"] = self.idempotency_key
+        if self.photos:
+            found["files"] = [(name, _file(photo)) for name, photo in self.photos]
+            found["data"] = _given(self.fields or {})
+        elif self.fields is not None:
+            found["json"] = _given(self.fields)
+        return found
+
+
+def new_idempotency_key(given: str | None) -> str:
+    """Return the caller's key, or a new random one.
+
+    Raises:
+        ClientError: the key is not one that a header can carry.
+
+    """
+    if given is None:
+        return str(uuid.uuid4())
+    if not _VISIBLE_ASCII.fullmatch(given):
+        raise ClientError("An idempotency key must have 1 to 255 visible ASCII characters without spaces.")
+    return given
+
+
+# Readers of responses
+
+
+def reads(kind: type[T]) -> Reader[T]:
+    """Make a reader for JSON of one type."""
+    return lambda response: _validated(kind, response, lambda adapter: adapter.validate_json(response.content))
+
+
+def reads_list(name: str, kind: type[T]) -> Reader[tuple[T, ...]]:
+    """Make a reader for the list in a field of the JSON."""
+    return lambda response: _items(name, kind, response)
+
+
+def reads_page(name: str, kind: type[T]) -> Reader[Page[T]]:
+    """Make a reader for a page of a list, which is in a field of the JSON."""
+    return lambda response: Page(_items(name, kind, response), _json(response).get("next_cursor"))
+
+
+def reads_field(name: str, kind: type[T]) -> Reader[T]:
+    """Make a reader for one field of the JSON."""
+    return lambda response: _validated(
+        kind, response, lambda adapter: adapter.validate_python(_json(response).get(name))
+    )
+
+
+def reads_bytes(response: httpx.Response) -> bytes:
+    """Read the body as it is."""
+    return response.content
+
+
+def reads_text(response: httpx.Response) -> str:
+    """Read the body as text."""
+    return response.text
+
+
+def reads_nothing(_response: httpx.Response) -> None:
+    """Ignore the body."""
+
+
+def _items(name: str, kind: type[T], response: httpx.Response) -> tuple[T, ...]:
+    items: Any = tuple[kind, ...]  # type: ignore[valid-type]
+    return reads_field(name, items)(response)
+
+
+def _json(response: httpx.Response) -> dict[str, Any]:
+    return reads(dict[str, Any])(response)
+
+
+def _validated(kind: Any, response: httpx.Response, validate: Callable[[TypeAdapter[Any]], Any]) -> Any:
+    try:
+        return validate(_adapter(kind))
+    except ValidationError:
+        raise unexpected(response) from None  # the error quotes the response, which may contain a token
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+# Bodies of requests
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _file(photo: PhotoSource) -> tuple[str, bytes]:
+    """Return the name and the bytes of a photo."""
+    if isinstance(photo, bytes | bytearray | memoryview):
+        return _UNNAMED, bytes(photo)
+    if isinstance(photo, str | os.PathLike):
+        path = Path(photo)
+        try:
+            return path.name, path.read_bytes()
+        except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+            reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            raise PhotoNotReadableError(
+                f"{path.name}: the file cannot be read ({reason}). Give the path of a photo that you may read."
+            ) from error
+    data = photo.read() if hasattr(photo, "read") else None
+    if not isinstance(data, bytes):
+        raise PhotoNotReadableError("A photo must be a path, bytes, or a file that is open for reading bytes.")
+    name = getattr(photo, "name", None)
+    return Path(name).name if isinstance(name, str) else _UNNAMED, data

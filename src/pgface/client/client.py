@@ -1,0 +1,303 @@
+"""The clients of the web service: `Client`, and `AsyncClient` for asynchronous programs."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any, Final, Self, TypeVar
+
+import anyio
+import anyio.to_thread
+import httpx
+
+from pgface.client import operations
+from pgface.client.calls import Call
+from pgface.client.errors import ClientError, error_of
+from pgface.client.methods import async_iterating, awaitable, blocking, iterating
+from pgface.client.retries import delay_before_next, unreachable
+
+TIMEOUT: Final = 60.0
+"""Seconds to wait for a response. The service itself stops work on a photo after 30 seconds, unless it is configured
+otherwise."""
+RETRIES: Final = 4
+_CONNECT_TIMEOUT: Final = 10.0
+_KEEPALIVE_SECONDS: Final = 4.0
+"""The service closes idle connections after 5 seconds. A request on a connection that is being closed would fail."""
+_API: Final = "/api/v1"
+_USABLE_KEY: Final = re.compile(r"[\x21-\x7e]+")
+_GALLERY: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]{1,255}")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Destination:
+    """Where the calls of a client go, and with which key."""
+
+    url: str
+    key: str | None = field(repr=False)
+    gallery: str | None
+
+    def __post_init__(self) -> None:
+        url = httpx.URL(self.url)
+        if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.query or url.fragment:
+            raise ClientError("The URL of the service must be like https://faces.example.org, without a password.")
+        if self.key is not None and not _USABLE_KEY.fullmatch(self.key):
+            raise ClientError("This is not a key or a token of pgface. Check that you read the right file.")
+        if self.gallery is not None and not _GALLERY.fullmatch(self.gallery):
+            raise ClientError(
+                "The name of a gallery has 1 to 255 letters, digits and the characters `_.-`. Check the name."
+            )
+
+    def changed(self, key: str | None, gallery: str | None) -> _Destination:
+        """Return the same service with another key or gallery."""
+        return _Destination(self.url, key or self.key, gallery or self.gallery)
+
+    def arguments(self, call: Call[Any]) -> dict[str, Any]:
+        """Return the arguments of `httpx.Client.request` for a call."""
+        found = call.arguments()
+        gallery = "" if self.gallery is None else f"/galleries/{self.gallery}"
+        prefix = f"{_API}{gallery}" if call.of_gallery else ""
+        found["url"] = f"{self.url}{prefix}{call.path}"
+        found["headers"] |= {"User-Agent": f"pgface-client/{version('pgface')}", "Accept": "*/*"}
+        if self.key is not None:
+            found["headers"]["Authorization"] = f"Bearer {self.key}"
+        return found
+
+
+class _BaseClient:
+    """What both clients share."""
+
+    def __init__(self, destination: _Destination, retries: int) -> None:
+        self._destination = destination
+        self._retries = retries
+
+    def __repr__(self) -> str:
+        gallery = f", gallery={self._destination.gallery!r}" if self._destination.gallery is not None else ""
+        return f"{type(self).__name__}({self._destination.url!r}{gallery})"
+
+    @property
+    def url(self) -> str:
+        """The URL of the service."""
+        return self._destination.url
+
+    @property
+    def gallery(self) -> str | None:
+        """The name of the gallery. None for the service's default gallery."""
+        return self._destination.gallery
+
+    def _delay(self, call: Call[Any], failure: ClientError, attempts: int) -> float:
+        """Return the seconds to wait before the next attempt, or raise the failure."""
+        delay = delay_before_next(call, failure, attempts, self._retries)
+        if delay is None:
+            raise failure
+        return delay
+
+
+class Client(_BaseClient):
+    """A client of the web service. All threads of a process can share it.
+
+    Every operation of the service is a method with the operation's name. A call that changes nothing, and a call that
+    creates something, is sent again if the service cannot be reached or is busy.
+
+    Args:
+        url: the URL of the service, such as `https://faces.example.org`.
+        key: an API key, or the token of a login.
+        gallery: the name of a gallery. By default the service's default gallery.
+        timeout: seconds to wait for a response.
+        retries: the maximum of further attempts for a call.
+        http: your own client of httpx, for example with a proxy or certificates. It keeps its own time limits, and you
+            close it.
+
+    Raises:
+        ClientError: the URL, the key or the name of the gallery cannot be used.
+
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str | None = None,
+        *,
+        gallery: str | None = None,
+        timeout: float = TIMEOUT,
+        retries: int = RETRIES,
+        http: httpx.Client | None = None,
+    ) -> None:
+        super().__init__(_Destination(url.rstrip("/"), key, gallery), retries)
+        self._own = http is None
+        self._http = http or httpx.Client(timeout=_timeouts(timeout), limits=_limits())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._own:
+            self._http.close()
+
+    def using(self, *, key: str | None = None, gallery: str | None = None) -> Client:
+        """Return a client with another key or another gallery, which shares the connections of this client."""
+        to = self._destination.changed(key, gallery)
+        return Client(to.url, to.key, gallery=to.gallery, retries=self._retries, http=self._http)
+
+    def send(self, call: Call[T], /) -> T:
+        """Send a call, also again if it may be, and return what was read from its response."""
+        arguments = self._destination.arguments(call)
+        attempts = 0
+        while True:
+            attempts += 1
+            try:
+                response = self._http.request(**arguments)
+            except httpx.RequestError as error:
+                failure: ClientError = unreachable(error, self.url)
+            else:
+                if response.status_code in call.statuses:
+                    return call.read(response)
+                failure = error_of(response)
+            time.sleep(self._delay(call, failure, attempts))
+
+    list_users = blocking(operations.list_users)
+    create_user = blocking(operations.create_user)
+    get_user = blocking(operations.get_user)
+    delete_user = blocking(operations.delete_user)
+    list_photos = blocking(operations.list_photos)
+    enroll_photo = blocking(operations.enroll_photo)
+    enroll_photo_by_email = blocking(operations.enroll_photo_by_email)
+    get_crop = blocking(operations.get_crop)
+    delete_photo = blocking(operations.delete_photo)
+    identify = blocking(operations.identify)
+    verify = blocking(operations.verify)
+    compare = blocking(operations.compare)
+    detect = blocking(operations.detect)
+    register = blocking(operations.register)
+    log_in = blocking(operations.log_in)
+    create_challenge = blocking(operations.create_challenge)
+    get_hint = blocking(operations.get_hint)
+    log_in_by_face = blocking(operations.log_in_by_face)
+    log_out = blocking(operations.log_out)
+    get_me = blocking(operations.get_me)
+    delete_me = blocking(operations.delete_me)
+    change_password = blocking(operations.change_password)
+    list_logins = blocking(operations.list_logins)
+    end_logins = blocking(operations.end_logins)
+    end_login = blocking(operations.end_login)
+    introspect = blocking(operations.introspect)
+    get_status = blocking(operations.get_status)
+    list_api_keys = blocking(operations.list_api_keys)
+    create_api_key = blocking(operations.create_api_key)
+    revoke_api_key = blocking(operations.revoke_api_key)
+    list_audit = blocking(operations.list_audit)
+    healthz = blocking(operations.healthz)
+    readyz = blocking(operations.readyz)
+    get_metrics = blocking(operations.get_metrics)
+    iter_users = iterating(operations.list_users)
+    iter_photos = iterating(operations.list_photos)
+    iter_audit = iterating(operations.list_audit)
+
+
+class AsyncClient(_BaseClient):
+    """A client of the web service for asynchronous programs, with asyncio or trio.
+
+    It has the same methods as `Client`, as coroutines, and the same arguments. `http` is an `httpx.AsyncClient`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str | None = None,
+        *,
+        gallery: str | None = None,
+        timeout: float = TIMEOUT,
+        retries: int = RETRIES,
+        http: httpx.AsyncClient | None = None,
+    ) -> None:
+        super().__init__(_Destination(url.rstrip("/"), key, gallery), retries)
+        self._own = http is None
+        self._http = http or httpx.AsyncClient(timeout=_timeouts(timeout), limits=_limits())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._own:
+            await self._http.aclose()
+
+    def using(self, *, key: str | None = None, gallery: str | None = None) -> AsyncClient:
+        """Return a client with another key or another gallery, which shares the connections of this client."""
+        to = self._destination.changed(key, gallery)
+        return AsyncClient(to.url, to.key, gallery=to.gallery, retries=self._retries, http=self._http)
+
+    async def send(self, call: Call[T], /) -> T:
+        """Send a call, also again if it may be, and return what was read from its response."""
+        if call.photos:  # reading a file would block the event loop
+            arguments = await anyio.to_thread.run_sync(self._destination.arguments, call)
+        else:
+            arguments = self._destination.arguments(call)
+        attempts = 0
+        while True:
+            attempts += 1
+            try:
+                response = await self._http.request(**arguments)
+            except httpx.RequestError as error:
+                failure: ClientError = unreachable(error, self.url)
+            else:
+                if response.status_code in call.statuses:
+                    return call.read(response)
+                failure = error_of(response)
+            await anyio.sleep(self._delay(call, failure, attempts))
+
+    list_users = awaitable(operations.list_users)
+    create_user = awaitable(operations.create_user)
+    get_user = awaitable(operations.get_user)
+    delete_user = awaitable(operations.delete_user)
+    list_photos = awaitable(operations.list_photos)
+    enroll_photo = awaitable(operations.enroll_photo)
+    enroll_photo_by_email = awaitable(operations.enroll_photo_by_email)
+    get_crop = awaitable(operations.get_crop)
+    delete_photo = awaitable(operations.delete_photo)
+    identify = awaitable(operations.identify)
+    verify = awaitable(operations.verify)
+    compare = awaitable(operations.compare)
+    detect = awaitable(operations.detect)
+    register = awaitable(operations.register)
+    log_in = awaitable(operations.log_in)
+    create_challenge = awaitable(operations.create_challenge)
+    get_hint = awaitable(operations.get_hint)
+    log_in_by_face = awaitable(operations.log_in_by_face)
+    log_out = awaitable(operations.log_out)
+    get_me = awaitable(operations.get_me)
+    delete_me = awaitable(operations.delete_me)
+    change_password = awaitable(operations.change_password)
+    list_logins = awaitable(operations.list_logins)
+    end_logins = awaitable(operations.end_logins)
+    end_login = awaitable(operations.end_login)
+    introspect = awaitable(operations.introspect)
+    get_status = awaitable(operations.get_status)
+    list_api_keys = awaitable(operations.list_api_keys)
+    create_api_key = awaitable(operations.create_api_key)
+    revoke_api_key = awaitable(operations.revoke_api_key)
+    list_audit = awaitable(operations.list_audit)
+    healthz = awaitable(operations.healthz)
+    readyz = awaitable(operations.readyz)
+    get_metrics = awaitable(operations.get_metrics)
+    iter_users = async_iterating(operations.list_users)
+    iter_photos = async_iterating(operations.list_photos)
+    iter_audit = async_iterating(operations.list_audit)
+
+
+def _timeouts(seconds: float) -> httpx.Timeout:
+    return httpx.Timeout(seconds, connect=min(seconds, _CONNECT_TIMEOUT))
+
+
+def _limits() -> httpx.Limits:
+    return httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=_KEEPALIVE_SECONDS)
