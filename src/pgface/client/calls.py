@@ -131,8 +131,12 @@ def reads_nothing(_response: httpx.Response) -> None:
 
 
 def _items(name: str, kind: type[T], response: httpx.Response) -> tuple[T, ...]:
-    items: Any = tuple[kind, ...]  # type: ignore[valid-type]
-    return reads_field(name, items)(response)
+    items: tuple[T, ...] = _validated(
+        tuple[kind, ...],  # type: ignore[valid-type]
+        response,
+        lambda adapter: adapter.validate_python(_json(response).get(name)),
+    )
+    return items
 
 
 def _json(response: httpx.Response) -> dict[str, Any]:
