@@ -39,6 +39,7 @@ from pgface.server.app import create_app
 from pgface.server.errors import code_of, known_problems
 from pgface.server.openapi import operations as operations_of
 from pgface.server.openapi import schema_of
+from pgface.system.extras import how_to_install
 
 URL = "http://faces.test"
 KEY = "pgface_secret-key"
@@ -305,6 +306,7 @@ CALLS: list[Call[Any]] = [READ, QUESTION, CREATION, CHANGE]
         (409, "duplicate-email", []),
         (422, "no-face", []),
         (500, "internal", []),
+        (503, "work-timeout", []),
     ],
 )
 def test_which_problems_are_sent_again(status: int, code: str, repeated: list[Call[Any]]) -> None:
@@ -395,3 +397,10 @@ def test_the_client_imports_no_engine_and_no_database() -> None:
     program = "import pgface.client, sys; print({'numpy', 'cv2', 'psycopg', 'fastapi'} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_without_httpx_the_error_says_how_to_install_it() -> None:
+    program = "import sys; sys.modules['httpx'] = None; import pgface.client"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1].startswith("ImportError: ")
+    assert how_to_install("client") in done.stderr

@@ -35,7 +35,7 @@ class Call(Generic[T]):
 
     method: str
     path: str
-    """The path below the gallery's own, or below the service's with `of_gallery=False`."""
+    """The path below the path of the gallery, or below the path of the service if `of_gallery` is false."""
     read: Reader[T]
     """Reads a successful response."""
     query: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -99,21 +99,23 @@ def reads(kind: type[T]) -> Reader[T]:
     return lambda response: _validated(kind, response, lambda adapter: adapter.validate_json(response.content))
 
 
-def reads_list(name: str, kind: type[T]) -> Reader[tuple[T, ...]]:
-    """Make a reader for the list in a field of the JSON."""
-    return lambda response: _items(name, kind, response)
-
-
-def reads_page(name: str, kind: type[T]) -> Reader[Page[T]]:
-    """Make a reader for a page of a list, which is in a field of the JSON."""
-    return lambda response: Page(_items(name, kind, response), _json(response).get("next_cursor"))
-
-
 def reads_field(name: str, kind: type[T]) -> Reader[T]:
     """Make a reader for one field of the JSON."""
     return lambda response: _validated(
         kind, response, lambda adapter: adapter.validate_python(_json(response).get(name))
     )
+
+
+def reads_list(name: str, kind: type[T]) -> Reader[tuple[T, ...]]:
+    """Make a reader for the list in a field of the JSON."""
+    items: type[tuple[T, ...]] = tuple[kind, ...]  # type: ignore[valid-type]
+    return reads_field(name, items)
+
+
+def reads_page(name: str, kind: type[T]) -> Reader[Page[T]]:
+    """Make a reader for a page of a list, which is in a field of the JSON."""
+    items = reads_list(name, kind)
+    return lambda response: Page(items(response), _json(response).get("next_cursor"))
 
 
 def reads_bytes(response: httpx.Response) -> bytes:
@@ -128,15 +130,6 @@ def reads_text(response: httpx.Response) -> str:
 
 def reads_nothing(_response: httpx.Response) -> None:
     """Ignore the body."""
-
-
-def _items(name: str, kind: type[T], response: httpx.Response) -> tuple[T, ...]:
-    items: tuple[T, ...] = _validated(
-        tuple[kind, ...],  # type: ignore[valid-type]
-        response,
-        lambda adapter: adapter.validate_python(_json(response).get(name)),
-    )
-    return items
 
 
 def _json(response: httpx.Response) -> dict[str, Any]:

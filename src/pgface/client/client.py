@@ -26,6 +26,7 @@ _CONNECT_TIMEOUT: Final = 10.0
 _KEEPALIVE_SECONDS: Final = 4.0
 """The service closes idle connections after 5 seconds. A request on a connection that is being closed would fail."""
 _API: Final = "/api/v1"
+_USER_AGENT: Final = f"pgface-client/{version('pgface')}"
 _USABLE_KEY: Final = re.compile(r"[\x21-\x7e]+")
 _GALLERY: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]{1,255}")
 
@@ -61,7 +62,7 @@ class _Destination:
         gallery = "" if self.gallery is None else f"/galleries/{self.gallery}"
         prefix = f"{_API}{gallery}" if call.of_gallery else ""
         found["url"] = f"{self.url}{prefix}{call.path}"
-        found["headers"] |= {"User-Agent": f"pgface-client/{version('pgface')}", "Accept": "*/*"}
+        found["headers"]["User-Agent"] = _USER_AGENT
         if self.key is not None:
             found["headers"]["Authorization"] = f"Bearer {self.key}"
         return found

@@ -21,6 +21,8 @@ _FIRST_DELAY: Final = 0.5
 """Seconds before the second attempt. Every further delay is twice as long."""
 _MAX_DELAY: Final = 8.0
 _TRY_LATER: Final = frozenset({429, 502, 503, 504})
+_TOO_SLOW: Final = "work-timeout"
+"""The code of a response if a photo took too long. The same photo would probably take too long again."""
 _STILL_RUNNING: Final = "request-repeated"
 """The code of a response if the first request with the same idempotency key is still running."""
 
@@ -66,6 +68,8 @@ def _may_repeat(call: Call[Any], failure: ClientError) -> bool:
         return failure.temporary and (call.repeatable or not failure.sent)
     if isinstance(failure, ProblemError) and failure.code == _STILL_RUNNING:
         return True
+    if isinstance(failure, ProblemError) and failure.code == _TOO_SLOW:
+        return False
     return isinstance(failure, ResponseError) and failure.status in _TRY_LATER and call.repeatable
 
 
