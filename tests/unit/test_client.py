@@ -173,6 +173,8 @@ def test_a_gallery_is_in_the_path() -> None:
         ("faces.test", KEY, None),
         ("ftp://faces.test", KEY, None),
         ("http://", KEY, None),
+        ("http://[::1", KEY, None),
+        ("http://\udcff", KEY, None),
         (f"http://user:{KEY}@faces.test", None, None),
         (f"{URL}?key={KEY}", None, None),
         (URL, f"{KEY}\n", None),
@@ -208,6 +210,35 @@ def test_photos_that_cannot_be_read(tmp_path: Path) -> None:
         call = operations.identify(cast(PhotoSource, photo))
         with pytest.raises(PhotoNotReadableError):
             call.arguments()
+
+
+def test_a_name_of_a_file_that_is_not_text(tmp_path: Path) -> None:
+    path = tmp_path / "a\udcff\n.jpg"
+    path.write_bytes(PHOTO)
+    seen: list[bytes] = []
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        seen.append(request.content)
+        return httpx.Response(200, json={"faces": []})
+
+    assert client(respond).detect(path) == ()
+    assert b'filename="a?%0A.jpg"' in seen[0]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        operations.log_in("ana@example.org", f"{KEY}\udcff"),
+        operations.log_in("ana@example.org", cast(str, KEY.encode())),
+        operations.list_users(f"{KEY}\udcff"),
+        operations.verify(PHOTO, name=f"{KEY}\udcff"),
+        operations.identify(PHOTO, threshold=float("nan")),
+    ],
+)
+def test_values_that_cannot_be_sent(call: Call[Any]) -> None:
+    with pytest.raises(ClientError) as raised:
+        client(lambda _: httpx.Response(500)).send(call)
+    assert KEY not in "".join(traceback.format_exception(raised.value))
 
 
 # Errors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import uuid
@@ -64,6 +65,7 @@ class Call(Generic[T]):
 
         Raises:
             PhotoNotReadableError: a photo cannot be read.
+            ClientError: a value is not text, or not JSON.
 
         """
         found: dict[str, Any] = {"method": self.method, "params": _given(self.query), "headers": {}}
@@ -152,7 +154,14 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
+    """Return the values that are not None, after a check that they can be sent."""
+    found = {name: value for name, value in values.items() if value is not None}
+    try:
+        json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError):  # the error quotes the value, which may be a password
+        names = ", ".join(found)
+        raise ClientError(f"A value cannot be sent, because it is not text or JSON. Check {names}.") from None
+    return found
 
 
 def _file(photo: PhotoSource) -> tuple[str, bytes]:
@@ -162,7 +171,7 @@ def _file(photo: PhotoSource) -> tuple[str, bytes]:
     if isinstance(photo, str | os.PathLike):
         path = Path(photo)
         try:
-            return path.name, path.read_bytes()
+            return _name_of(path), path.read_bytes()
         except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
             raise PhotoNotReadableError(
@@ -172,4 +181,9 @@ def _file(photo: PhotoSource) -> tuple[str, bytes]:
     if not isinstance(data, bytes):
         raise PhotoNotReadableError("A photo must be a path, bytes, or a file that is open for reading bytes.")
     name = getattr(photo, "name", None)
-    return Path(name).name if isinstance(name, str) else _UNNAMED, data
+    return _name_of(Path(name)) if isinstance(name, str) else _UNNAMED, data
+
+
+def _name_of(path: Path) -> str:
+    """Return the name of a file, with `?` for bytes that are not text."""
+    return path.name.encode("utf-8", "replace").decode()

@@ -42,8 +42,7 @@ class _Destination:
     gallery: str | None
 
     def __post_init__(self) -> None:
-        url = httpx.URL(self.url)
-        if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.query or url.fragment:
+        if not _is_usable(self.url):
             raise ClientError("The URL of the service must be like https://faces.example.org, without a password.")
         if self.key is not None and not _USABLE_KEY.fullmatch(self.key):
             raise ClientError("This is not a key or a token of pgface. Check that you read the right file.")
@@ -294,6 +293,16 @@ class AsyncClient(_BaseClient):
     iter_users = async_iterating(operations.list_users)
     iter_photos = async_iterating(operations.list_photos)
     iter_audit = async_iterating(operations.list_audit)
+
+
+def _is_usable(url: str) -> bool:
+    try:
+        parts = httpx.URL(url)
+    except (httpx.InvalidURL, UnicodeError):
+        return False
+    return (
+        parts.scheme in ("http", "https") and bool(parts.host) and not (parts.userinfo or parts.query or parts.fragment)
+    )
 
 
 def _timeouts(seconds: float) -> httpx.Timeout:
