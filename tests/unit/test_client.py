@@ -24,16 +24,19 @@ from pgface.client import (
     AsyncClient,
     Client,
     ClientError,
+    ConflictError,
     NewKey,
     PhotoRefusedError,
     PhotoSource,
     ProblemError,
     UnexpectedResponseError,
+    UnreachableError,
     errors,
     operations,
+    retries,
 )
 from pgface.client.calls import Call
-from pgface.client.retries import delay_before_next, unreachable
+from pgface.client.retries import Attempts, unreachable
 from pgface.errors import PgfaceError, PhotoNotReadableError
 from pgface.server.app import create_app
 from pgface.server.errors import code_of, known_problems
@@ -325,6 +328,16 @@ READ = operations.get_status()
 QUESTION = operations.identify(PHOTO)
 CREATION = operations.create_user("ana@example.org")
 CHANGE = operations.delete_user(1)
+
+
+def delay_of(call: Call[Any], failure: ClientError) -> float | None:
+    """Return the delay after the first attempt. None if the call is not sent again."""
+    try:
+        return Attempts(call, 1).delay_after(failure)
+    except ClientError:
+        return None
+
+
 CALLS: list[Call[Any]] = [READ, QUESTION, CREATION, CHANGE]
 
 
@@ -342,7 +355,7 @@ CALLS: list[Call[Any]] = [READ, QUESTION, CREATION, CHANGE]
 )
 def test_which_problems_are_sent_again(status: int, code: str, repeated: list[Call[Any]]) -> None:
     failure = errors.error_of(problem(status, code))
-    assert [call for call in CALLS if delay_before_next(call, failure, 1, 1) is not None] == repeated
+    assert [call for call in CALLS if delay_of(call, failure) is not None] == repeated
 
 
 @pytest.mark.parametrize(
@@ -358,31 +371,39 @@ def test_which_problems_are_sent_again(status: int, code: str, repeated: list[Ca
 )
 def test_which_lost_connections_are_sent_again(error: httpx.RequestError, repeated: list[Call[Any]]) -> None:
     failure = unreachable(error, URL)
-    assert [call for call in CALLS if delay_before_next(call, failure, 1, 1) is not None] == repeated
+    assert [call for call in CALLS if delay_of(call, failure) is not None] == repeated
 
 
 def test_a_wrong_certificate_is_not_tried_again() -> None:
     error = httpx.ConnectError("certificate verify failed")
     error.__cause__ = ssl.SSLCertVerificationError()
-    assert delay_before_next(READ, unreachable(error, URL), 1, 9) is None
+    assert delay_of(READ, unreachable(error, URL)) is None
 
 
 def test_delays_grow_and_are_bounded() -> None:
     lost = unreachable(httpx.ConnectError("refused"), URL)
-    delays = [delay_before_next(READ, lost, attempts, 9) for attempts in range(1, 11)]
-    assert delays[9] is None
-    for attempts, delay in enumerate(delays[:9]):
-        assert delay is not None
-        assert min(8, 0.5 * 2**attempts) / 2 <= delay <= min(8, 0.5 * 2**attempts)
-    for asked, low, high in ((0, 0.125, 0.25), (7, 7.125, 7.25)):
-        busy = errors.error_of(problem(503, "service-busy", **{"retry-after": str(asked)}))
-        delay = delay_before_next(READ, busy, 1, 9)
+    attempts = Attempts(READ, 9)
+    for number in range(9):
+        most = min(8, 0.5 * 2**number)
+        assert most / 2 <= attempts.delay_after(lost) <= most
+    with pytest.raises(UnreachableError):
+        attempts.delay_after(lost)
+    for asked, low, high in ((0, 0.375, 0.5), (7, 7.125, 7.25)):
+        delay = delay_of(READ, errors.error_of(problem(503, "service-busy", **{"retry-after": str(asked)})))
         assert delay is not None
         assert low <= delay <= high
-    assert (
-        delay_before_next(READ, errors.error_of(problem(429, "too-many-attempts", **{"retry-after": "61"})), 1, 9)
-        is None
-    )
+    assert delay_of(READ, errors.error_of(problem(429, "too-many-attempts", **{"retry-after": "61"}))) is None
+
+
+def test_a_request_that_is_still_running_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    running = errors.error_of(problem(409, "request-repeated", **{"retry-after": "1"}))
+    attempts = Attempts(CREATION, 1)
+    for _ in range(20):
+        assert attempts.delay_after(running) < 10
+    monkeypatch.setattr(retries, "_MAX_RUNNING", 0)
+    for refused in (attempts, Attempts(CREATION, 0)):
+        with pytest.raises(ConflictError):
+            refused.delay_after(running)
 
 
 @pytest.mark.parametrize("key", ["", "two words", "é", "x" * 256, "a\nb"])

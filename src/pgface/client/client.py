@@ -16,7 +16,7 @@ from pgface.client import operations
 from pgface.client.calls import Call
 from pgface.client.errors import ClientError, error_of
 from pgface.client.methods import async_iterating, awaitable, blocking, iterating
-from pgface.client.retries import delay_before_next, unreachable
+from pgface.client.retries import Attempts, unreachable
 
 TIMEOUT: Final = 60.0
 """Seconds to wait for a response. The service itself stops work on a photo after 30 seconds, unless it is configured
@@ -88,13 +88,6 @@ class _BaseClient:
         """The name of the gallery. None for the service's default gallery."""
         return self._destination.gallery
 
-    def _delay(self, call: Call[Any], failure: ClientError, attempts: int) -> float:
-        """Return the seconds to wait before the next attempt, or raise the failure."""
-        delay = delay_before_next(call, failure, attempts, self._retries)
-        if delay is None:
-            raise failure
-        return delay
-
 
 class Client(_BaseClient):
     """A client of the web service. All threads of a process can share it.
@@ -149,9 +142,8 @@ class Client(_BaseClient):
     def send(self, call: Call[T], /) -> T:
         """Send a call, also again if it may be, and return what was read from its response."""
         arguments = self._destination.arguments(call)
-        attempts = 0
+        attempts = Attempts(call, self._retries)
         while True:
-            attempts += 1
             try:
                 response = self._http.request(**arguments)
             except httpx.RequestError as error:
@@ -160,7 +152,7 @@ class Client(_BaseClient):
                 if response.status_code in call.statuses:
                     return call.read(response)
                 failure = error_of(response)
-            time.sleep(self._delay(call, failure, attempts))
+            time.sleep(attempts.delay_after(failure))
 
     list_users = blocking(operations.list_users)
     create_user = blocking(operations.create_user)
@@ -243,9 +235,8 @@ class AsyncClient(_BaseClient):
             arguments = await anyio.to_thread.run_sync(self._destination.arguments, call)
         else:
             arguments = self._destination.arguments(call)
-        attempts = 0
+        attempts = Attempts(call, self._retries)
         while True:
-            attempts += 1
             try:
                 response = await self._http.request(**arguments)
             except httpx.RequestError as error:
@@ -254,7 +245,7 @@ class AsyncClient(_BaseClient):
                 if response.status_code in call.statuses:
                     return call.read(response)
                 failure = error_of(response)
-            await anyio.sleep(self._delay(call, failure, attempts))
+            await anyio.sleep(attempts.delay_after(failure))
 
     list_users = awaitable(operations.list_users)
     create_user = awaitable(operations.create_user)

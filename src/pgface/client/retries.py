@@ -1,13 +1,15 @@
 """When a call is sent again, and after how long.
 
 A request that did not reach the service is always sent again. Otherwise only a call that changes nothing, or that has
-an idempotency key, is sent again: after a lost connection, and after a status that says to try later.
+an idempotency key, is sent again: after a lost connection, and after a status that says to try later. If the first
+request of a call is still running, the client waits for its end.
 """
 
 from __future__ import annotations
 
 import random
 import ssl
+import time
 from typing import Any, Final
 
 import httpx
@@ -25,27 +27,39 @@ _TOO_SLOW: Final = "work-timeout"
 """The code of a response if a photo took too long. The same photo would probably take too long again."""
 _STILL_RUNNING: Final = "request-repeated"
 """The code of a response if the first request with the same idempotency key is still running."""
+_MAX_RUNNING: Final = 90.0
+"""Seconds to wait for that request. After a crash, the service counts it as failed after 60 seconds."""
 
 
-def delay_before_next(call: Call[Any], failure: ClientError, attempts: int, retries: int) -> float | None:
-    """Return the seconds to wait before a call is sent again. None if it must not be.
+class Attempts:
+    """The attempts to send a call."""
 
-    Args:
-        call: the call.
-        failure: the error of the last attempt.
-        attempts: the number of attempts so far.
-        retries: the maximum of further attempts.
+    def __init__(self, call: Call[Any], retries: int) -> None:
+        self._call = call
+        self._retries = retries
+        self._made = 0
+        self._started = time.monotonic()
 
-    """
-    if attempts > retries or not _may_repeat(call, failure):
-        return None
-    asked = failure.retry_after if isinstance(failure, ResponseError) else None
-    if asked is not None and asked > MAX_RETRY_AFTER:
-        return None
-    delay = min(_MAX_DELAY, _FIRST_DELAY * 2.0 ** (attempts - 1))
-    # Clients that failed together must not come back together.
-    jittered = delay * random.uniform(0.5, 1)  # noqa: S311 - no secret
-    return jittered if asked is None else asked + jittered / 2
+    def delay_after(self, failure: ClientError) -> float:
+        """Return the seconds to wait before the next attempt.
+
+        Raises:
+            ClientError: the failure, because there must not be another attempt.
+
+        """
+        self._made += 1
+        asked = failure.retry_after if isinstance(failure, ResponseError) else None
+        if not self._may_go_on(failure) or (asked is not None and asked > MAX_RETRY_AFTER):
+            raise failure
+        delay = min(_MAX_DELAY, _FIRST_DELAY * 2.0 ** (self._made - 1))
+        # Clients that failed together must not come back together.
+        jittered = delay * random.uniform(0.5, 1)  # noqa: S311 - no secret
+        return jittered if asked is None else max(asked, delay / 2) + jittered / 2
+
+    def _may_go_on(self, failure: ClientError) -> bool:
+        if self._retries > 0 and isinstance(failure, ProblemError) and failure.code == _STILL_RUNNING:
+            return time.monotonic() - self._started < _MAX_RUNNING
+        return self._made <= self._retries and _may_repeat(self._call, failure)
 
 
 def unreachable(error: httpx.RequestError, url: str) -> UnreachableError:
@@ -66,8 +80,6 @@ def unreachable(error: httpx.RequestError, url: str) -> UnreachableError:
 def _may_repeat(call: Call[Any], failure: ClientError) -> bool:
     if isinstance(failure, UnreachableError):
         return failure.temporary and (call.repeatable or not failure.sent)
-    if isinstance(failure, ProblemError) and failure.code == _STILL_RUNNING:
-        return True
     if isinstance(failure, ProblemError) and failure.code == _TOO_SLOW:
         return False
     return isinstance(failure, ResponseError) and failure.status in _TRY_LATER and call.repeatable
