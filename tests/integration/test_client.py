@@ -19,6 +19,8 @@ import pytest
 from anyio import from_thread
 from PIL import Image
 
+from pgface.accounts import Client as AccountsClient
+from pgface.accounts import create_key
 from pgface.client import (
     AsyncClient,
     Challenge,
@@ -45,8 +47,8 @@ BUSH = ("George_W_Bush", 6)
 EMAIL = "george@example.org"
 OPERATIONS = {operation["operationId"] for _, _, operation in operations(create_app().openapi())}
 
-Connect = Callable[[str | None], Any]
-"""Makes a client with a key, whose methods wait for the response."""
+Connect = Callable[..., Any]
+"""Makes a client with a key, and perhaps for a gallery. Its methods wait for the response."""
 
 
 class Recorded:
@@ -84,7 +86,9 @@ def connect(request: pytest.FixtureRequest, api: Served, called: set[str]) -> It
     transport = httpx.MockTransport(respond)
     if request.param == "blocking":
         with httpx.Client(transport=transport) as http:
-            yield lambda key: Recorded(Client("http://localhost", key, http=http), called, lambda work: work())
+            yield lambda key, gallery=None: Recorded(
+                Client("http://localhost", key, gallery=gallery, http=http), called, lambda work: work()
+            )
         return
 
     async def awaited(work: Callable[[], Any]) -> Any:
@@ -93,17 +97,27 @@ def connect(request: pytest.FixtureRequest, api: Served, called: set[str]) -> It
 
     with from_thread.start_blocking_portal() as portal:
         http_async = httpx.AsyncClient(transport=transport)
-        yield lambda key: Recorded(
-            AsyncClient("http://localhost", key, http=http_async), called, lambda work: portal.call(awaited, work)
+        yield lambda key, gallery=None: Recorded(
+            AsyncClient("http://localhost", key, gallery=gallery, http=http_async),
+            called,
+            lambda work: portal.call(awaited, work),
         )
         portal.call(http_async.aclose)
 
 
-def test_every_method(api: Served, connect: Connect, called: set[str], photos: Photos) -> None:
+@pytest.fixture
+def operator_key(api: Served) -> Iterator[str]:
+    """A key for all galleries."""
+    yield create_key(api.owner.database, "a program", ["admin"], AccountsClient(), all_galleries=True)[0]
+    api.execute("DELETE FROM api_keys WHERE all_galleries")
+
+
+def test_every_method(api: Served, connect: Connect, called: set[str], photos: Photos, operator_key: str) -> None:
     admin = connect(api.new_key("admin")[0])
     faces(admin, photos)
     accounts(admin, connect, api, photos)
     administration(admin, connect)
+    galleries(connect, operator_key)
     assert called >= OPERATIONS
 
 
@@ -164,7 +178,7 @@ def accounts(admin: Any, connect: Connect, api: Served, photos: Photos) -> None:
     challenge = anyone.create_challenge(EMAIL, PASSWORD)
     frames = MovingHead(api.gallery.faces, photos(*BUSH)).look("centre", frames=2)
     assert anyone.get_hint(challenge.token, frames[0])
-    assert anyone.log_in_by_face(challenge.token, frames) == challenge
+    assert isinstance(anyone.log_in_by_face(challenge.token, frames), Challenge)
     user.change_password(PASSWORD, PASSWORD + "!")
     user.log_out()
     with pytest.raises(UnauthorizedError):
@@ -204,6 +218,29 @@ def test_a_login_by_face(api: Served, connect: Connect, photos: Photos) -> None:
 
     login = follow(MovingHead(api.gallery.faces, photos(*BUSH)).look, answer, cast(Any, challenge.pose))
     assert (login.user_id, 0 < login.confidence < 1) == (user.id, True)
+
+
+def galleries(connect: Connect, operator_key: str) -> None:
+    operator = connect(operator_key, "another")
+    created = operator.create_gallery("staff")
+    assert (created.name, created.people) == ("staff", 0)
+    staff = connect(operator_key, "staff")
+    ana = staff.create_user("ana@example.org")
+    assert staff.get_user(ana.id) == ana
+    assert [user.email for user in staff.iter_users()] == ["ana@example.org"]
+    assert "ana@example.org" not in [user.email for user in connect(operator_key).iter_users()]
+    key = staff.create_api_key("door", ["admin"])
+    assert (key.about.all_galleries, connect(key.key, "staff").get_status().users) == (False, 1)
+    with pytest.raises(UnauthorizedError):
+        connect(key.key).get_status()
+    assert operator.get_gallery("staff").people == 1
+    assert operator.rename_gallery("staff", "employees").name == "employees"
+    assert [one.name for one in operator.list_galleries()] == ["employees"]
+    with pytest.raises(ConflictError):
+        operator.create_gallery("employees")
+    operator.delete_gallery("employees")
+    with pytest.raises(NotFoundError):
+        operator.get_gallery("employees")
 
 
 def test_an_enrollment_sent_twice_adds_one_photo(api: Served, connect: Connect, photos: Photos) -> None:

@@ -427,7 +427,7 @@ def test_no_representation_shows_a_secret() -> None:
     ]
     assert KEY not in repr(calls)
     about = {"id": 1, "name": "n", "scopes": [], "created_at": "2026-05-04T08:00:00Z"}
-    example = {"key": KEY, "about": about | {"last_used_at": None, "revoked_at": None}}
+    example = {"key": KEY, "about": about | {"last_used_at": None, "revoked_at": None, "all_galleries": False}}
     created = client(lambda _: httpx.Response(201, json=example)).create_api_key("n", ["verify"])
     assert isinstance(created, NewKey)
     assert created.key == KEY

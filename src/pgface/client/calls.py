@@ -22,7 +22,12 @@ from pgface.errors import PhotoNotReadableError
 PhotoSource: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
 """A photo: the path of a file, the bytes of a file, or a file that is open for reading bytes."""
 
+API: Final = "/api/v1"
+GALLERIES: Final = f"{API}/galleries"
+
 _UNNAMED: Final = "photo"
+_GALLERY: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]{1,255}")
+"""The names of galleries. The names `.` and `..` have another meaning in a path."""
 _SUCCESS: Final = frozenset({200, 201, 202, 204})
 _VISIBLE_ASCII: Final = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -91,6 +96,18 @@ def new_idempotency_key(given: str | None) -> str:
     if not _VISIBLE_ASCII.fullmatch(given):
         raise ClientError("An idempotency key must have 1 to 255 visible ASCII characters without spaces.")
     return given
+
+
+def path_of_gallery(name: str) -> str:
+    """Return the path of a gallery.
+
+    Raises:
+        ClientError: the name is not one of a gallery.
+
+    """
+    if not _GALLERY.fullmatch(name):
+        raise ClientError("A gallery's name has 1 to 255 letters, digits and the characters `_.-`. Check the name.")
+    return f"{GALLERIES}/{name}"
 
 
 # Readers of responses

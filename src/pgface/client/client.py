@@ -13,7 +13,7 @@ import anyio.to_thread
 import httpx
 
 from pgface.client import operations
-from pgface.client.calls import Call
+from pgface.client.calls import API, Call, path_of_gallery
 from pgface.client.errors import ClientError, error_of
 from pgface.client.methods import async_iterating, awaitable, blocking, iterating
 from pgface.client.retries import Attempts, unreachable
@@ -25,10 +25,8 @@ RETRIES: Final = 4
 _CONNECT_TIMEOUT: Final = 10.0
 _KEEPALIVE_SECONDS: Final = 4.0
 """The service closes idle connections after 5 seconds. A request on a connection that is being closed would fail."""
-_API: Final = "/api/v1"
 _USER_AGENT: Final = f"pgface-client/{version('pgface')}"
 _USABLE_KEY: Final = re.compile(r"[\x21-\x7e]+")
-_GALLERY: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]{1,255}")
 
 T = TypeVar("T")
 
@@ -46,10 +44,8 @@ class _Destination:
             raise ClientError("The URL of the service must be like https://faces.example.org, without a password.")
         if self.key is not None and not _USABLE_KEY.fullmatch(self.key):
             raise ClientError("This is not a key or a token of pgface. Check that you read the right file.")
-        if self.gallery is not None and not _GALLERY.fullmatch(self.gallery):
-            raise ClientError(
-                "The name of a gallery has 1 to 255 letters, digits and the characters `_.-`. Check the name."
-            )
+        if self.gallery is not None:
+            path_of_gallery(self.gallery)
 
     def changed(self, key: str | None, gallery: str | None) -> _Destination:
         """Return the same service with another key or gallery."""
@@ -58,9 +54,8 @@ class _Destination:
     def arguments(self, call: Call[Any]) -> dict[str, Any]:
         """Return the arguments of `httpx.Client.request` for a call."""
         found = call.arguments()
-        gallery = "" if self.gallery is None else f"/galleries/{self.gallery}"
-        prefix = f"{_API}{gallery}" if call.of_gallery else ""
-        found["url"] = f"{self.url}{prefix}{call.path}"
+        gallery = API if self.gallery is None else path_of_gallery(self.gallery)
+        found["url"] = f"{self.url}{gallery if call.of_gallery else ''}{call.path}"
         found["headers"]["User-Agent"] = _USER_AGENT
         if self.key is not None:
             found["headers"]["Authorization"] = f"Bearer {self.key}"
@@ -185,6 +180,11 @@ class Client(_BaseClient):
     create_api_key = blocking(operations.create_api_key)
     revoke_api_key = blocking(operations.revoke_api_key)
     list_audit = blocking(operations.list_audit)
+    list_galleries = blocking(operations.list_galleries)
+    create_gallery = blocking(operations.create_gallery)
+    get_gallery = blocking(operations.get_gallery)
+    rename_gallery = blocking(operations.rename_gallery)
+    delete_gallery = blocking(operations.delete_gallery)
     healthz = blocking(operations.healthz)
     readyz = blocking(operations.readyz)
     get_metrics = blocking(operations.get_metrics)
@@ -278,6 +278,11 @@ class AsyncClient(_BaseClient):
     create_api_key = awaitable(operations.create_api_key)
     revoke_api_key = awaitable(operations.revoke_api_key)
     list_audit = awaitable(operations.list_audit)
+    list_galleries = awaitable(operations.list_galleries)
+    create_gallery = awaitable(operations.create_gallery)
+    get_gallery = awaitable(operations.get_gallery)
+    rename_gallery = awaitable(operations.rename_gallery)
+    delete_gallery = awaitable(operations.delete_gallery)
     healthz = awaitable(operations.healthz)
     readyz = awaitable(operations.readyz)
     get_metrics = awaitable(operations.get_metrics)

@@ -245,6 +245,8 @@ class Key:
     last_used_at: datetime | None
     """Accurate to the minute."""
     revoked_at: datetime | None
+    all_galleries: bool
+    """Whether the key works for all galleries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +305,18 @@ class Status:
     postgresql: str
     pgvector: str
     login_policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """A gallery of the service."""
+
+    name: str
+    model_name: str | None
+    """None in a list if the gallery is on another server, as for `people` and `faces`."""
+    people: int | None
+    faces: int | None
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,11 @@ from typing import Any, Literal, TypeAlias
 import httpx
 
 from pgface.client.calls import (
+    GALLERIES,
     Call,
     PhotoSource,
     new_idempotency_key,
+    path_of_gallery,
     reads,
     reads_bytes,
     reads_field,
@@ -29,6 +31,7 @@ from pgface.client.models import (
     Comparison,
     Enrollment,
     Face,
+    Gallery,
     Identification,
     Introspection,
     Key,
@@ -285,9 +288,17 @@ def list_api_keys() -> Call[tuple[Key, ...]]:
     return Call("GET", "/keys", reads_list("keys", Key))
 
 
-def create_api_key(name: str, scopes: Sequence[str]) -> Call[NewKey]:
-    """Create an API key. If you call this twice, you get two keys."""
-    return Call("POST", "/keys", reads(NewKey), fields={"name": name, "scopes": list(scopes)})
+def create_api_key(name: str, scopes: Sequence[str], *, all_galleries: bool = False) -> Call[NewKey]:
+    """Create an API key. If you call this twice, you get two keys.
+
+    Args:
+        name: what the key is for.
+        scopes: what the key permits, such as `enroll`.
+        all_galleries: whether the key works for all galleries. Only for administrators of all galleries.
+
+    """
+    fields = {"name": name, "scopes": scopes, "all_galleries": all_galleries}
+    return Call("POST", "/keys", reads(NewKey), fields=fields)
 
 
 def revoke_api_key(key_id: int) -> Call[None]:
@@ -301,6 +312,40 @@ def list_audit(
     """List the audit log, the newest entries first. You can ask for one user or one event."""
     query = {"user_id": user_id, "event": event, "limit": limit, "cursor": cursor}
     return Call("GET", "/audit", reads_page("entries", AuditEntry), query=query)
+
+
+# Galleries, for administrators of all galleries
+
+
+def list_galleries() -> Call[tuple[Gallery, ...]]:
+    """List all galleries except the default one."""
+    return Call("GET", GALLERIES, reads_list("galleries", Gallery), of_gallery=False)
+
+
+def create_gallery(name: str, model: str | None = None) -> Call[Gallery]:
+    """Create an empty gallery.
+
+    Args:
+        name: 1 to 255 letters, digits and the characters `_.-`.
+        model: the name of an installed model. By default the model of the default gallery.
+
+    """
+    return Call("POST", GALLERIES, reads(Gallery), fields={"name": name, "model": model}, of_gallery=False)
+
+
+def get_gallery(gallery: str) -> Call[Gallery]:
+    """Get a gallery by its name."""
+    return Call("GET", path_of_gallery(gallery), reads(Gallery), of_gallery=False)
+
+
+def rename_gallery(gallery: str, name: str) -> Call[Gallery]:
+    """Give a gallery another name."""
+    return Call("PATCH", path_of_gallery(gallery), reads(Gallery), fields={"name": name}, of_gallery=False)
+
+
+def delete_gallery(gallery: str) -> Call[None]:
+    """Delete a gallery with its people, photos, keys and sessions. You cannot undo this."""
+    return Call("DELETE", path_of_gallery(gallery), reads_nothing, of_gallery=False)
 
 
 # Health checks and metrics, which belong to the service and not to a gallery
