@@ -94,12 +94,17 @@ def test_every_operation_is_a_method_with_all_its_parameters(name: str) -> None:
     assert getattr(Client, name).__doc__ == getattr(AsyncClient, name).__doc__ == getattr(operations, name).__doc__
 
 
-def responses(operation: dict[str, Any]) -> Iterator[tuple[int, Any]]:
-    """Yield the statuses and the examples of an operation's successful responses."""
+def responses(operation: dict[str, Any]) -> Iterator[tuple[httpx.Response, Any]]:
+    """Yield an operation's successful responses, and their JSON."""
     for status, response in operation["responses"].items():
         if status < "300":
             content = response.get("content", {})
-            yield int(status), schema_of(DOCUMENT, content[JSON])["examples"][0] if JSON in content else None
+            if JSON in content:
+                example = schema_of(DOCUMENT, content[JSON])["examples"][0]
+                yield httpx.Response(int(status), json=example), example
+            else:
+                headers = {"content-type": next(iter(content))} if content else {}
+                yield httpx.Response(int(status), content=b"content", headers=headers), None
 
 
 def comparable(example: Any, result: Any) -> tuple[Any, Any]:
@@ -120,14 +125,14 @@ def page_of(example: dict[str, Any]) -> str:
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_a_request_and_its_documented_responses(name: str) -> None:
     method, path, operation = OPERATIONS[name]
-    for status, example in responses(operation):
+    for response, example in responses(operation):
         seen: list[httpx.Request] = []
 
         def respond(
-            request: httpx.Request, status: int = status, example: Any = example, seen: Any = seen
+            request: httpx.Request, response: httpx.Response = response, seen: list[httpx.Request] = seen
         ) -> httpx.Response:
             seen.append(request)
-            return httpx.Response(status, json=example) if example is not None else httpx.Response(status, text="text")
+            return response
 
         given = arguments(operation)
         result = getattr(client(respond), name)(**given)
@@ -136,7 +141,7 @@ def test_a_request_and_its_documented_responses(name: str) -> None:
         assert request.headers["authorization"] == f"Bearer {KEY}"
         check_body(request, {field: given[field] for field in properties(operation) if field not in NOT_SENT})
         if example is None:
-            assert result in (None, "text", b"text")
+            assert result in (None, "content", b"content")
         else:
             expected, found = comparable(example, result)
             assert found == expected
@@ -209,7 +214,7 @@ def test_the_names_of_photos(tmp_path: Path) -> None:
 
 
 def test_photos_that_cannot_be_read(tmp_path: Path) -> None:
-    for photo in (tmp_path / "missing.jpg", tmp_path, "a\0b", io.StringIO("text"), 5):
+    for photo in (tmp_path / "missing.jpg", tmp_path, "/dev/null", "a\0b", io.StringIO("text"), 5):
         call = operations.identify(cast(PhotoSource, photo))
         with pytest.raises(PhotoNotReadableError):
             call.arguments()
@@ -303,6 +308,14 @@ def test_a_response_that_is_not_of_pgface(response: httpx.Response) -> None:
         client(lambda _: response, retries=0).get_user(1)
     assert raised.value.status == response.status_code
     assert KEY not in "".join(traceback.format_exception(raised.value))
+
+
+@pytest.mark.parametrize(
+    "call", [operations.delete_user(1), operations.get_crop(1, 1), operations.get_metrics(), operations.get_status()]
+)
+def test_a_page_of_a_proxy_is_not_a_success(call: Call[Any]) -> None:
+    with pytest.raises(UnexpectedResponseError):
+        client(lambda _: httpx.Response(200, html="<p>Log in to this network")).send(call)
 
 
 @pytest.mark.parametrize(

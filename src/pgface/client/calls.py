@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Generic, TypeAlias, TypeVar
 
@@ -137,18 +139,26 @@ def reads_page(name: str, kind: type[T]) -> Reader[Page[T]]:
     return lambda response: Page(items(response), _json(response).get("next_cursor"))
 
 
-def reads_bytes(response: httpx.Response) -> bytes:
-    """Read the body as it is."""
-    return response.content
+def reads_jpeg(response: httpx.Response) -> bytes:
+    """Read the file of a picture."""
+    return _content(response, "image/jpeg")
 
 
 def reads_text(response: httpx.Response) -> str:
     """Read the body as text."""
-    return response.text
+    return _content(response, "text/plain").decode()
 
 
-def reads_nothing(_response: httpx.Response) -> None:
-    """Ignore the body."""
+def reads_nothing(response: httpx.Response) -> None:
+    """Check that the service has done it. A proxy may respond with a page that says success."""
+    if response.status_code != HTTPStatus.NO_CONTENT:
+        raise unexpected(response)
+
+
+def _content(response: httpx.Response, media_type: str) -> bytes:
+    if response.headers.get("content-type", "").partition(";")[0] != media_type:
+        raise unexpected(response)
+    return response.content
 
 
 def _json(response: httpx.Response) -> dict[str, Any]:
@@ -188,7 +198,7 @@ def _file(photo: PhotoSource) -> tuple[str, bytes]:
     if isinstance(photo, str | os.PathLike):
         path = Path(photo)
         try:
-            return _name_of(path), path.read_bytes()
+            return _name_of(path), _bytes_of(path)
         except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
             raise PhotoNotReadableError(
@@ -199,6 +209,13 @@ def _file(photo: PhotoSource) -> tuple[str, bytes]:
         raise PhotoNotReadableError("A photo must be a path, bytes, or a file that is open for reading bytes.")
     name = getattr(photo, "name", None)
     return _name_of(Path(name)) if isinstance(name, str) else _UNNAMED, data
+
+
+def _bytes_of(path: Path) -> bytes:
+    """Read a file. Reading a device or a pipe may have no end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError("it is not a file")
+    return path.read_bytes()
 
 
 def _name_of(path: Path) -> str:

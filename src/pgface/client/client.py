@@ -49,7 +49,7 @@ class _Destination:
 
     def changed(self, key: str | None, gallery: str | None) -> _Destination:
         """Return the same service with another key or gallery."""
-        return _Destination(self.url, key or self.key, gallery or self.gallery)
+        return _Destination(self.url, self.key if key is None else key, self.gallery if gallery is None else gallery)
 
     def arguments(self, call: Call[Any]) -> dict[str, Any]:
         """Return the arguments of `httpx.Client.request` for a call."""

@@ -17,8 +17,8 @@ from pgface.client.calls import (
     new_idempotency_key,
     path_of_gallery,
     reads,
-    reads_bytes,
     reads_field,
+    reads_jpeg,
     reads_list,
     reads_nothing,
     reads_page,
@@ -135,7 +135,7 @@ def enroll_photo_by_email(
 
 def get_crop(user_id: int, photo_id: int) -> Call[bytes]:
     """Get the face of an enrolled photo, as a JPEG of 224×224 pixels."""
-    return Call("GET", f"/users/{user_id:d}/photos/{photo_id:d}/crop", reads_bytes)
+    return Call("GET", f"/users/{user_id:d}/photos/{photo_id:d}/crop", reads_jpeg)
 
 
 def delete_photo(user_id: int, photo_id: int) -> Call[None]:
