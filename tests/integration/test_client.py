@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import httpx
 import pytest
@@ -39,7 +39,7 @@ from pgface.client import (
 )
 from pgface.server.app import create_app
 from pgface.server.openapi import operations
-from support.moving_heads import MovingHead, follow
+from support.moving_heads import MovingHead
 from support.photos import Photos
 from support.web_service import PASSWORD, Place, Served, gallery_for_a_process, running
 
@@ -201,23 +201,6 @@ def administration(admin: Any, connect: Connect) -> None:
     assert admin.healthz() == "ok"
     assert admin.readyz().ready
     assert "pgface_users 1.0" in admin.get_metrics()
-
-
-@pytest.mark.usefixtures("short_courses")
-@pytest.mark.parametrize("connect", ["blocking"], indirect=True)
-def test_a_login_by_face(api: Served, connect: Connect, photos: Photos) -> None:
-    anyone = connect(None)
-    user = anyone.register(EMAIL, PASSWORD)
-    for number in (7, 8):
-        api.gallery.enroll(photos(BUSH[0], number), EMAIL)
-    challenge = anyone.create_challenge(EMAIL, PASSWORD)
-
-    def answer(frames: list[bytes]) -> Any:
-        answered = anyone.log_in_by_face(challenge.token, frames)
-        return answered.pose if isinstance(answered, Challenge) else answered
-
-    login = follow(MovingHead(api.gallery.faces, photos(*BUSH)).look, answer, cast(Any, challenge.pose))
-    assert (login.user_id, 0 < login.confidence < 1) == (user.id, True)
 
 
 def galleries(connect: Connect, operator_key: str) -> None:
