@@ -310,6 +310,12 @@ def test_a_response_that_is_not_of_pgface(response: httpx.Response) -> None:
     assert KEY not in "".join(traceback.format_exception(raised.value))
 
 
+@pytest.mark.parametrize("body", ['{"active": "yes"}', '{"active": 1}', '{"active": null}', "{}", "[]", "true"])
+def test_a_token_is_active_only_if_the_response_says_true(body: str) -> None:
+    with pytest.raises(UnexpectedResponseError):
+        client(lambda _: httpx.Response(200, text=body)).introspect(KEY)
+
+
 @pytest.mark.parametrize(
     "call", [operations.delete_user(1), operations.get_crop(1, 1), operations.get_metrics(), operations.get_status()]
 )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, Generic, TypeAlias, TypeVar
 
 import httpx
+import pydantic_core
 from pydantic import TypeAdapter, ValidationError
 
 from pgface.client.errors import ClientError, unexpected
@@ -117,14 +118,12 @@ def path_of_gallery(name: str) -> str:
 
 def reads(kind: type[T]) -> Reader[T]:
     """Make a reader for JSON of one type."""
-    return lambda response: _validated(kind, response, lambda adapter: adapter.validate_json(response.content))
+    return lambda response: _validated(kind, response.content, response)
 
 
 def reads_field(name: str, kind: type[T]) -> Reader[T]:
     """Make a reader for one field of the JSON."""
-    return lambda response: _validated(
-        kind, response, lambda adapter: adapter.validate_python(_json(response).get(name))
-    )
+    return lambda response: _validated(kind, pydantic_core.to_json(_json(response).get(name)), response)
 
 
 def reads_list(name: str, kind: type[T]) -> Reader[tuple[T, ...]]:
@@ -146,7 +145,7 @@ def reads_jpeg(response: httpx.Response) -> bytes:
 
 def reads_text(response: httpx.Response) -> str:
     """Read the body as text."""
-    return _content(response, "text/plain").decode()
+    return _content(response, "text/plain").decode(errors="replace")
 
 
 def reads_nothing(response: httpx.Response) -> None:
@@ -165,9 +164,10 @@ def _json(response: httpx.Response) -> dict[str, Any]:
     return reads(dict[str, Any])(response)
 
 
-def _validated(kind: Any, response: httpx.Response, validate: Callable[[TypeAdapter[Any]], Any]) -> Any:
+def _validated(kind: Any, content: bytes, response: httpx.Response) -> Any:
+    """Convert JSON to a value. It must have the exact types: `"yes"` is not true."""
     try:
-        return validate(_adapter(kind))
+        return _adapter(kind).validate_json(content, strict=True)
     except ValidationError:
         raise unexpected(response) from None  # the error quotes the response, which may contain a token
 
