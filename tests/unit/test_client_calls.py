@@ -10,10 +10,10 @@ import ssl
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, assert_type, cast
 
 import httpx
 import pydantic_core
@@ -22,15 +22,19 @@ import pytest
 from pgface import errors as library
 from pgface.client import (
     AsyncClient,
+    Challenge,
     Client,
     ClientError,
     ConflictError,
+    Identification,
     NewKey,
+    NewLogin,
     PhotoRefusedError,
     PhotoSource,
     ProblemError,
     UnexpectedResponseError,
     UnreachableError,
+    User,
     errors,
     operations,
     retries,
@@ -475,3 +479,20 @@ def test_without_httpx_the_error_says_how_to_install_it() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.stderr.splitlines()[-1].startswith("ImportError: ")
     assert how_to_install("client") in done.stderr
+
+
+def typed(service: Client) -> None:
+    """Is read by mypy only: the methods have the types of their functions, and mistakes are found."""
+    assert_type(service.identify("a.jpg", top=3), Identification)
+    assert_type(service.list_users().items, tuple[User, ...])
+    assert_type(service.iter_users(), Iterator[User])
+    assert_type(service.log_in_by_face("x", []), NewLogin | Challenge)
+    service.identify("a.jpg", limit=3)  # type: ignore[call-arg]
+    service.verify(5)  # type: ignore[arg-type]
+    service.verify("a.jpg", face="biggest")  # type: ignore[arg-type]
+
+
+async def typed_async(service: AsyncClient) -> None:
+    """Is read by mypy only."""
+    assert_type(await service.identify("a.jpg", top=3), Identification)
+    assert_type(service.iter_users(), AsyncIterator[User])
