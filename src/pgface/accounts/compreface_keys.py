@@ -27,7 +27,7 @@ _SCOPE_PREFIX: Final = "compreface-"
 
 def create_compreface_key(
     database: Database, name: str, service: str, client: Client, *, key: uuid.UUID | None = None
-) -> tuple[uuid.UUID, ApiKey]:
+) -> tuple[str, ApiKey]:
     """Create a key for a service, and return the key and its row. Only its SHA-256 is stored.
 
     Args:
@@ -48,18 +48,18 @@ def create_compreface_key(
     if key is not None and existing is not None:
         if service_of_key(existing) != service:
             raise AccountError(f"This key is already one of the service {service_of_key(existing)}.")
-        return key, existing
-    key = key or uuid.uuid4()
+        return str(key), existing
+    text = str(key or uuid.uuid4())
     values = {
         "name": clean_name(name),
-        "key": token_hash(str(key)),
+        "key": token_hash(text),
         "scopes": [_SCOPE_PREFIX + service],
         "authority": client.authority,
     }
     with database.transaction() as connection, connection.cursor(row_factory=class_row(ApiKey)) as cursor:
         (stored,) = cursor.execute(queries()["create_key"], values).fetchall()
         record(connection, "key created", client, key_id=stored.id)
-    return key, stored
+    return text, stored
 
 
 def find_compreface_key(database: Database, key: uuid.UUID) -> ApiKey | None:
