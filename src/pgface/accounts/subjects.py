@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import psycopg
 from numpy.typing import NDArray
+from pgvector import Vector
 from psycopg.rows import class_row, scalar_row
 
 from pgface.accounts.audit_log import record
@@ -61,7 +63,12 @@ class StoredExample(Example):
     user_id: int
     photo_id: int | None
     embedding_id: int
-    embedding: Any
+    embedding: Vector
+
+    @property
+    def vector(self) -> NDArray[np.float32]:
+        """The embedding as an array, shape (512,), float32."""
+        return self.embedding.to_numpy()
 
 
 @dataclass(frozen=True, slots=True)

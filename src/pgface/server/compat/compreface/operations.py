@@ -252,7 +252,7 @@ async def verify_example(call: Call) -> Response:
         config = call.gallery.config
         found = find_faces(call.gallery, image, options, embedded=True)
         example = _known_example(call, wanted)
-        values = _compared(example.embedding, found.embeddings, config)
+        values = _compared(example.vector, found.embeddings, config)
         result = [
             {"subject": example.subject, "similarity": value} | face
             for face, value in zip(found.described(), values, strict=True)
@@ -283,7 +283,7 @@ async def verify_embeddings_of_example(call: Call) -> Response:
     given = embeddings_of((await _json_object(call)).get("embeddings"), "embeddings")
 
     def work() -> list[dict[str, Any]]:
-        return _ranked(_known_example(call, wanted).embedding, given, call.gallery.config)
+        return _ranked(_known_example(call, wanted).vector, given, call.gallery.config)
 
     return answer({"result": await call.service.inference.run(work)})
 

@@ -158,7 +158,7 @@ def image_id(text: str) -> uuid.UUID:
 
 def subject_name(value: Any) -> str:
     """Check the name of a new subject in JSON."""
-    if value is not None and not isinstance(value, str):
+    if value is not None and (not isinstance(value, str) or "\0" in value):
         raise undefined()
     if value is None or not value.strip():
         raise invalid("Subject name cannot be empty")
