@@ -7,6 +7,7 @@ import pytest
 from pgface.faces.models.registry import REGISTRY, model_defaults
 from pgface.server.compat.compreface.similarity import rounded, scale_of, similarities
 from pgface.thresholds import anchors_of
+from support.documentation import HOW_TO
 
 
 @pytest.mark.parametrize("model", sorted(REGISTRY))
@@ -37,3 +38,15 @@ def test_a_scale_without_the_rarest_rates() -> None:
 @pytest.mark.parametrize(("value", "expected"), [(0.000005, 0.00001), (0.123445, 0.12345), (0.99999499, 0.99999)])
 def test_a_half_is_rounded_up(value: float, expected: float) -> None:
     assert rounded(value) == expected
+
+
+def test_the_table_of_the_page() -> None:
+    page = (HOW_TO / "compreface.md").read_text("utf-8")
+    lines = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
+    columns = dict(zip(("fmr", "sface", "dlib", "buffalo_sc"), zip(*lines, strict=True), strict=True))
+    for model in ("sface", "dlib", "buffalo_sc"):
+        anchors = anchors_of(model_defaults(model).fmr_thresholds)
+        scale = scale_of(anchors)
+        values = [f"{scale.similarity(anchor.similarity):.2f}" for anchor in anchors]
+        assert [*columns[model][1:]] == [*values, f"{scale.c0:.4f}, {scale.c1:.3f}"]
+    assert [float(fmr) for fmr in columns["fmr"][2:-1]] == [anchor.fmr for anchor in anchors[1:]]
