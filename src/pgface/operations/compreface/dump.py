@@ -22,7 +22,9 @@ from pgface.operations.backup.programs import find_pg_restore, reason, running
 from pgface.operations.compreface.source import TABLES, Source
 
 _CUSTOM, _GZIP = b"PGDMP", b"\x1f\x8b"
-_COPY = re.compile(rb"COPY (?:public\.(%b)|\S+|\S*\".*) \((.*)\) FROM stdin;\r?\n" % "|".join(TABLES).encode())
+_COPY = re.compile(
+    rb"""COPY (?:"?public"?\."?(%b)"?|\S+|\S*".*) \((.*)\) FROM stdin;\r?\n""" % "|".join(TABLES).encode()
+)
 _ENDS = (b"\\.\n", b"\\.\r\n")
 _MAX_LINE_BYTES = 1024 * 1024
 """The longest line of a table without images. An embedding of 512 numbers takes about 12,000 bytes."""

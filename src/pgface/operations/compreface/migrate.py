@@ -106,7 +106,7 @@ def _chosen(services: Sequence[Service], api_key: str | None) -> Service:
 
 @contextmanager
 def _opened(source: str, settings: Settings, *, dry_run: bool) -> Iterator[Source]:
-    if source.startswith(_URL_SCHEMES):
+    if _is_url(source):
         with connected_source(source) as tables:
             yield tables
         return
@@ -122,6 +122,11 @@ def _opened(source: str, settings: Settings, *, dry_run: bool) -> Iterator[Sourc
         loaded_dump(connection, file, max_image_bytes=settings.max_photo_bytes) as tables,
     ):
         yield tables
+
+
+def _is_url(source: str) -> bool:
+    """Whether a source is a URL, or a connection string such as `host=... dbname=...`."""
+    return source.startswith(_URL_SCHEMES) or ("=" in source and not Path(source).exists())
 
 
 def _no_server(settings: Settings) -> bool:

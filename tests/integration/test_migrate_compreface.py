@@ -1,0 +1,422 @@
+"""Migrating CompreFace into a gallery: from its PostgreSQL, and from dumps of it."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from PIL import Image
+from psycopg.conninfo import conninfo_to_dict
+
+from pgface.errors import DatabaseError, DatabaseUnreachableError, MigrationError, PgfaceError
+from pgface.gallery import Gallery
+from pgface.operations.compreface import dump as dumps
+from pgface.operations.compreface.migrate import migrate_compreface
+from pgface.operations.compreface.report import CompreFaceReport, ServiceReport
+from pgface.settings import MEBI, Settings
+from support.commands import Run, environment_of, without_settings
+from support.databases import Databases
+from support.galleries import contents, one_value, rows
+from support.old_compreface import DETECTION_KEY, KEY, OTHER_KEY, CompreFace, compreface_in, copy_block
+from support.photos import Photos
+from support.sentences import Sentence
+from support.sentences import compreface as says
+
+PEOPLE = ("Colin_Powell", "Gerhard_Schroeder", "Tony_Blair")
+FACES = "SELECT count(*) FROM face_ids"
+
+
+@pytest.fixture
+def old(databases: Databases) -> Iterator[CompreFace]:
+    """An empty CompreFace with one service for recognition."""
+    url = databases.create()
+    with compreface_in(url) as compreface:
+        yield compreface
+    databases.drop(url)
+
+
+@pytest.fixture
+def people(old: CompreFace, photos: Photos) -> dict[str, list[UUID]]:
+    """Two images of each of three subjects, with their ids."""
+    return {
+        person: [old.add_image(subject, photos(person, number)) for number in (1, 2)]
+        for person, subject in ((person, old.add_subject(person)) for person in PEOPLE)
+    }
+
+
+def move(old: CompreFace, settings: Settings, **options: Any) -> ServiceReport:
+    (service,) = whole_report(old, settings, **options).services
+    return service
+
+
+def whole_report(old: CompreFace, settings: Settings, **options: Any) -> CompreFaceReport:
+    return migrate_compreface(old.url, settings, **{"face": "largest", **options})
+
+
+def select(gallery: Gallery, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    with gallery.database.transaction() as connection:
+        return rows(connection, query, *parameters)
+
+
+def owners(gallery: Gallery) -> dict[UUID, str]:
+    """Return the subject of each lasting id of a face."""
+    return dict(
+        select(
+            gallery,
+            "SELECT f.face_id, u.external_id FROM face_ids f JOIN face_embeddings e ON e.id = f.embedding_id "
+            "JOIN users u ON u.id = e.user_id",
+        )
+    )
+
+
+def test_subjects_images_and_ids_move_and_are_recognised(
+    old: CompreFace, people: dict[str, list[UUID]], gallery: Gallery, settings: Settings, photos: Photos
+) -> None:
+    old.add_service("Faces", DETECTION_KEY, "D")
+    nobody = old.add_subject("No images yet")
+    before = old.contents()
+    progress: list[tuple[int, int]] = []
+    report = whole_report(old, settings, on_progress=lambda done, total: progress.append((done, total)))
+    (service,) = report.services
+    assert (service.application, service.service, service.subjects, service.examples) == ("Office", "Doors", 4, 6)
+    assert (service.new_subjects, service.moved, service.searched, service.not_moved) == (4, 6, 6, [])
+    assert report.other_services == ("Office/Faces",)
+    assert progress == [(done, 6) for done in range(1, 7)]
+    assert owners(gallery) == {example: person for person, examples in people.items() for example in examples}
+    users = select(gallery, "SELECT external_id, name, email, password FROM users ORDER BY id")
+    assert [user[:2] for user in users] == [(name, name) for name in (*PEOPLE, "No images yet")]
+    assert users[3][2:] == (f"{nobody}@compreface.invalid", "!")
+    assert one_value(gallery, "SELECT count(*) FROM photos WHERE width = 224 AND filename ~ '^[0-9a-f-]{36}$'") == 6
+    probes = [(person, number) for person in PEOPLE for number in range(3, 8)]
+    found = [gallery.identify(photos(*probe)).faces[0].matches for probe in probes]
+    assert [matches[0].name for matches in found if matches] == [person for person, _ in probes]
+    # Another run changes neither side.
+    state = contents(gallery)
+    service = move(old, settings)
+    assert (service.new_subjects, service.moved, service.moved_before, service.searched) == (0, 0, 6, 0)
+    assert contents(gallery) == state
+    assert old.contents() == before
+
+
+def test_images_that_cannot_be_embedded_are_listed_and_their_subjects_stay(
+    old: CompreFace, gallery: Gallery, settings: Settings, photos: Photos, group_photo: Path
+) -> None:
+    blank, bomb = io.BytesIO(), io.BytesIO()
+    Image.new("RGB", (300, 300), "white").save(blank, "JPEG")
+    Image.new("1", (20_000, 20_000)).save(bomb, "PNG")
+    small = settings.model_copy(update={"max_photo_bytes": MEBI})
+    images: dict[str, tuple[bytes | Path, str]] = {
+        "blank": (blank.getvalue(), "NoFaceError"),
+        "broken": (photos("Tony_Blair", 1).read_bytes()[:2_000], "PhotoFormatError"),
+        "text": (b"<html>", "PhotoFormatError"),
+        "bomb": (bomb.getvalue(), "PhotoTooLargeError"),
+        "large": (b"\xff\xd8" + bytes(MEBI), "PhotoTooLargeError"),
+        "empty": (b"", "PhotoNotReadableError"),
+        "group": (group_photo, "SeveralFacesError"),
+    }
+    examples = {name: old.add_image(old.add_subject(name), content) for name, (content, _) in images.items()}
+    old.add_image(old.add_subject("demo"), None)
+    service = move(old, small, face="only")
+    assert {one.subject: one.error for one in service.not_moved} == {name: error for name, (_, error) in images.items()}
+    assert {one.example for one in service.not_moved} == set(map(str, examples.values()))
+    assert (service.moved, service.without_image, service.new_subjects) == (0, 1, 8)
+    assert says.IMAGE_IS_TOO_LARGE.is_in(
+        next(one.reason for one in service.not_moved if one.subject == "large"), limit=1.0
+    )
+    assert one_value(gallery, "SELECT count(*) FROM users") == 8
+    assert not [file for file in settings.photos_dir.rglob("*") if file.suffix == ".jpg"]
+    # Another run tries them again, with other rules.
+    service = move(old, small)
+    assert (service.moved, service.moved_before, len(service.not_moved)) == (1, 0, 6)
+    assert owners(gallery) == {examples["group"]: "group"}
+
+
+def test_a_photo_that_a_subject_has_twice_keeps_both_ids(
+    old: CompreFace, gallery: Gallery, settings: Settings, photos: Photos
+) -> None:
+    subject, other = old.add_subject("Tony"), old.add_subject("Blair")
+    photo = photos("Tony_Blair", 1)
+    user = gallery.enroll(photo, "tony@example.org", face="largest").user
+    with gallery.database.transaction() as connection:
+        connection.execute("UPDATE users SET external_id = 'TONY' WHERE id = %s", (user.id,))
+    examples = [old.add_image(subject, photo), old.add_image(subject, photo), old.add_image(other, photo)]
+    service = move(old, settings)
+    assert (service.moved, service.repeated, service.new_subjects) == (3, 1, 1)
+    assert owners(gallery) == dict(zip(examples, ("TONY", "TONY", "Blair"), strict=True))
+    assert gallery.user(user.id).photos == 2
+    assert move(old, settings).moved_before == 3
+
+
+def test_odd_names_of_subjects(old: CompreFace, gallery: Gallery, settings: Settings, photos: Photos) -> None:
+    names = [
+        "Ann",
+        "ANN",
+        "aNN",
+        "Änn",
+        "änn",
+        "a\tb",
+        "\u202egnp",
+        " spaced ",
+        "",
+        None,
+        "名" * 255,
+        "a;/\\b",
+        "x@y.z",
+    ]
+    subjects = [old.add_subject(name) for name in names]
+    examples = [old.add_image(subjects[n], photos("Tony_Blair", n + 1)) for n in range(3)]
+    service = move(old, settings)
+    assert (service.subjects, service.new_subjects, service.same_subjects) == (13, 10, 3)
+    assert len(service.odd_names) == 4
+    stored = dict(select(gallery, "SELECT external_id, name FROM users"))
+    assert stored["a\tb"] == f"Subject {subjects[5]}"
+    assert stored[str(subjects[8])] == f"Subject {subjects[8]}"
+    assert stored[" spaced "] == "spaced"
+    assert {"名" * 255, "a;/\\b", "x@y.z", str(subjects[9])} < stored.keys()
+    (kept,) = {owner for example, owner in owners(gallery).items() if example in examples}
+    assert kept.lower() == "ann"
+    assert move(old, settings).new_subjects == 0
+    # A subject that was renamed in the gallery is found by its id.
+    with gallery.database.transaction() as connection:
+        connection.execute("UPDATE users SET external_id = 'x' || id, name = 'x'")
+    assert move(old, settings).new_subjects == 0
+
+
+@pytest.mark.usefixtures("people")
+def test_the_service_is_chosen_by_its_key(old: CompreFace, gallery: Gallery, settings: Settings) -> None:
+    old.add_service("Gates", OTHER_KEY)
+    old.add_service("Faces", DETECTION_KEY, "D")
+    old.add_subject("Guest", OTHER_KEY)
+    before = contents(gallery)
+    for key, message in (
+        (None, says.SERVICES_TO_CHOOSE_FROM.pattern(count=2, titles="Office/Doors, Office/Gates")),
+        ("1f3", says.KEY_IS_TOO_SHORT.pattern()),
+        (DETECTION_KEY, says.NO_SERVICE_WITH_THIS_KEY.pattern()),
+    ):
+        with pytest.raises(MigrationError, match=message):
+            move(old, settings, api_key=key)
+    assert contents(gallery) == before
+    assert move(old, settings, api_key=OTHER_KEY.upper()[:8]).new_subjects == 1
+    with pytest.raises(MigrationError, match=says.GALLERY_IS_NOT_EMPTY.pattern(others=1, service="Office/Doors")):
+        move(old, settings, api_key=KEY)
+    assert move(old, settings, api_key=KEY, merge=True).moved == 6
+    assert one_value(gallery, "SELECT count(*) FROM users") == 4
+
+
+@pytest.mark.usefixtures("people")
+def test_a_dry_run_embeds_but_writes_nothing(
+    old: CompreFace, gallery: Gallery, settings: Settings, tmp_path: Path
+) -> None:
+    old.add_image(old.add_subject("text"), b"text")
+    before = contents(gallery)
+    report = whole_report(old, settings, dry_run=True)
+    (service,) = report.services
+    assert (report.dry_run, report.not_checked) == (True, None)
+    assert (service.new_subjects, service.moved, len(service.not_moved)) == (4, 6, 1)
+    assert contents(gallery) == before
+    # There is no gallery, and not even a server.
+    none = settings.model_copy(update={"database_url": None, "data_dir": tmp_path / "none"})
+    pack = str(settings.models_dir / "buffalo_sc_q8")
+    report = whole_report(old, none, dry_run=True, model=pack)
+    assert report.services[0].moved == 6
+    assert says.NO_GALLERY_YET.is_in(report.not_checked or "")
+    with pytest.raises(MigrationError, match=says.NO_SERVER_FOR_THE_DUMP.pattern()):
+        migrate_compreface(str(tmp_path), none, dry_run=True)
+    assert not none.data_dir.exists()
+
+
+def test_a_killed_run_continues(
+    old: CompreFace, gallery: Gallery, settings: Settings, faces_dir: Path, run: Run
+) -> None:
+    for folder in sorted(faces_dir.iterdir())[:5]:
+        subject = old.add_subject(folder.name)
+        for photo in sorted(folder.iterdir())[:8]:
+            old.add_image(subject, photo)
+    command = [sys.executable, "-m", "pgface", "migrate", "--compreface", old.url, "--faces", "largest"]
+    environment = {**without_settings(), **environment_of(settings), "PGFACE_WORKERS": "1"}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 120
+        while one_value(gallery, FACES) < 5 and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+    killed_after = one_value(gallery, FACES)
+    assert 5 <= killed_after < 40
+    done = run("migrate", "--compreface", old.url, "--faces", "largest")
+    assert says.MOVED_BEFORE.is_in(done.stdout, count=killed_after)
+    assert says.SUBJECTS_AND_IMAGES.is_in(done.stdout, subjects=5, added=0, images=40, moved=40 - killed_after)
+    assert one_value(gallery, FACES) == one_value(gallery, "SELECT count(*) FROM photos") == 40
+    assert len([file for file in settings.photos_dir.rglob("*.jpg") if file.parent.name != "incoming"]) == 40
+
+
+@pytest.mark.usefixtures("people", "gallery")
+def test_the_command_prints_a_report_without_secrets(old: CompreFace, run: Run) -> None:
+    old.add_service("Faces", DETECTION_KEY, "D")
+    demo = old.add_subject("demo")
+    old.add_image(demo, None)
+    old.add_image(demo, b"text")
+    outputs = []
+    for options, expected in (
+        (("--dry-run", "--faces", "largest"), [says.DRY_RUN.format()]),
+        (
+            ("--api-key", KEY, "--faces", "largest"),
+            [
+                says.SUBJECTS_AND_IMAGES.format(subjects=4, added=4, images=8, moved=6),
+                says.EMBEDDINGS_WITHOUT_IMAGE.format(count=1),
+                says.OTHER_SERVICES.format(titles="Office/Faces"),
+                says.FACES_FIND_THEIR_SUBJECTS.format(count=6),
+            ],
+        ),
+        ((), [says.NOTHING_WAS_CHANGED.format()]),
+        (("--report-json",), ['"moved_before": 6']),
+    ):
+        done = run("migrate", "--compreface", old.url, *options)
+        assert [sentence for sentence in expected if sentence not in done.stdout] == []
+        outputs += [done.stdout, done.stderr]
+    assert says.IMAGES_CANNOT_BE_EMBEDDED.is_in(outputs[3], count=1)
+    assert json.loads(outputs[6])["services"][0]["not_moved"][0]["subject"] == "demo"
+    assert not [text for text in outputs for key in (KEY, DETECTION_KEY) if key[:8] in text]
+    assert "--compreface" in run("migrate", "--compreface", old.url, "--sqlite", "x", code=2).stderr
+    assert "--model" in run("migrate", "--sqlite", "x", code=2).stderr
+    assert "`--api-key`" in run("migrate", "--compreface", old.url, "--api-key", "1", code=1).stderr
+
+
+def test_what_is_not_a_database_of_compreface_is_refused(
+    databases: Databases, gallery: Gallery, settings: Settings, tmp_path: Path
+) -> None:
+    assert settings.database_url is not None
+    empty = databases.create()
+    password = "x9-secret"
+    host = conninfo_to_dict(settings.database_url.get_secret_value())["host"]
+    before = contents(gallery)
+    for source, kind, message in (
+        (empty, MigrationError, says.TABLE_DOES_NOT_EXIST),
+        (f"postgresql://frs:{password}@/none?host={host}&port=1", DatabaseUnreachableError, says.CHECK_THE_URL),
+        (f"postgresql://frs:{password}@/?nonsense=1", MigrationError, says.URL_CANNOT_BE_READ),
+        (str(tmp_path / "missing"), MigrationError, says.FILE_DOES_NOT_EXIST),
+    ):
+        with pytest.raises(kind, match=message.pattern(file=source)) as refusal:
+            migrate_compreface(source, settings)
+        assert password not in str(refusal.value)
+    assert contents(gallery) == before
+    databases.drop(empty)
+
+
+@pytest.mark.usefixtures("gallery")
+def test_a_view_cannot_write(old: CompreFace, settings: Settings) -> None:
+    """The source is never written, even if its owner made a view of a function that writes."""
+    for statement in (
+        "CREATE TABLE log (n int)",
+        "CREATE FUNCTION spy() RETURNS bigint LANGUAGE sql AS 'INSERT INTO log VALUES (1) RETURNING 1'",
+        "ALTER TABLE model RENAME TO models",
+        "CREATE VIEW model AS SELECT spy() AS id, name, app_id, api_key, type FROM models",
+    ):
+        old.connection.execute(statement)
+    with pytest.raises(DatabaseError, match="read-only"):
+        move(old, settings)
+    assert old.connection.execute("SELECT count(*) FROM log").fetchone() == (0,)
+
+
+def test_dumps_of_every_format_move_the_same(
+    old: CompreFace, people: dict[str, list[UUID]], gallery: Gallery, settings: Settings, tmp_path: Path
+) -> None:
+    # Rows of other tables may look like commands.
+    old.connection.execute("""INSERT INTO install_info VALUES ('COPY public.img (id) FROM stdin;'), (E'a\\\\.')""")
+    tricky = old.add_subject('tab\t, \\N and "\\."')
+    for kind in ("custom", "plain", "directory", "tar"):
+        file = old.dump(tmp_path / kind, kind, *(["--quote-all-identifiers"] if kind == "tar" else []))
+        (service,) = migrate_compreface(str(file), settings, face="largest").services
+        assert (service.subjects, service.examples) == (4, 6), kind
+        assert service.moved == (6 if kind == "custom" else 0)
+        assert service.moved + service.moved_before == 6
+    assert owners(gallery) == {example: person for person, examples in people.items() for example in examples}
+    names = select(gallery, "SELECT external_id FROM users WHERE email LIKE %s", f"{tricky}@%")
+    assert names == [('tab\t, \\N and "\\."',)]
+    # The rows of the dumps were temporary.
+    assert one_value(gallery, "SELECT count(*) FROM pg_class WHERE relname IN ('img', 'embedding', 'subject')") == 0
+
+
+ROWS = {
+    "app": ("id, name", ["7\tOffice"]),
+    "model": ("id, name, app_id, api_key, type", [f"1\tDoors\t7\t{KEY}\tR"]),
+    "subject": ("id, api_key, subject_name", [f"{UUID(int=2)}\t{KEY}\tAnn"]),
+    "img": ("id, content", [f"{UUID(int=3)}\t\\\\x00"]),
+    "embedding": ("id, subject_id, img_id", [f"{UUID(int=4)}\t{UUID(int=2)}\t{UUID(int=3)}"]),
+}
+LONG = "0" * (3 * MEBI)
+
+
+SUBJECT = {"table": "subject"}
+
+
+@pytest.mark.parametrize(
+    ("table", "columns", "values", "message"),
+    [
+        ("img", None, [], says.DUMP_HAS_NO_TABLE.pattern(table="img")),
+        ("subject", "id, subject_name", [], says.TABLE_HAS_NO_COLUMN.pattern(column="api_key", **SUBJECT)),
+        ("subject", ROWS["subject"][0], ["only one"], says.ROW_IS_DAMAGED.pattern(**SUBJECT)),
+        ("subject", ROWS["subject"][0], ["no-uuid\tk\tn"], says.ROW_IS_REFUSED.pattern()),
+        ("subject", ROWS["subject"][0], 2 * ROWS["subject"][1], says.ROW_IS_REFUSED.pattern()),
+        ("subject", LONG, [LONG], says.DUMP_HAS_NO_TABLE.pattern(**SUBJECT)),
+        ("subject", ROWS["subject"][0], [LONG], says.ROW_IS_TOO_LONG.pattern(size="1,048,576", **SUBJECT)),
+    ],
+    ids=["no table", "no column", "few values", "no uuid", "same id twice", "long command", "long row"],
+)
+def test_damaged_dumps_are_refused(
+    table: str,
+    columns: str | None,
+    values: list[str],
+    message: str,
+    settings: Settings,
+    gallery: Gallery,
+    tmp_path: Path,
+) -> None:
+    dump = tmp_path / "dump.sql"
+    blocks = {name: copy_block(name, *block) for name, block in ROWS.items()}
+    blocks[table] = copy_block(table, columns, values) if columns else ""
+    dump.write_text("".join(blocks.values()))
+    before = contents(gallery)
+    with pytest.raises(MigrationError, match=message):
+        migrate_compreface(str(dump), settings)
+    assert contents(gallery) == before
+
+
+@pytest.mark.usefixtures("gallery")
+def test_hostile_dumps(old: CompreFace, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No command of a dump runs, an image over the limit is left out, and a dump cannot fill the disk."""
+    touched = tmp_path / "touched"
+    commands = [f"\\! touch {touched}", f"COPY (SELECT 1) TO PROGRAM 'touch {touched}';", "DROP TABLE users CASCADE;"]
+    small = settings.model_copy(update={"max_photo_bytes": MEBI})
+    image = copy_block("img", "id, content", [f"{UUID(int=3)}\t\\\\x{LONG}", f"{UUID(int=5)}\t\\N"])
+    blocks = {name: copy_block(name, *values) for name, values in ROWS.items()} | {"img": image}
+    plain = tmp_path / "plain.sql"
+    plain.write_text("\n".join([*commands, *blocks.values(), *commands]))
+    (service,) = migrate_compreface(str(plain), small).services
+    assert [one.error for one in service.not_moved] == ["PhotoTooLargeError"]
+    assert not touched.exists()
+    old.connection.execute(
+        "INSERT INTO img SELECT gen_random_uuid(), decode(repeat('00', 200000), 'hex') FROM generate_series(1, 5)"
+    )
+    monkeypatch.setattr(dumps, "_MAX_GROWTH_BYTES", 0)
+    refused: list[tuple[Path, Sentence, type[PgfaceError]]] = [
+        (old.dump(tmp_path / "bomb", "custom", "--compress=9"), says.DUMP_FILLS_THE_DISK, MigrationError),
+        (tmp_path / "dump.gz", says.DUMP_IS_COMPRESSED, MigrationError),
+        (tmp_path / "cut", says.PG_RESTORE_CANNOT_READ, MigrationError),
+        (tmp_path / "end", says.DUMP_IS_CUT_OFF, MigrationError),
+    ]
+    refused[1][0].write_bytes(gzip.compress(plain.read_bytes()))
+    refused[2][0].write_bytes(refused[0][0].read_bytes()[:1_500])
+    refused[3][0].write_text(f"COPY public.embedding ({ROWS['embedding'][0]}) FROM stdin;\n{UUID(int=4)}")
+    for file, message, kind in refused:
+        with pytest.raises(kind, match=message.pattern(table="embedding")):
+            migrate_compreface(str(file), small)

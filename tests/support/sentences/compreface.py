@@ -1,0 +1,41 @@
+"""Messages about the migration of CompreFace."""
+
+from __future__ import annotations
+
+from support.sentences import Sentence
+
+# Which database, dump and service.
+FILE_DOES_NOT_EXIST = Sentence("{file}: this file does not exist. Give a URL")
+URL_CANNOT_BE_READ = Sentence("The URL of CompreFace's database cannot be read.")
+TABLE_DOES_NOT_EXIST = Sentence("does not exist. CompreFace 0.6 and later have one.")
+CHECK_THE_URL = Sentence("the URL of CompreFace's database is right")
+SERVICES_TO_CHOOSE_FROM = Sentence("CompreFace has {count} recognition services ({titles}), and a gallery takes one.")
+NO_SERVICE_WITH_THIS_KEY = Sentence("CompreFace has no recognition service with this key.")
+KEY_IS_TOO_SHORT = Sentence("Give at least 4 characters of the key")
+GALLERY_IS_NOT_EMPTY = Sentence("The gallery is not empty, and {others} of its users ... not a subject of {service}.")
+NO_SERVER_FOR_THE_DUMP = Sentence("A dump is read with the gallery's PostgreSQL, and there is none yet.")
+NO_GALLERY_YET = Sentence("There is no gallery yet, so it was not checked")
+
+# Dumps that are damaged or hostile.
+DUMP_HAS_NO_TABLE = Sentence("this dump has no rows of the table {table}.")
+TABLE_HAS_NO_COLUMN = Sentence("its table {table} has no column {column}, so it is not of CompreFace.")
+ROW_IS_DAMAGED = Sentence("a row of its table {table} is damaged.")
+ROW_IS_REFUSED = Sentence("PostgreSQL refuses a row of this dump.")
+ROW_IS_TOO_LONG = Sentence("a row of its table {table} has {size} bytes or more.")
+DUMP_IS_CUT_OFF = Sentence("it is cut off in its table {table}.")
+DUMP_FILLS_THE_DISK = Sentence("more than 20 times as large as the file")
+DUMP_IS_COMPRESSED = Sentence("it is compressed by gzip.")
+PG_RESTORE_CANNOT_READ = Sentence("cannot read it: ")
+
+# Images.
+IMAGE_IS_TOO_LARGE = Sentence("the stored image... is larger than {limit} MB.")
+
+# The printed report.
+SUBJECTS_AND_IMAGES = Sentence("Office/Doors: {subjects:subject}, {added} added. {images:image}, {moved} moved")
+MOVED_BEFORE = Sentence("{count} were moved before.")
+IMAGES_CANNOT_BE_EMBEDDED = Sentence("{count:image} cannot be embedded. The subjects stay:")
+EMBEDDINGS_WITHOUT_IMAGE = Sentence("{count:embedding has|embeddings have} no stored image")
+OTHER_SERVICES = Sentence("Services without subjects were left out: {titles}.")
+FACES_FIND_THEIR_SUBJECTS = Sentence("Verified that {count:face finds its subject|faces find their subjects} first.")
+NOTHING_WAS_CHANGED = Sentence("Everything that can be moved is in the gallery already. Nothing was changed.")
+DRY_RUN = Sentence("Dry run: nothing was written.")
