@@ -131,9 +131,8 @@ def test_images_that_cannot_be_embedded_are_listed_and_their_subjects_stay(
     assert {one.subject: one.error for one in service.not_moved} == {name: error for name, (_, error) in images.items()}
     assert {one.example for one in service.not_moved} == set(map(str, examples.values()))
     assert (service.moved, service.without_image, service.new_subjects) == (0, 1, 8)
-    assert says.IMAGE_IS_TOO_LARGE.is_in(
-        next(one.reason for one in service.not_moved if one.subject == "large"), limit=1.0
-    )
+    (reason,) = [one.reason for one in service.not_moved if one.subject == "large"]
+    assert says.IMAGE_IS_TOO_LARGE.is_in(reason, size=1.0, limit=1.0)
     assert one_value(gallery, "SELECT count(*) FROM users") == 8
     assert not [file for file in settings.photos_dir.rglob("*") if file.suffix == ".jpg"]
     # Another run tries them again, with other rules.

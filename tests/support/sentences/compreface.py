@@ -28,7 +28,7 @@ DUMP_IS_COMPRESSED = Sentence("it is compressed by gzip.")
 PG_RESTORE_CANNOT_READ = Sentence("cannot read it: ")
 
 # Images.
-IMAGE_IS_TOO_LARGE = Sentence("the stored image... is larger than {limit} MB.")
+IMAGE_IS_TOO_LARGE = Sentence("the stored image has {size} MB and the limit is {limit} MB.")
 
 # The printed report.
 SUBJECTS_AND_IMAGES = Sentence("Office/Doors: {subjects:subject}, {added} added. {images:image}, {moved} moved")

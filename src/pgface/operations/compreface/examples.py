@@ -22,8 +22,8 @@ from pgface.operations.compreface.subjects import SubjectUsers
 from pgface.results import Enrollment
 from pgface.text import shown
 
-OnExample = Callable[[int], None]
-"""Called with the number of examples that are done."""
+OnExample = Callable[[], None]
+"""Called after every example."""
 
 _SAMPLE_SIZE = 20
 """The number of moved examples that are remembered for the final check."""
@@ -73,7 +73,7 @@ class ExampleMover:
                 self._enroll(task.example, users, result, report)
             elif result is not None:
                 _refuse(report, users, task.example, result)
-            on_example(1)
+            on_example()
 
     def _tasks(
         self, service: Service, users: SubjectUsers, report: ServiceReport, on_example: OnExample
@@ -92,7 +92,7 @@ class ExampleMover:
                         yield _Task(Upload(str(example.id), image), frozenset(), example)
                         continue
                     _refuse(report, users, example, image)
-                on_example(1)
+                on_example()
 
     def _existing(self, examples: Sequence[Example]) -> set[UUID]:
         if self._database is None:
@@ -102,13 +102,17 @@ class ExampleMover:
             return {face_id for (face_id,) in rows}
 
     def _image(self, example: Example) -> bytes | PgfaceError:
-        limit = f"{self._max_image_bytes / 1e6:,.1f} MB"
-        if example.image_bytes is None or example.image_bytes > self._max_image_bytes:
-            size = "" if example.image_bytes is None else f" of {example.image_bytes / 1e6:,.1f} MB"
-            return PhotoTooLargeError(
-                f"{example.id}: the stored image{size} is larger than {limit}. Raise PGFACE_MAX_PHOTO_BYTES."
-            )
         assert example.image_id is not None  # noqa: S101 - `_tasks` checks it
+        limit = f"{self._max_image_bytes / 1e6:,.1f} MB"
+        if example.image_bytes is None:  # a dump
+            return PhotoTooLargeError(
+                f"{example.id}: the image in the dump is missing, or larger than {limit}. Raise PGFACE_MAX_PHOTO_BYTES."
+            )
+        if example.image_bytes > self._max_image_bytes:
+            return PhotoTooLargeError(
+                f"{example.id}: the stored image has {example.image_bytes / 1e6:,.1f} MB and the limit is {limit}. "
+                "Raise PGFACE_MAX_PHOTO_BYTES."
+            )
         image = self._source.image(example.image_id, self._max_image_bytes)
         return image or PhotoNotReadableError(f"{example.id}: the stored image is empty, or was deleted meanwhile.")
 

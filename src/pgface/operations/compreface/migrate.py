@@ -38,6 +38,8 @@ _URL_SCHEMES = ("postgresql://", "postgres://")
 _MIN_KEY_CHARACTERS = 4
 """The shortest start of a key that names a service."""
 
+_NO_GALLERY = "There is no gallery yet, so it was not checked whether it can be created."
+
 OnProgress = Callable[[int, int], None]
 """Called after every example, with the number of finished examples and of all."""
 
@@ -73,16 +75,18 @@ def migrate_compreface(
 
     """
     began = time.monotonic()
-    with _opened(source, settings, dry_run=dry_run) as tables:
+    with _opened(source, settings, dry_run=dry_run) as tables, ExitStack() as resources:
         services = tables.services()
         service = _chosen(services, api_key)
-        with _target(settings, model, dry_run=dry_run) as target:
-            if target.database is not None and not merge:
-                require_merge_or_own_users(target.database, tables, service)
-            report = _move(tables, service, target, settings, face, on_progress)
+        gallery = _gallery(settings, model, resources, dry_run=dry_run)
+        if gallery is not None and not merge:
+            require_merge_or_own_users(gallery.database, tables, service)
+        target = _target(settings, gallery, model)
+        report = _move(tables, service, target, settings, face, on_progress, dry_run=dry_run)
     others = tuple(shown(other.title) for other in services if other.type != "recognition")
+    not_checked = None if gallery is not None else _NO_GALLERY
     seconds = time.monotonic() - began
-    return CompreFaceReport((report,), others, target.engine.identity.name, dry_run, target.not_checked, seconds)
+    return CompreFaceReport((report,), others, target.engine.identity.name, dry_run, not_checked, seconds)
 
 
 def _chosen(services: Sequence[Service], api_key: str | None) -> Service:
@@ -135,46 +139,25 @@ def _no_server(settings: Settings) -> bool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Target:
-    """The gallery that a service is moved into."""
+    """The gallery that a service is moved into, and its engine."""
 
-    name: str
+    gallery: Gallery | None
+    """None if a dry run has no gallery."""
     engine: Engine
     load: Callable[[], Engine]
-    database: Database | None
-    """None if a dry run has no gallery."""
-    files: PhotoFiles | None
-    """None for a dry run."""
-    model_changes: int | None
-    not_checked: str | None
 
 
-@contextmanager
-def _target(settings: Settings, model: str | None, *, dry_run: bool) -> Iterator[_Target]:
-    """Create or open the gallery. A dry run creates none."""
-    with ExitStack() as resources:
-        gallery = _gallery(settings, model, resources, dry_run=dry_run)
-        bound = gallery is not None and gallery.config.model_name is not None
-        name = (gallery.config.model_name if gallery and bound else None) or model or settings.model
-        load = partial(
-            load_engine,
-            name,
-            models_dir=settings.models_dir,
-            detector_size=settings.detector_size,
-            execution_provider=settings.execution_provider,
-        )
-        engine = gallery.engine if gallery and bound else load()
-        files = None if gallery is None or dry_run else PhotoFiles(settings.photos_dir, gallery.config.id)
-        yield _Target(
-            settings.schema_name,
-            engine,
-            load,
-            None if gallery is None else gallery.database,
-            files,
-            None if gallery is None else gallery.config.model_changes,
-            None
-            if gallery is not None
-            else "There is no gallery yet, so it was not checked whether it can be created.",
-        )
+def _target(settings: Settings, gallery: Gallery | None, model: str | None) -> _Target:
+    """Return the engine of a gallery, or the engine that a new gallery would get."""
+    bound = None if gallery is None else gallery.config.model_name
+    load = partial(
+        load_engine,
+        bound or model or settings.model,
+        models_dir=settings.models_dir,
+        detector_size=settings.detector_size,
+        execution_provider=settings.execution_provider,
+    )
+    return _Target(gallery, gallery.engine if gallery and bound else load(), load)
 
 
 def _gallery(settings: Settings, model: str | None, resources: ExitStack, *, dry_run: bool) -> Gallery | None:
@@ -198,31 +181,36 @@ def _move(
     settings: Settings,
     face: WhichFace,
     on_progress: OnProgress | None,
+    *,
+    dry_run: bool,
 ) -> ServiceReport:
-    report = new_report(service, target.name, tables.count_subjects(service), tables.count_examples(service))
+    report = new_report(service, settings.schema_name, tables.count_subjects(service), tables.count_examples(service))
     done = 0
 
-    def on_example(number: int) -> None:
+    def on_example() -> None:
         nonlocal done
-        done += number
+        done += 1
         if on_progress is not None:
             on_progress(done, max(done, report.examples))
 
-    dry_run = target.files is None
-    users = move_subjects(target.database, tables, service, report, dry_run=dry_run)
+    gallery = target.gallery
+    # Read before the faces are embedded, so that a change of the model meanwhile is noticed.
+    config = None if gallery is None else gallery.config
+    database = None if gallery is None else gallery.database
+    users = move_subjects(database, tables, service, report, dry_run=dry_run)
     choice = EnrollmentChoice.from_settings(settings, face, any_quality=True)
     with PhotoWorkers(settings, target.engine, target.load, choice) as workers, _advice_to_continue():
         mover = ExampleMover(
             tables,
             workers,
-            target.database,
-            target.files,
+            database,
+            None if config is None or dry_run else PhotoFiles(settings.photos_dir, config.id),
             max_image_bytes=settings.max_photo_bytes,
-            model_changes=target.model_changes,
+            model_changes=None if config is None else config.model_changes,
         )
         mover.move(service, users, report, on_example)
-    if target.database is not None and not dry_run:
-        _finish(target.database, settings, mover, report)
+    if database is not None and not dry_run:
+        _finish(database, settings, mover, report)
     return report
 
 
