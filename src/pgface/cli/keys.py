@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from pgface.accounts import COMMAND_LINE, SCOPES, create_key, list_keys, revoke_key
+from pgface.accounts.compreface_keys import SERVICES, create_compreface_key
 from pgface.cli.options import JsonOption
 from pgface.cli.output import print_json, print_results, say, when
 from pgface.database.pool import Database
@@ -18,15 +19,29 @@ app = typer.Typer()
 @app.command()
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A label for the key.")],
-    scope: Annotated[str, typer.Option(metavar="SCOPE,...", help=f"What the key may do: {', '.join(SCOPES)}.")],
+    scope: Annotated[
+        str | None, typer.Option(metavar="SCOPE,...", help=f"What the key may do: {', '.join(SCOPES)}.")
+    ] = None,
+    compreface: Annotated[
+        str | None,
+        typer.Option(metavar="SERVICE", help=f"Create a key for CompreFace's clients: {', '.join(SERVICES)}."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Create a key for a program. It is printed only once, because pgface stores only its hash."""
-    scopes = [one.strip() for one in scope.split(",") if one.strip()]
+    """Create a key for a program. It is printed only once, because pgface stores only its hash.
+
+    Give --scope for the API of pgface, or --compreface for clients of CompreFace.
+    """
+    if (scope is None) == (compreface is None):
+        raise typer.BadParameter("give either --scope or --compreface")
     with Database.open(get_settings()) as database:
-        key, stored = create_key(database, name, scopes, COMMAND_LINE)
+        if compreface is not None:
+            key, stored = create_compreface_key(database, name, compreface, COMMAND_LINE)
+        else:
+            scopes = [one.strip() for one in (scope or "").split(",") if one.strip()]
+            key, stored = create_key(database, name, scopes, COMMAND_LINE)
     if json:
-        print_json({"key": key} | stored.to_json())
+        print_json({"key": str(key)} | stored.to_json())
     else:
         typer.echo(key)
 

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from pgface.gallery import Gallery
 from pgface.server import metrics, web
 from pgface.server.api import admin, auth, faces, operations, photos, users
+from pgface.server.compat.compreface.door import CompreFaceMiddleware
 from pgface.server.error_handlers import answer_error
 from pgface.server.housekeeping import run_housekeeping
 from pgface.server.middleware import RequestContextMiddleware
@@ -84,6 +85,8 @@ def create_app(gallery: Gallery | None = None) -> FastAPI:
     app.include_router(operations.router)
     web.add_pages(app)
     app.add_middleware(RequestLimitsMiddleware)
+    if (gallery.settings if gallery else get_settings()).compreface:
+        app.add_middleware(CompreFaceMiddleware)
     app.add_middleware(RequestContextMiddleware)  # the outermost
     app.openapi = document_of(app)  # type: ignore[method-assign]
     return app
