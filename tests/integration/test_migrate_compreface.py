@@ -19,6 +19,8 @@ import pytest
 from PIL import Image
 from psycopg.conninfo import conninfo_to_dict
 
+from pgface.accounts import COMMAND_LINE, list_keys, revoke_key
+from pgface.accounts.compreface_keys import find_compreface_key
 from pgface.errors import DatabaseError, DatabaseUnreachableError, MigrationError, PgfaceError
 from pgface.gallery import Gallery
 from pgface.operations.compreface import dump as dumps
@@ -26,12 +28,14 @@ from pgface.operations.compreface.migrate import migrate_compreface
 from pgface.operations.compreface.report import CompreFaceReport, ServiceReport
 from pgface.settings import MEBI, Settings
 from support.commands import Run, environment_of, without_settings
+from support.compreface import Caller
 from support.databases import Databases
 from support.galleries import contents, one_value, rows
 from support.old_compreface import DETECTION_KEY, KEY, OTHER_KEY, CompreFace, compreface_in, copy_block
 from support.photos import Photos
 from support.sentences import Sentence
 from support.sentences import compreface as says
+from support.web_service import Served, file
 
 PEOPLE = ("Colin_Powell", "Gerhard_Schroeder", "Tony_Blair")
 FACES = "SELECT count(*) FROM face_ids"
@@ -91,7 +95,7 @@ def test_subjects_images_and_ids_move_and_are_recognised(
     (service,) = report.services
     assert (service.application, service.service, service.subjects, service.examples) == ("Office", "Doors", 4, 6)
     assert (service.new_subjects, service.moved, service.searched, service.not_moved) == (4, 6, 6, [])
-    assert report.other_services == ("Office/Faces",)
+    assert (report.keys.added, report.keys.existing, report.keys.refused) == (2, 0, [])
     assert progress == [(done, 6) for done in range(1, 7)]
     assert owners(gallery) == {example: person for person, examples in people.items() for example in examples}
     users = select(gallery, "SELECT external_id, name, email, password FROM users ORDER BY id")
@@ -107,6 +111,46 @@ def test_subjects_images_and_ids_move_and_are_recognised(
     assert (service.new_subjects, service.moved, service.moved_before, service.searched) == (0, 0, 6, 0)
     assert contents(gallery) == state
     assert old.contents() == before
+
+
+def test_clients_keep_their_keys_and_ids(
+    old: CompreFace, people: dict[str, list[UUID]], api: Served, photos: Photos
+) -> None:
+    old.add_service("Faces", DETECTION_KEY, "D")
+    move(old, api.owner.settings)
+    recognition, detection = Caller(api, "recognition", KEY), Caller(api, "detection", DETECTION_KEY)
+    probe = {"file": file(photos("Colin_Powell", 5).read_bytes())}
+    found = recognition.done("POST", "/recognize", files=probe)["result"][0]["subjects"][0]
+    assert found["subject"] == "Colin_Powell"
+    assert found["similarity"] > 0.5
+    listed = recognition.done("GET", "/faces")["faces"]
+    assert {face["image_id"]: face["subject"] for face in listed} == {
+        str(example): person for person, examples in people.items() for example in examples
+    }
+    verified = recognition.done("POST", f"/faces/{people['Colin_Powell'][1]}/verify", files=probe)
+    assert verified["result"][0]["similarity"] > 0.5
+    assert len(detection.done("POST", "/detect", files=probe)["result"]) == 1
+    deleted = recognition.done("DELETE", f"/faces/{people['Tony_Blair'][0]}")
+    assert deleted["subject"] == "Tony_Blair"
+
+
+def test_keys(old: CompreFace, gallery: Gallery, settings: Settings) -> None:
+    old.add_service("Fa\u202ees", DETECTION_KEY.upper(), "D")
+    old.add_service("Pairs", "not a UUID", "V")
+    planned = whole_report(old, settings, dry_run=True).keys
+    assert (planned.added, planned.existing, planned.refused) == (2, 0, ["Office/Pairs"])
+    assert list_keys(gallery.database) == []
+    assert whole_report(old, settings).keys == planned
+    named = {key.name: key for key in list_keys(gallery.database)}
+    assert {name: key.scopes for name, key in named.items()} == {
+        "CompreFace Office/Doors": ["compreface-recognition"],
+        "CompreFace detection": ["compreface-detection"],
+    }
+    revoke_key(gallery.database, named["CompreFace detection"].id, COMMAND_LINE)
+    keys = whole_report(old, settings).keys
+    assert (keys.added, keys.existing) == (0, 2)
+    assert find_compreface_key(gallery.database, UUID(KEY)) is not None
+    assert find_compreface_key(gallery.database, UUID(DETECTION_KEY)) is None
 
 
 def test_images_that_cannot_be_embedded_are_listed_and_their_subjects_stay(
@@ -134,7 +178,7 @@ def test_images_that_cannot_be_embedded_are_listed_and_their_subjects_stay(
     (reason,) = [one.reason for one in service.not_moved if one.subject == "large"]
     assert says.IMAGE_IS_TOO_LARGE.is_in(reason, size=1.0, limit=1.0)
     assert one_value(gallery, "SELECT count(*) FROM users") == 8
-    assert not [file for file in settings.photos_dir.rglob("*") if file.suffix == ".jpg"]
+    assert not [crop for crop in settings.photos_dir.rglob("*") if crop.suffix == ".jpg"]
     # Another run tries them again, with other rules.
     service = move(old, small)
     assert (service.moved, service.moved_before, len(service.not_moved)) == (1, 0, 6)
@@ -255,7 +299,7 @@ def test_a_killed_run_continues(
     assert says.MOVED_BEFORE.is_in(done.stdout, count=killed_after)
     assert says.SUBJECTS_AND_IMAGES.is_in(done.stdout, subjects=5, added=0, images=40, moved=40 - killed_after)
     assert one_value(gallery, FACES) == one_value(gallery, "SELECT count(*) FROM photos") == 40
-    assert len([file for file in settings.photos_dir.rglob("*.jpg") if file.parent.name != "incoming"]) == 40
+    assert len([crop for crop in settings.photos_dir.rglob("*.jpg") if crop.parent.name != "incoming"]) == 40
 
 
 @pytest.mark.usefixtures("people", "gallery")
@@ -272,7 +316,7 @@ def test_the_command_prints_a_report_without_secrets(old: CompreFace, run: Run) 
             [
                 says.SUBJECTS_AND_IMAGES.format(subjects=4, added=4, images=8, moved=6),
                 says.EMBEDDINGS_WITHOUT_IMAGE.format(count=1),
-                says.OTHER_SERVICES.format(titles="Office/Faces"),
+                says.KEYS_WERE_ADDED.format(count=2),
                 says.FACES_FIND_THEIR_SUBJECTS.format(count=6),
             ],
         ),
@@ -333,8 +377,8 @@ def test_dumps_of_every_format_move_the_same(
     old.connection.execute("""INSERT INTO install_info VALUES ('COPY public.img (id) FROM stdin;'), (E'a\\\\.')""")
     tricky = old.add_subject('tab\t, \\N and "\\."')
     for kind in ("custom", "plain", "directory", "tar"):
-        file = old.dump(tmp_path / kind, kind, *(["--quote-all-identifiers"] if kind == "tar" else []))
-        (service,) = migrate_compreface(str(file), settings, face="largest").services
+        dumped = old.dump(tmp_path / kind, kind, *(["--quote-all-identifiers"] if kind == "tar" else []))
+        (service,) = migrate_compreface(str(dumped), settings, face="largest").services
         assert (service.subjects, service.examples) == (4, 6), kind
         assert service.moved == (6 if kind == "custom" else 0)
         assert service.moved + service.moved_before == 6
@@ -416,6 +460,6 @@ def test_hostile_dumps(old: CompreFace, settings: Settings, tmp_path: Path, monk
     refused[1][0].write_bytes(gzip.compress(plain.read_bytes()))
     refused[2][0].write_bytes(refused[0][0].read_bytes()[:1_500])
     refused[3][0].write_text(f"COPY public.embedding ({ROWS['embedding'][0]}) FROM stdin;\n{UUID(int=4)}")
-    for file, message, kind in refused:
+    for dump, message, kind in refused:
         with pytest.raises(kind, match=message.pattern(table="embedding")):
-            migrate_compreface(str(file), small)
+            migrate_compreface(str(dump), small)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pgface.cli.options import FaceChoice
-from pgface.cli.output import MAX_LISTED, print_error, print_error_list, print_json, progress, say
+from pgface.cli.output import print_error, print_error_list, print_json, progress, say
 from pgface.errors import DatabaseUnreachableError
 from pgface.operations.compreface.migrate import migrate_compreface
 from pgface.operations.compreface.report import CompreFaceReport, ServiceReport
@@ -58,21 +58,29 @@ def _hint_to_rerun() -> Iterator[None]:
 def _print(report: CompreFaceReport) -> None:
     for service in report.services:
         _print_service(service, dry_run=report.dry_run)
-    if report.other_services:
-        named = ", ".join(report.other_services[:MAX_LISTED])
-        say(f"Services without subjects were left out: {named}.")
+    _print_keys(report)
     if report.dry_run:
         not_checked = f" {report.not_checked}" if report.not_checked else ""
         say(f"Dry run: nothing was written.{not_checked}")
         return
     checked = sum(service.searched for service in report.services)
-    if not any(service.moved or service.new_subjects for service in report.services):
+    if not report.keys.added and not any(service.moved or service.new_subjects for service in report.services):
         say("Everything that can be moved is in the gallery already. Nothing was changed.")
         return
     say(
         f"Migrated in {report.seconds:.1f} s, embedded with {report.model}. Verified that "
         f"{counted(checked, 'face finds its subject', 'faces find their subjects')} first."
     )
+
+
+def _print_keys(report: CompreFaceReport) -> None:
+    keys = report.keys
+    would = "would be" if report.dry_run else "were"
+    if keys.added:
+        say(f"{counted(keys.added, 'key')} of services {would} added, so clients keep their keys.")
+    if keys.refused:
+        print_error(f"{counted(len(keys.refused), 'key is', 'keys are')} not a UUID, so no client can use it:")
+        print_error_list(keys.refused)
 
 
 def _print_service(service: ServiceReport, *, dry_run: bool) -> None:

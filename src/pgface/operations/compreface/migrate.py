@@ -25,6 +25,7 @@ from pgface.gallery.photos import PhotoFiles
 from pgface.gallery.workers import PhotoWorkers
 from pgface.operations.compreface.dump import loaded_dump
 from pgface.operations.compreface.examples import ExampleMover
+from pgface.operations.compreface.keys import KeysReport, keep_keys
 from pgface.operations.compreface.report import CompreFaceReport, ServiceReport, new_report
 from pgface.operations.compreface.source import Service, Source, connected_source
 from pgface.operations.compreface.subjects import move_subjects, require_merge_or_own_users
@@ -83,10 +84,12 @@ def migrate_compreface(
             require_merge_or_own_users(gallery.database, tables, service)
         target = _target(settings, gallery, model)
         report = _move(tables, service, target, settings, face, on_progress, dry_run=dry_run)
-    others = tuple(shown(other.title) for other in services if other.type != "recognition")
+        keys = KeysReport()
+        others = [other for other in services if other.type != "recognition"]
+        keep_keys(None if gallery is None else gallery.database, [service, *others], keys, dry_run=dry_run)
     not_checked = None if gallery is not None else _NO_GALLERY
     seconds = time.monotonic() - began
-    return CompreFaceReport((report,), others, target.engine.identity.name, dry_run, not_checked, seconds)
+    return CompreFaceReport((report,), keys, target.engine.identity.name, dry_run, not_checked, seconds)
 
 
 def _chosen(services: Sequence[Service], api_key: str | None) -> Service:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from pgface.operations.compreface.keys import KeysReport
 from pgface.operations.compreface.source import Service
 
 
@@ -54,8 +55,8 @@ class CompreFaceReport:
     """The result of a migration or of a dry run."""
 
     services: tuple[ServiceReport, ...]
-    other_services: tuple[str, ...]
-    """Services for detection and verification, which have no subjects."""
+    keys: KeysReport
+    """The keys of these services, and of those for detection and verification, which have no subjects."""
     model: str
     dry_run: bool
     not_checked: str | None

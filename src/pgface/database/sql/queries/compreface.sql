@@ -43,3 +43,6 @@ SELECT fe.user_id, fe.embedding
 FROM face_ids f
 JOIN face_embeddings fe ON fe.id = f.embedding_id
 WHERE f.face_id = ANY(%(ids)s);
+
+-- key_exists --
+SELECT FROM api_keys WHERE key = %(key)s;
