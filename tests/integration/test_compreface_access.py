@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
-from pgface.accounts import Client, list_keys, revoke_key
-from pgface.accounts.compreface_keys import SERVICES, create_compreface_key, find_compreface_key, service_of_key
-from pgface.errors import AccountError
+from pgface import Galleries
+from pgface.accounts import Client, list_keys, read_audit, revoke_key
+from pgface.accounts.compreface_keys import SERVICES, create_compreface_key, find_compreface_key
+from pgface.errors import AccountError, UnknownGalleryError
 from pgface.gallery import Gallery
 from pgface.server.app import create_app
 from pgface.server.compat.compreface.door import OPERATIONS, PATHS
@@ -66,6 +69,86 @@ def test_every_operation_with_every_kind_of_credentials(api: Served, photos: Pho
     assert admitted.status_code == 200 or admitted.json()["code"] not in (10, 20), admitted.text
 
 
+@pytest.fixture
+def galleries(api: Served) -> Iterator[Galleries]:
+    """The registry of the service's galleries, with the galleries `a` and `b`."""
+    galleries = Galleries(api.owner)
+    for name in ("a", "b"):
+        galleries.create(name)
+    yield galleries
+    for info in galleries.list():
+        galleries.delete(info.name)
+
+
+def test_a_key_sees_only_its_gallery(api: Served, galleries: Galleries, photos: Photos) -> None:
+    photo = photos("Tony_Blair", 2).read_bytes()
+    a, b, default = (caller(api, gallery=name) for name in ("a", "b", None))
+    example = a.add("Tony", photo)
+    embedding = galleries["a"].faces(photo)[0].embedding.tolist()
+    upload = {"file": file(photo)}
+    attempts: list[tuple[str, str, dict[str, Any]]] = [
+        ("GET", "/subjects", {}),
+        ("PUT", "/subjects/{subject}", {"json": {"subject": "x"}}),
+        ("DELETE", "/subjects/{subject}", {}),
+        ("DELETE", "/subjects", {}),
+        ("GET", "/faces", {}),
+        ("GET", "/faces?subject={subject}", {}),
+        ("DELETE", "/faces?subject={subject}", {}),
+        ("DELETE", "/faces", {}),
+        ("DELETE", "/faces/{example}", {}),
+        ("POST", "/faces/delete", {"json": ["{example}"]}),
+        ("GET", "/faces/{example}/img", {}),
+        ("POST", "/faces/{example}/verify", {"files": upload}),
+        ("POST", "/recognize", {"files": upload}),
+        ("POST", "/embeddings/recognize", {"json": {"embeddings": [embedding]}}),
+        ("POST", "/embeddings/faces/{example}/verify", {"json": {"embeddings": [embedding]}}),
+    ]
+    for other in (b, default):
+        for method, path, arguments in attempts:
+            answers = []
+            for ids in ({"subject": "Tony", "example": example}, {"subject": "Nnnn", "example": UNKNOWN_ID}):
+                sent = {"json": [ids["example"]]} if path == "/faces/delete" else arguments
+                answer = other.send(method, path.format(**ids), **sent)
+                answers.append(
+                    (answer.status_code, answer.text.replace(ids["subject"], "").replace(ids["example"], ""))
+                )
+            assert answers[0] == answers[1], (method, path)
+    static = api.client.get(f"{V1}/static/{b.key}/images/{example}")
+    assert static.content == b""
+    assert a.done("GET", "/subjects") == {"subjects": ["Tony"]}
+    assert a.done("GET", "/faces")["faces"] == [{"image_id": example, "subject": "Tony"}]
+    # The same name and the same photo are something else in each gallery.
+    assert b.add("Tony", photo) != example
+    for one in (a, b):
+        (face,) = one.done("POST", "/recognize?prediction_count=5", files=upload)["result"]
+        assert len(face["subjects"]) == 1
+    assert default.done("GET", "/subjects") == {"subjects": []}
+    (entry, *_) = read_audit(galleries["a"].database)
+    assert (entry.event, entry.actor) == ("photo enrolled", f"operator key {_id_of(api, a)}")
+
+
+def _id_of(api: Served, one: Caller) -> int:
+    found = find_compreface_key(api.owner.database, uuid.UUID(one.key))
+    assert found is not None
+    return found.id
+
+
+def test_a_key_stays_with_its_gallery(api: Served, galleries: Galleries) -> None:
+    key = caller(api, gallery="a")
+    key.done("POST", "/subjects", 201, json={"subject": "Tony"})
+    galleries.rename("a", "c")
+    galleries.create("a")
+    assert key.done("GET", "/subjects") == {"subjects": ["Tony"]}
+    galleries.delete("c")
+    unknown = f"Recognition service with API Key {key.key} not found"
+    assert key.error("GET", "/subjects") == (404, 10, unknown)
+    with pytest.raises(UnknownGalleryError):
+        caller(api, gallery="c")
+    # The paths of a named gallery have no door, so that a key has only one gallery.
+    path = f"{V1}/galleries/b/recognition/subjects"
+    assert api.client.get(path, headers=caller(api).headers).status_code == 404
+
+
 def test_a_key_in_a_path_needs_its_service(api: Served) -> None:
     for key, code in ((caller(api, "detection").key, 10), (str(uuid.uuid4()), 10), ("x", 26)):
         answer = api.client.get(f"{V1}/static/{key}/images/{UNKNOWN_ID}")
@@ -104,9 +187,14 @@ def test_commands(run: Run, gallery: Gallery) -> None:
     created = run("keys", "create", "door", "--compreface", "recognition").stdout.strip()
     found = find_compreface_key(gallery.database, uuid.UUID(created))
     assert found is not None
-    assert service_of_key(found) == "recognition"
+    assert (found.service, found.gallery) == ("recognition", None)
     assert "compreface-recognition" in run("keys", "list").stdout
     run("keys", "revoke", found.id)
+    run("galleries", "create", "staff")
+    of_staff = run("keys", "create", "door", "--compreface", "detection", "--gallery", "staff").stdout.strip()
+    found_of_staff = find_compreface_key(gallery.database, uuid.UUID(of_staff))
+    assert found_of_staff is not None
+    assert (found_of_staff.service, found_of_staff.gallery) == ("detection", "staff")
     assert find_compreface_key(gallery.database, uuid.UUID(created)) is None
     assert "There is no service 'x'." in run("keys", "create", "door", "--compreface", "x", code=1).stderr
     for options in ((), ("--scope", "identify", "--compreface", "detection")):
@@ -118,6 +206,6 @@ def test_a_key_of_an_installation_can_move_here(gallery: Gallery) -> None:
     for _ in range(2):
         text, about = create_compreface_key(gallery.database, "moved", "detection", Client(), key=key)
         assert (text, about.id) == (str(key), 1)
-    with pytest.raises(AccountError, match="already one of the service detection"):
+    with pytest.raises(AccountError, match="already one of another service"):
         create_compreface_key(gallery.database, "moved", "recognition", Client(), key=key)
     assert len(list_keys(gallery.database)) == 1

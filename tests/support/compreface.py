@@ -50,6 +50,6 @@ class Caller:
         return str(added["image_id"])
 
 
-def caller(api: Served, service: str = "recognition") -> Caller:
-    key, _ = create_compreface_key(api.owner.database, "a client", service, Client())
+def caller(api: Served, service: str = "recognition", gallery: str | None = None) -> Caller:
+    key, _ = create_compreface_key(api.owner.database, "a client", service, Client(), gallery=gallery)
     return Caller(api, service, key)

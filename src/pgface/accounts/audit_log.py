@@ -28,6 +28,7 @@ Event = Literal[
     "administrator added",
     "administrator removed",
     "user added",
+    "user changed",
     "user deleted",
     "photo enrolled",
     "photo deleted",
@@ -35,6 +36,9 @@ Event = Literal[
     "face contested",
     "face accepted",
     "users merged",
+    "gallery created",
+    "gallery renamed",
+    "gallery deleted",
 ]
 
 _MAX_REASON_LENGTH: Final = 200

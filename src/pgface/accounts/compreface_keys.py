@@ -7,17 +7,18 @@ operation of the API accepts them, because it accepts only keys with the prefix 
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from psycopg.rows import class_row
 
 from pgface.accounts.audit_log import record
 from pgface.accounts.client import Client
-from pgface.accounts.keys import ApiKey, find_key
+from pgface.accounts.keys import ApiKey
 from pgface.accounts.tokens import token_hash
 from pgface.database.pool import Database
 from pgface.database.sql import queries
-from pgface.errors import AccountError, KeyRefusedError
+from pgface.errors import AccountError, UnknownGalleryError
 from pgface.gallery.users import clean_name
 
 ServiceName = Literal["recognition", "verification", "detection"]
@@ -25,20 +26,41 @@ SERVICES: Final[tuple[str, ...]] = get_args(ServiceName)
 _SCOPE_PREFIX: Final = "compreface-"
 
 
+@dataclass(frozen=True, slots=True)
+class CompreFaceKey(ApiKey):
+    """A key, without the key itself."""
+
+    gallery: str | None = None
+    """The name of the gallery whose subjects it may use. None for the default gallery."""
+
+    @property
+    def service(self) -> str:
+        """The service that the key belongs to."""
+        return self.scopes[0].removeprefix(_SCOPE_PREFIX)
+
+
 def create_compreface_key(
-    database: Database, name: str, service: str, client: Client, *, key: uuid.UUID | None = None
+    database: Database,
+    name: str,
+    service: str,
+    client: Client,
+    *,
+    gallery: str | None = None,
+    key: uuid.UUID | None = None,
 ) -> tuple[str, ApiKey]:
     """Create a key for a service, and return the key and its row. Only its SHA-256 is stored.
 
     Args:
-        database: the connections of the gallery.
+        database: the connections of the default gallery, also for a key of another one.
         name: a label for the key.
         service: recognition, verification or detection.
-        client: who creates the key. See `create_key`.
+        client: who creates the key. It must be the owner of the gallery.
+        gallery: the name of the gallery whose subjects the key may use, by default the default gallery.
         key: the key of an installation of CompreFace that moves here, by default a random one.
 
     Raises:
-        AccountError: there is no such service, or the key exists for another one.
+        AccountError: there is no such service, or the key exists for another service or gallery.
+        UnknownGalleryError: there is no such gallery.
         GalleryError: the name cannot be used.
 
     """
@@ -46,8 +68,8 @@ def create_compreface_key(
         raise AccountError(f"There is no service {service!r}. Choose from {', '.join(SERVICES)}.")
     existing = None if key is None else find_compreface_key(database, key)
     if key is not None and existing is not None:
-        if service_of_key(existing) != service:
-            raise AccountError(f"This key is already one of the service {service_of_key(existing)}.")
+        if (existing.service, existing.gallery) != (service, gallery):
+            raise AccountError("This key is already one of another service or gallery. Revoke it first.")
         return str(key), existing
     text = str(key or uuid.uuid4())
     values = {
@@ -58,20 +80,15 @@ def create_compreface_key(
     }
     with database.transaction() as connection, connection.cursor(row_factory=class_row(ApiKey)) as cursor:
         (stored,) = cursor.execute(queries()["create_key"], values).fetchall()
+        assigned = {"key_id": stored.id, "gallery": gallery}
+        if connection.execute(queries()["assign_compreface_key"], assigned).fetchone() is None:
+            raise UnknownGalleryError(f"There is no gallery {gallery}. `pgface galleries list` shows the galleries.")
         record(connection, "key created", client, key_id=stored.id)
     return text, stored
 
 
-def find_compreface_key(database: Database, key: uuid.UUID) -> ApiKey | None:
-    """Find the row of a key. None if it is unknown, or was revoked."""
-    try:
-        found = find_key(database, str(key))
-    except KeyRefusedError:
-        return None
-    return found if service_of_key(found) else None
-
-
-def service_of_key(key: ApiKey) -> str | None:
-    """Return the service that a key belongs to. None for a key of pgface's own API."""
-    scopes = (scope.removeprefix(_SCOPE_PREFIX) for scope in key.scopes if scope.startswith(_SCOPE_PREFIX))
-    return next(scopes, None)
+def find_compreface_key(database: Database, key: uuid.UUID) -> CompreFaceKey | None:
+    """Find the row of a key in the default gallery. None if it is unknown, was revoked, or its gallery was deleted."""
+    values = {"key": token_hash(str(key))}
+    found = database.read("find_compreface_key", values, row_factory=class_row(CompreFaceKey))
+    return found[0] if found else None

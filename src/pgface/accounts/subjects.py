@@ -6,6 +6,7 @@ is an embedding of such a user, with a lasting id. Users without an external id 
 
 from __future__ import annotations
 
+import unicodedata
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -114,7 +115,7 @@ class Subjects:
 
     def find(self, name: str) -> Subject | None:
         """Find a subject by its name in any case."""
-        found = self._database.read("select_subject", {"subject": name}, row_factory=class_row(Subject))
+        found = self._database.read("select_subject", {"subject": _composed(name)}, row_factory=class_row(Subject))
         return found[0] if found else None
 
     def add(self, name: str, client: Client) -> Subject:
@@ -129,7 +130,7 @@ class Subjects:
             "name": clean_name(name),
             "email": _new_email(),
             "password": UNUSABLE_PASSWORD,
-            "subject": name,
+            "subject": _composed(name),
         }
         with self._database.transaction_alone() as connection:
             connection.execute(queries()["lock_enrollment"])
@@ -151,7 +152,7 @@ class Subjects:
             GalleryError: the new name cannot be used.
 
         """
-        values = {"subject": new, "name": clean_name(new)}
+        values = {"subject": _composed(new), "name": clean_name(new)}
         with self._database.transaction_alone() as connection:
             connection.execute(queries()["lock_enrollment"])
             subject, other = _find(connection, name), _find(connection, new)
@@ -159,6 +160,7 @@ class Subjects:
                 return False
             if other is None or other.id == subject.id:
                 connection.execute(queries()["rename_subject"], values | {"id": subject.id})
+                record(connection, "user changed", client, user_id=subject.id)
                 return True
         if not is_reserved(subject.email):
             raise SubjectExistsError
@@ -220,7 +222,7 @@ class Subjects:
             connection.execute(queries()["assign_face_id_of_photo"], {"photo_id": done.photo_id})
             record(connection, "photo enrolled", client, user_id=done.user.id)
 
-        new = {"subject": name, "name": clean_name(name)} if subject is None else {}
+        new = {"subject": _composed(name), "name": clean_name(name)} if subject is None else {}
         enrolled = self._gallery.enroll(
             photo,
             _new_email() if subject is None else subject.id,
@@ -244,6 +246,7 @@ class Subjects:
             limit: the maximum number of listed examples.
 
         """
+        subject = None if subject is None else _composed(subject)
         values = {"subject": subject, "offset": offset, "limit": limit}
         with self._database.transaction() as connection:
             connection.execute(queries()["assign_face_ids"])
@@ -297,7 +300,12 @@ class Subjects:
 
 def _find(connection: psycopg.Connection, name: str) -> Subject | None:
     with connection.cursor(row_factory=class_row(Subject)) as cursor:
-        return cursor.execute(queries()["select_subject"], {"subject": name}).fetchone()
+        return cursor.execute(queries()["select_subject"], {"subject": _composed(name)}).fetchone()
+
+
+def _composed(name: str) -> str:
+    """Return a name in Unicode's form NFC, in which external ids are stored."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _new_email() -> str:

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from pgface.accounts import COMMAND_LINE, SCOPES, create_key, list_keys, revoke_key
+from pgface.accounts import COMMAND_LINE, SCOPES, ApiKey, create_key, list_keys, revoke_key
 from pgface.accounts.compreface_keys import SERVICES, create_compreface_key
+from pgface.cli.named_gallery import named_gallery
 from pgface.cli.options import JsonOption
 from pgface.cli.output import print_json, print_results, say, when
 from pgface.database.pool import Database
@@ -26,6 +27,9 @@ def create(
         str | None,
         typer.Option(metavar="SERVICE", help=f"Create a key for CompreFace's clients: {', '.join(SERVICES)}."),
     ] = None,
+    all_galleries: Annotated[
+        bool, typer.Option("--all-galleries", help="Let the key work for all galleries, not only the default one.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Create a key for a program. It is printed only once, because pgface stores only its hash.
@@ -34,16 +38,25 @@ def create(
     """
     if (scope is None) == (compreface is None):
         raise typer.BadParameter("give either --scope or --compreface")
-    with Database.open(get_settings()) as database:
-        if compreface is not None:
-            key, stored = create_compreface_key(database, name, compreface, COMMAND_LINE)
-        else:
-            scopes = [one.strip() for one in (scope or "").split(",") if one.strip()]
-            key, stored = create_key(database, name, scopes, COMMAND_LINE)
+    if compreface is not None:
+        key, stored = _create_compreface_key(name, compreface)
+    else:
+        scopes = [one.strip() for one in (scope or "").split(",") if one.strip()]
+        with Database.open(get_settings()) as database:
+            key, stored = create_key(database, name, scopes, COMMAND_LINE, all_galleries=all_galleries)
     if json:
-        print_json({"key": str(key)} | stored.to_json())
+        print_json({"key": key} | stored.to_json())
     else:
         typer.echo(key)
+
+
+def _create_compreface_key(name: str, service: str) -> tuple[str, ApiKey]:
+    """Create a key in the default gallery, which knows the gallery that the key belongs to."""
+    named = named_gallery()
+    settings = get_settings() if named is None else named.home
+    with Database.open(settings) as database:
+        gallery = None if named is None else named.name
+        return create_compreface_key(database, name, service, COMMAND_LINE, gallery=gallery)
 
 
 @app.command("list")
@@ -54,11 +67,12 @@ def list_api_keys(json: JsonOption = False) -> None:
     print_results(
         keys,
         json,
-        ("id", "name", "scopes", "since", "last used", "revoked"),
+        ("id", "name", "scopes", "galleries", "since", "last used", "revoked"),
         lambda key: (
             key.id,
             key.name,
             ", ".join(key.scopes),
+            "all" if key.all_galleries else "this",
             *(when(moment) for moment in (key.created_at, key.last_used_at, key.revoked_at)),
         ),
         empty="There are no keys.",

@@ -1,4 +1,12 @@
 -- The door for CompreFace's clients. A subject is a user with an external id. Its examples are the user's embeddings.
+--
+-- The keys of these clients are keys of the default gallery. The schema is that of the gallery whose subjects a key may use, and
+-- NULL for the default gallery. A key of a gallery that was deleted opens no other one.
+CREATE TABLE IF NOT EXISTS compreface_keys (
+    key_id INTEGER PRIMARY KEY REFERENCES api_keys(id) ON DELETE CASCADE,
+    schema_name TEXT
+);
+
 CREATE INDEX IF NOT EXISTS idx_users_subject ON users(lower(external_id));
 
 -- The best embeddings of the best people are the best embeddings of all. So an index that finds people also finds embeddings.

@@ -1,8 +1,11 @@
 """The door: which requests are CompreFace's, who may send them, and how errors are answered.
 
 It is ASGI middleware in front of pgface's own routes. As for these, the caller is found before a body is read, and a
-body is read within limits of bytes and time. Programs send their key in a header of its own, never in a cookie. So
-pages of any site may call these paths, as with CompreFace.
+body is read within limits of bytes and time. A key leads to its gallery, so that the paths are the same for all
+galleries.
+
+Programs send their key in a header of its own, never in a cookie. So pages of any site may call these paths, as with
+CompreFace.
 """
 
 from __future__ import annotations
@@ -17,8 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pgface.accounts.compreface_keys import find_compreface_key, service_of_key
-from pgface.accounts.keys import ApiKey
+from pgface.accounts.compreface_keys import find_compreface_key
 from pgface.accounts.subjects import SubjectExistsError
 from pgface.errors import (
     EmbeddingError,
@@ -43,9 +45,10 @@ from pgface.server.compat.compreface.wire import (
 )
 from pgface.server.error_handlers import adopt_model
 from pgface.server.errors import headers_of, log_if_failure, public_detail, status_of
+from pgface.server.galleries import GalleryServices
 from pgface.server.logs import log_failure
 from pgface.server.request_limits import LimitedBody, require_length
-from pgface.server.service import Service, client_of, service_of
+from pgface.server.service import client_of, service_of
 from pgface.server.work_queue import requester_name
 
 PREFIX: Final = "/api/v1"
@@ -129,14 +132,13 @@ class CompreFaceMiddleware:
 
 
 async def _answer(request: Request, path: str, first: str) -> Response:
-    service = service_of(request)
     operation, parameters = _find_operation(request.method, path)
     if operation is not None:
         request.scope["route"] = operation
     if first in _SERVICES:
-        await _require_key(request, service, request.headers.get(_KEY_HEADER), first)
+        await _require_key(request, request.headers.get(_KEY_HEADER), first)
     elif "api_key" in parameters:
-        await _require_key(request, service, parameters["api_key"], "recognition")
+        await _require_key(request, parameters["api_key"], "recognition")
     if operation is None:
         known = any(one.path.fullmatch(path) for one in OPERATIONS)
         message = f"Request method '{request.method}' not supported" if known else "No message available"
@@ -148,6 +150,7 @@ async def _answer(request: Request, path: str, first: str) -> Response:
     except ValueError:
         raise undefined() from None
     require_length(request, MAX_REQUEST_BYTES)
+    service = service_of(request)
     with service.body_budget.lease(requester_name()) as lease:
         body = LimitedBody(request.receive, MAX_REQUEST_BYTES, lease, service.settings.request_timeout)
         limited = Request(request.scope, body.receive)
@@ -155,8 +158,8 @@ async def _answer(request: Request, path: str, first: str) -> Response:
         return await operation.handle(call)
 
 
-async def _require_key(request: Request, service: Service, sent: str | None, wanted: str) -> ApiKey:
-    """Find the key of a caller, in the order in which CompreFace checks it."""
+async def _require_key(request: Request, sent: str | None, wanted: str) -> None:
+    """Find the key of a caller, in the order in which CompreFace checks it, and the gallery of the key."""
     if sent is None:
         raise CompreFaceError(400, 20, f"Missing header: {_KEY_HEADER}")
     try:
@@ -165,11 +168,18 @@ async def _require_key(request: Request, service: Service, sent: str | None, wan
         key = None
     if key is None:
         raise invalid("Service API key should be UUID")
-    found = await service.run_db(find_compreface_key, service.gallery.database, key)
-    if found is None or service_of_key(found) != wanted:
-        raise CompreFaceError(404, 10, f"{_SERVICES[wanted]} service with API Key {key} not found")
-    request.state.caller = KeyPrincipal(found, str(key))
-    return found
+    galleries: GalleryServices = request.app.state.galleries
+    home = galleries.default
+    unknown = CompreFaceError(404, 10, f"{_SERVICES[wanted]} service with API Key {key} not found")
+    found = await home.run_db(find_compreface_key, home.gallery.database, key)
+    if found is None or found.service != wanted:
+        raise unknown
+    if found.gallery is not None:
+        service = await home.run_db(galleries.find, found.gallery)
+        if not service.is_known:  # deleted or renamed in the meantime
+            raise unknown
+        request.scope["pgface.service"] = service
+    request.state.caller = KeyPrincipal(found, str(key), of_home=found.gallery is not None)
 
 
 def _find_operation(method: str, path: str) -> tuple[Operation | None, dict[str, str]]:

@@ -1,21 +1,24 @@
-"""CompreFace's SDK for Python with `pgface serve --compreface`: the examples of its README, and all of its methods."""
+"""`pgface serve --compreface` as a process: CompreFace's SDK for Python, many clients, and slow or large bodies."""
 
 from __future__ import annotations
 
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
+import httpx2 as httpx
 import pytest
 from compreface import CompreFace
 
 from pgface.accounts import Client
 from pgface.accounts.compreface_keys import SERVICES, create_compreface_key
 from support.photos import Photos
-from support.web_service import Running, gallery_for_a_process, running
+from support.web_service import Running, file, gallery_for_a_process, running
 
 pytestmark = [
     pytest.mark.slow,
@@ -24,6 +27,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
+LIMITS = {"PGFACE_REQUEST_TIMEOUT": "1", "PGFACE_QUEUE_SIZE": "4", "PGFACE_WORKERS": "1"}
 _KEYS = {service: f"'your_face_{service}_key'" for service in SERVICES}
 """The keys in the README."""
 _PHOTO = "examples/common/jonathan-petit-unsplash.jpg"
@@ -53,7 +57,7 @@ def service(postgres: str, tmp_path_factory: pytest.TempPathFactory, insightface
     folder = tmp_path_factory.mktemp("compreface")
     with (
         gallery_for_a_process(postgres, folder, insightface_pack) as place,
-        running(folder / "service", place.environment, "--compreface") as process,
+        running(folder / "service", place.environment | LIMITS, "--compreface") as process,
     ):
         keys = {one: create_compreface_key(place.owner.database, one, one, Client())[0] for one in SERVICES}
         yield Service(process, keys)
@@ -114,6 +118,41 @@ def test_the_methods_of_the_sdk(service: Service, photos: Photos, group_photo: P
     assert subjects.list() == {"subjects": []}
     unknown = service.client.init_face_recognition(service.keys["detection"])
     assert unknown.get_subjects().list()["code"] == 10
+
+
+def test_many_clients(service: Service, photos: Photos) -> None:
+    """Each gets an answer or is told to try again."""
+    photo = photos("Tony_Blair", 2).read_bytes()
+
+    def detect(client: httpx.Client) -> tuple[int, int | None, bool]:
+        answer = client.post("/api/v1/detection/detect", files={"file": file(photo)})
+        return answer.status_code, answer.json().get("code"), "retry-after" in answer.headers
+
+    for count in (8, 64):
+        headers = {"x-api-key": service.keys["detection"]}
+        with service.process.client(headers=headers) as client, ThreadPoolExecutor(count) as threads:
+            answers = Counter(threads.map(detect, [client] * 2 * count))
+        assert answers.keys() <= {(200, None, False), (503, 41, True)}, answers
+        assert answers[200, None, False] > 0
+
+
+def test_slow_and_large_bodies(service: Service) -> None:
+    head = (
+        f"POST /api/v1/recognition/recognize HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"x-api-key: {service.keys['recognition']}\r\n"
+    )
+    chunk = b"100000\r\n" + bytes(2**20) + b"\r\n"
+    for rest, status in (
+        (b"Content-Length: 100\r\n\r\n{", 408),  # the rest does not come
+        (b"Content-Length: 10485761\r\n\r\n", 400),
+        (b"Transfer-Encoding: chunked\r\n\r\n" + 11 * chunk, 400),
+    ):
+        with service.process.connect() as connection:
+            connection.sendall(head.encode() + rest)
+            answer = connection.recv(65_536)
+        assert answer.startswith(f"HTTP/1.1 {status} ".encode()), answer
+        assert b"connection: close" in answer.lower()
+        assert b'"code" : 0' in answer
 
 
 def test_the_log_has_no_names_and_keys(service: Service) -> None:
