@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,10 +23,12 @@ from psycopg.conninfo import conninfo_to_dict
 from pgface.accounts import COMMAND_LINE, list_keys, revoke_key
 from pgface.accounts.compreface_keys import find_compreface_key
 from pgface.errors import DatabaseError, DatabaseUnreachableError, MigrationError, PgfaceError
+from pgface.galleries import Galleries
 from pgface.gallery import Gallery
 from pgface.operations.compreface import dump as dumps
-from pgface.operations.compreface.migrate import migrate_compreface
+from pgface.operations.compreface.migrate import gallery_name, migrate_compreface
 from pgface.operations.compreface.report import CompreFaceReport, ServiceReport
+from pgface.operations.compreface.source import Service
 from pgface.settings import MEBI, Settings
 from support.commands import Run, environment_of, without_settings
 from support.compreface import Caller
@@ -138,7 +141,7 @@ def test_keys(old: CompreFace, gallery: Gallery, settings: Settings) -> None:
     old.add_service("Fa\u202ees", DETECTION_KEY.upper(), "D")
     old.add_service("Pairs", "not a UUID", "V")
     planned = whole_report(old, settings, dry_run=True).keys
-    assert (planned.added, planned.existing, planned.refused) == (2, 0, ["Office/Pairs"])
+    assert (planned.added, planned.existing, planned.refused) == (2, 0, ["Office/Pairs: it is not a UUID"])
     assert list_keys(gallery.database) == []
     assert whole_report(old, settings).keys == planned
     named = {key.name: key for key in list_keys(gallery.database)}
@@ -221,12 +224,11 @@ def test_odd_names_of_subjects(old: CompreFace, gallery: Gallery, settings: Sett
     examples = [old.add_image(subjects[n], photos("Tony_Blair", n + 1)) for n in range(3)]
     service = move(old, settings)
     assert (service.subjects, service.new_subjects, service.same_subjects) == (13, 10, 3)
-    assert len(service.odd_names) == 4
+    assert len(service.odd_names) == 5
     stored = dict(select(gallery, "SELECT external_id, name FROM users"))
-    assert stored["a\tb"] == f"Subject {subjects[5]}"
-    assert stored[str(subjects[8])] == f"Subject {subjects[8]}"
-    assert stored[" spaced "] == "spaced"
-    assert {"名" * 255, "a;/\\b", "x@y.z", str(subjects[9])} < stored.keys()
+    assert {str(subjects[n]): f"Subject {subjects[n]}" for n in (5, 6, 8, 9)}.items() < stored.items()
+    assert stored["spaced"] == "spaced"
+    assert {"名" * 255, "a;/\\b", "x@y.z"} < stored.keys()
     (kept,) = {owner for example, owner in owners(gallery).items() if example in examples}
     assert kept.lower() == "ann"
     assert move(old, settings).new_subjects == 0
@@ -237,24 +239,91 @@ def test_odd_names_of_subjects(old: CompreFace, gallery: Gallery, settings: Sett
 
 
 @pytest.mark.usefixtures("people")
-def test_the_service_is_chosen_by_its_key(old: CompreFace, gallery: Gallery, settings: Settings) -> None:
+def test_a_service_is_chosen_by_its_key(old: CompreFace, gallery: Gallery, settings: Settings) -> None:
     old.add_service("Gates", OTHER_KEY)
     old.add_service("Faces", DETECTION_KEY, "D")
+    old.add_service("Windows", f"{OTHER_KEY[:-1]}0")
     old.add_subject("Guest", OTHER_KEY)
     before = contents(gallery)
     for key, message in (
-        (None, says.SERVICES_TO_CHOOSE_FROM.pattern(count=2, titles="Office/Doors, Office/Gates")),
+        (OTHER_KEY[:20], says.KEYS_BEGIN_ALIKE.pattern(count=2, titles="Office/Gates, Office/Windows")),
         ("1f3", says.KEY_IS_TOO_SHORT.pattern()),
         (DETECTION_KEY, says.NO_SERVICE_WITH_THIS_KEY.pattern()),
     ):
         with pytest.raises(MigrationError, match=message):
             move(old, settings, api_key=key)
     assert contents(gallery) == before
-    assert move(old, settings, api_key=OTHER_KEY.upper()[:8]).new_subjects == 1
+    assert move(old, settings, api_key=OTHER_KEY.upper()).new_subjects == 1
     with pytest.raises(MigrationError, match=says.GALLERY_IS_NOT_EMPTY.pattern(others=1, service="Office/Doors")):
         move(old, settings, api_key=KEY)
-    assert move(old, settings, api_key=KEY, merge=True).moved == 6
+    assert move(old, settings, api_key=KEY[:8], merge=True).moved == 6
     assert one_value(gallery, "SELECT count(*) FROM users") == 4
+
+
+def test_each_of_several_services_becomes_a_gallery(
+    old: CompreFace, people: dict[str, list[UUID]], gallery: Gallery, settings: Settings, photos: Photos, run: Run
+) -> None:
+    old.add_service("Gates & Co", OTHER_KEY)
+    old.add_service("Faces", DETECTION_KEY, "D")
+    # The subject is not the one of the other service.
+    example = old.add_image(old.add_subject("Tony_Blair", OTHER_KEY), photos("Hugo_Chavez", 1))
+    planned = whole_report(old, settings, dry_run=True)
+    assert [service.moved for service in planned.services] == [6, 1]
+    assert says.NO_GALLERY_YET.is_in(planned.not_checked or "")
+    progress: list[tuple[int, int]] = []
+    report = whole_report(old, settings, on_progress=lambda done, total: progress.append((done, total)))
+    doors, gates = (service.gallery or "" for service in report.services)
+    assert (doors, gates[:-8]) == ("Office.Doors", "Office.Gates---Co-")
+    assert [service.moved for service in report.services] == [6, 1]
+    assert progress[-1] == (7, 7)
+    assert one_value(gallery, "SELECT count(*) FROM users") == 0
+    with Galleries(gallery) as galleries:
+        assert [each.name for each in galleries.list()] == [doors, gates]
+        assert owners(galleries[doors]) == {one: person for person, ids in people.items() for one in ids}
+        assert owners(galleries[gates]) == {example: "Tony_Blair"}
+    found = [find_compreface_key(gallery.database, UUID(key)) for key in (KEY, OTHER_KEY, DETECTION_KEY)]
+    assert [key and (key.service, key.gallery) for key in found] == [
+        ("recognition", doors),
+        ("recognition", gates),
+        ("detection", None),
+    ]
+    again = json.loads(run("migrate", "--compreface", old.url, "--faces", "largest", "--report-json").stdout)
+    assert [(service["gallery"], service["moved_before"]) for service in again["services"]] == [(doors, 6), (gates, 1)]
+    # One service alone, into the gallery that the caller names.
+    with pytest.raises(MigrationError, match=says.SEVERAL_FOR_ONE_GALLERY.pattern(count=2)):
+        move(old, settings, gallery=gates)
+    command = (
+        "migrate",
+        "--compreface",
+        old.url,
+        "--api-key",
+        KEY,
+        "--gallery",
+        gates,
+        "--merge",
+        "--faces",
+        "largest",
+    )
+    done = run(*command)
+    assert says.SUBJECTS_AND_IMAGES_OF_GALLERY.is_in(done.stdout, gallery=gates, subjects=3, added=2, images=6, moved=6)
+    assert says.KEYS_WERE_NOT_ADDED.is_in(done.stderr, count=1)
+
+
+@pytest.mark.parametrize(
+    ("application", "service", "name"),
+    [
+        ("a", "b", "a.b"),
+        ("a.b", "c", "a.b.c-fc7cd9c4"),
+        ("a", "b.c", "a.b.c-c0620514"),
+        ("Büro", "Türen", "B-ro.T-ren-"),
+        ("x" * 255, "y", f"{'x' * 200}-"),
+        ("", "", "."),
+    ],
+)
+def test_names_of_galleries(application: str, service: str, name: str) -> None:
+    found = gallery_name(Service(application, service, "recognition", KEY))
+    assert found.startswith(name)
+    assert re.fullmatch(r"[A-Za-z0-9_.-]{1,209}", found)
 
 
 @pytest.mark.usefixtures("people")
@@ -375,7 +444,7 @@ def test_dumps_of_every_format_move_the_same(
 ) -> None:
     # Rows of other tables may look like commands.
     old.connection.execute("""INSERT INTO install_info VALUES ('COPY public.img (id) FROM stdin;'), (E'a\\\\.')""")
-    tricky = old.add_subject('tab\t, \\N and "\\."')
+    tricky = old.add_subject('\\t, \\N and "\\."')
     for kind in ("custom", "plain", "directory", "tar"):
         dumped = old.dump(tmp_path / kind, kind, *(["--quote-all-identifiers"] if kind == "tar" else []))
         (service,) = migrate_compreface(str(dumped), settings, face="largest").services
@@ -384,7 +453,7 @@ def test_dumps_of_every_format_move_the_same(
         assert service.moved + service.moved_before == 6
     assert owners(gallery) == {example: person for person, examples in people.items() for example in examples}
     names = select(gallery, "SELECT external_id FROM users WHERE email LIKE %s", f"{tricky}@%")
-    assert names == [('tab\t, \\N and "\\."',)]
+    assert names == [('\\t, \\N and "\\."',)]
     # The rows of the dumps were temporary.
     assert one_value(gallery, "SELECT count(*) FROM pg_class WHERE relname IN ('img', 'embedding', 'subject')") == 0
 

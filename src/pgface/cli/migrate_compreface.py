@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pgface.cli.named_gallery import named_gallery
 from pgface.cli.options import FaceChoice
 from pgface.cli.output import print_error, print_error_list, print_json, progress, say
 from pgface.errors import DatabaseUnreachableError
@@ -25,11 +26,13 @@ def migrate_from_compreface(
     as_json: bool,
 ) -> None:
     """Run the migration with a progress bar, and print its report."""
+    named = named_gallery()
     with _hint_to_rerun(), progress() as show:
         report = migrate_compreface(
             source,
-            get_settings(),
+            get_settings() if named is None else named.home,
             api_key=api_key,
+            gallery=None if named is None else named.name,
             model=model,
             face=face,
             merge=merge,
@@ -79,13 +82,14 @@ def _print_keys(report: CompreFaceReport) -> None:
     if keys.added:
         say(f"{counted(keys.added, 'key')} of services {would} added, so clients keep their keys.")
     if keys.refused:
-        print_error(f"{counted(len(keys.refused), 'key is', 'keys are')} not a UUID, so no client can use it:")
+        print_error(f"{counted(len(keys.refused), 'key was', 'keys were')} not added:")
         print_error_list(keys.refused)
 
 
 def _print_service(service: ServiceReport, *, dry_run: bool) -> None:
     would = "would be " if dry_run else ""
     title = shown(f"{service.application}/{service.service}")
+    title += f" (gallery {service.gallery})" if service.gallery else ""
     before = f", {service.moved_before:,} were moved before" if service.moved_before else ""
     say(
         f"{title}: {counted(service.subjects, 'subject')}, {service.new_subjects:,} {would}added. "

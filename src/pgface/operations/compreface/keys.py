@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from pgface.accounts import COMMAND_LINE
-from pgface.accounts.compreface_keys import create_compreface_key
+from pgface.accounts.compreface_keys import create_compreface_key, find_compreface_key
 from pgface.accounts.tokens import token_hash
 from pgface.database.pool import Database
 from pgface.database.sql import queries
@@ -26,15 +26,18 @@ class KeysReport:
     existing: int = 0
     """The number of keys that the gallery has already. A revoked one stays revoked."""
     refused: list[str] = field(default_factory=list)
-    """Services whose key is not a UUID. CompreFace itself accepts no such key."""
+    """Services whose key could not be kept, with the reason."""
 
 
-def keep_keys(database: Database | None, services: Iterable[Service], report: KeysReport, *, dry_run: bool) -> None:
-    """Add the keys of services to the gallery. Only their SHA-256 is stored.
+def keep_keys(
+    database: Database | None, services: Iterable[Service], gallery: str | None, report: KeysReport, *, dry_run: bool
+) -> None:
+    """Add the keys of services. Only their SHA-256 is stored.
 
     Args:
-        database: the gallery. None if a dry run has none.
+        database: the default gallery, which has the keys of all. None if a dry run has none.
         services: the services.
+        gallery: the name of the gallery whose subjects the keys may use. None for the default one.
         report: gets the result.
         dry_run: only look for the keys that exist.
 
@@ -45,15 +48,19 @@ def keep_keys(database: Database | None, services: Iterable[Service], report: Ke
     for service in services:
         try:
             key = UUID(service.api_key)
-        except ValueError:
-            report.refused.append(shown(service.title))
+        except ValueError:  # CompreFace itself accepts no such key
+            report.refused.append(f"{shown(service.title)}: it is not a UUID")
             continue
         if database is not None and _exists(database, key):
-            report.existing += 1
+            active = find_compreface_key(database, key)
+            if active is not None and active.gallery != gallery:
+                report.refused.append(f"{shown(service.title)}: it is already a key of another gallery")
+            else:
+                report.existing += 1
             continue
         report.added += 1
         if database is not None and not dry_run:
-            create_compreface_key(database, _label(service), service.type, COMMAND_LINE, key=key)
+            create_compreface_key(database, _label(service), service.type, COMMAND_LINE, gallery=gallery, key=key)
 
 
 def _exists(database: Database, key: UUID) -> bool:

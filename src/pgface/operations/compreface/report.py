@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pgface.operations.compreface.keys import KeysReport
-from pgface.operations.compreface.source import Service
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +26,8 @@ class ServiceReport:
 
     application: str
     service: str
-    gallery: str
-    """The name of the gallery that has its subjects."""
+    gallery: str | None
+    """The name of the gallery that it became. None for the default one."""
     subjects: int
     examples: int
     new_subjects: int = 0
@@ -36,7 +35,7 @@ class ServiceReport:
     same_subjects: int = 0
     """The number of subjects that became one with another, because their names differ only in case."""
     odd_names: list[str] = field(default_factory=list)
-    """Subjects whose name is empty or not printable, and the name of their user."""
+    """Subjects whose name is empty, or has characters that cannot be shown, and the name of their user."""
     moved: int = 0
     """The number of examples that were embedded and enrolled. For a dry run, those that would be."""
     moved_before: int = 0
@@ -66,8 +65,3 @@ class CompreFaceReport:
     def to_json(self) -> dict[str, Any]:
         """Return values that `json.dumps` accepts."""
         return asdict(self)
-
-
-def new_report(service: Service, gallery: str, subjects: int, examples: int) -> ServiceReport:
-    """Make an empty report."""
-    return ServiceReport(service.application, service.name, gallery, subjects, examples)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,9 +19,6 @@ from pgface.operations.compreface.report import ServiceReport
 from pgface.operations.compreface.source import Service, Source, Subject
 from pgface.text import counted, shown
 
-_MAX_EXTERNAL_ID = 255
-"""Maximum number of characters of `users.external_id`."""
-
 
 @dataclass(frozen=True, slots=True)
 class NewUser:
@@ -28,7 +26,7 @@ class NewUser:
 
     subject_id: UUID
     external_id: str
-    """The subject's name, unchanged. Its id if it has no name."""
+    """The subject's name, cleaned. Its id if the name cannot be shown."""
     name: str
 
     @property
@@ -92,9 +90,9 @@ def move_subjects(
         users.names |= {subject.id: subject.name for subject in page}
         wanted = [user_of(subject) for subject in page if subject.id not in same]
         report.odd_names += [
-            f"subject {user.subject_id}: {shown(subject.name)!r} is now {user.name}"
+            f"{shown(subject.name)!r} is now {user.name}"
             for subject in page
-            if (user := user_of(subject)).name != subject.name.strip() and user.name.endswith(str(subject.id))
+            if (user := user_of(subject)).name != unicodedata.normalize("NFC", subject.name)
         ]
         with _transaction(database) as connection:
             found = _find(connection, wanted)
@@ -110,12 +108,11 @@ def move_subjects(
 
 def user_of(subject: Subject) -> NewUser:
     """Return the user that a subject becomes. A name that cannot be shown is replaced by the subject's id."""
-    fits = 0 < len(subject.name) <= _MAX_EXTERNAL_ID
     try:
         name = clean_name(subject.name)
     except GalleryError:
-        name = f"Subject {subject.id}"
-    return NewUser(subject.id, subject.name if fits else str(subject.id), name)
+        return NewUser(subject.id, str(subject.id), f"Subject {subject.id}")
+    return NewUser(subject.id, name, name)
 
 
 @contextmanager
