@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from pgface.settings import MEBI, Settings
 from support.commands import Run, environment_of, without_settings
 from support.compreface import Caller
 from support.databases import Databases
+from support.documentation import HOW_TO
 from support.galleries import contents, one_value, rows
 from support.old_compreface import DETECTION_KEY, KEY, OTHER_KEY, CompreFace, compreface_in, copy_block
 from support.photos import Photos
@@ -351,7 +353,7 @@ def test_a_dry_run_embeds_but_writes_nothing(
 def test_a_killed_run_continues(
     old: CompreFace, gallery: Gallery, settings: Settings, faces_dir: Path, run: Run
 ) -> None:
-    for folder in sorted(faces_dir.iterdir())[:5]:
+    for folder in sorted(faces_dir.iterdir())[:3]:
         subject = old.add_subject(folder.name)
         for photo in sorted(folder.iterdir())[:8]:
             old.add_image(subject, photo)
@@ -359,16 +361,16 @@ def test_a_killed_run_continues(
     environment = {**without_settings(), **environment_of(settings), "PGFACE_WORKERS": "1"}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         deadline = time.monotonic() + 120
-        while one_value(gallery, FACES) < 5 and process.poll() is None and time.monotonic() < deadline:
+        while one_value(gallery, FACES) < 3 and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
         os.kill(process.pid, signal.SIGKILL)
     killed_after = one_value(gallery, FACES)
-    assert 5 <= killed_after < 40
+    assert 3 <= killed_after < 24
     done = run("migrate", "--compreface", old.url, "--faces", "largest")
     assert says.MOVED_BEFORE.is_in(done.stdout, count=killed_after)
-    assert says.SUBJECTS_AND_IMAGES.is_in(done.stdout, subjects=5, added=0, images=40, moved=40 - killed_after)
-    assert one_value(gallery, FACES) == one_value(gallery, "SELECT count(*) FROM photos") == 40
-    assert len([crop for crop in settings.photos_dir.rglob("*.jpg") if crop.parent.name != "incoming"]) == 40
+    assert says.SUBJECTS_AND_IMAGES.is_in(done.stdout, subjects=3, added=0, images=24, moved=24 - killed_after)
+    assert one_value(gallery, FACES) == one_value(gallery, "SELECT count(*) FROM photos") == 24
+    assert len([crop for crop in settings.photos_dir.rglob("*.jpg") if crop.parent.name != "incoming"]) == 24
 
 
 @pytest.mark.usefixtures("people", "gallery")
@@ -401,6 +403,31 @@ def test_the_command_prints_a_report_without_secrets(old: CompreFace, run: Run) 
     assert "--compreface" in run("migrate", "--compreface", old.url, "--sqlite", "x", code=2).stderr
     assert "--model" in run("migrate", "--sqlite", "x", code=2).stderr
     assert "`--api-key`" in run("migrate", "--compreface", old.url, "--api-key", "1", code=1).stderr
+
+
+@pytest.mark.usefixtures("people")
+def test_the_commands_of_the_how_to_page(old: CompreFace, gallery: Gallery, run: Run, tmp_path: Path) -> None:
+    page = (HOW_TO / "migrate-compreface.md").read_text("utf-8")
+    commands = re.findall(r"^(?: {4})?((?:pgface migrate|pgface galleries|docker) .+)$", page, re.MULTILINE)
+    assert len(commands) == 7
+    for command in commands:
+        url = "postgresql://postgres@localhost:5432/frs"
+        program, *arguments = (old.url if word == url else word for word in shlex.split(command))
+        if program == "pgface":
+            more = ["--faces", "largest"] if "--compreface" in arguments else []
+            run(*arguments, *more)
+            continue
+        assert arguments[2:] == ["pg_dump", "--username=postgres", "--format=custom", "frs", ">", "compreface.dump"]
+        old.add_service("Gates", OTHER_KEY)
+        old.add_subject("Guest", OTHER_KEY)
+        old.dump(tmp_path / arguments[-1], "custom")
+    assert one_value(gallery, FACES) == 6
+    with Galleries(gallery) as galleries:
+        assert [(each.name, each.people) for each in galleries.list()] == [
+            ("Office.Doors", 3),
+            ("Office.Gates", 1),
+            ("gates", 1),
+        ]
 
 
 def test_what_is_not_a_database_of_compreface_is_refused(
