@@ -395,10 +395,11 @@ def test_embeddings_of_another_model_are_refused(recognition: Caller) -> None:
     for embedding in ([0.5] * 128, [0.0] * 512):
         status, code, _ = recognition.error("POST", "/embeddings/recognize", json={"embeddings": [embedding]})
         assert (status, code) == (400, 26)
-    raw = b'{"embeddings": [[NaN]]}'
     headers = recognition.headers | {"content-type": "application/json"}
-    answer = recognition.api.client.post("/api/v1/recognition/embeddings/recognize", content=raw, headers=headers)
-    assert (answer.status_code, answer.json()["code"]) == (400, 0)
+    for number, code in ((b"NaN", 0), (b"9" * 400, 0), (b"true", 0), (b"1e999", 26)):
+        raw = b'{"embeddings": [[' + b", ".join([number] * 512) + b"]]}"
+        answer = recognition.api.client.post("/api/v1/recognition/embeddings/recognize", content=raw, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (400, code), number
 
 
 def test_a_failure_is_json_without_details(

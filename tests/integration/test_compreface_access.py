@@ -19,6 +19,7 @@ from pgface.server.compat.compreface.door import OPERATIONS, PATHS
 from support.commands import Run
 from support.compreface import UNKNOWN_ID, Caller, caller
 from support.photos import Photos
+from support.sentences.accounts import NO_SUCH_SERVICE
 from support.web_service import V1, Headers, Served, bearer, file
 
 PATH_OF = {
@@ -196,7 +197,7 @@ def test_commands(run: Run, gallery: Gallery) -> None:
     assert found_of_staff is not None
     assert (found_of_staff.service, found_of_staff.gallery) == ("detection", "staff")
     assert find_compreface_key(gallery.database, uuid.UUID(created)) is None
-    assert "There is no service 'x'." in run("keys", "create", "door", "--compreface", "x", code=1).stderr
+    assert NO_SUCH_SERVICE in run("keys", "create", "door", "--compreface", "x", code=1).stderr
     for options in ((), ("--scope", "identify", "--compreface", "detection")):
         assert "give either --scope or --compreface" in run("keys", "create", "door", *options, code=2).stderr
 

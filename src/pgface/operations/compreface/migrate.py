@@ -209,27 +209,39 @@ def _targets(
     galleries = None if default is None else Galleries(default)
     if galleries is not None:
         resources.callback(galleries.close)
-    targets = []
+    targets: list[_Target] = []
+    loaded: dict[str, Engine] = {}
     for service, name in zip(services, names, strict=True):
         gallery = default
         if name is not None:
             gallery = None if galleries is None else _named_gallery(galleries, name, model, dry_run=dry_run)
-        targets.append(_target(service, name, gallery, settings, model))
+        targets.append(_target(service, name, gallery, settings, model, loaded))
     return targets
 
 
 def _target(
-    service: Service, name: str | None, gallery: Gallery | None, settings: Settings, model: str | None
+    service: Service,
+    name: str | None,
+    gallery: Gallery | None,
+    settings: Settings,
+    model: str | None,
+    loaded: dict[str, Engine],
 ) -> _Target:
+    """Describe a target. A gallery that a dry run does not create gets one of the engines loaded so far."""
     bound = None if gallery is None else gallery.config.model_name
+    wanted = bound or model or settings.model
     load = partial(
         load_engine,
-        bound or model or settings.model,
+        wanted,
         models_dir=settings.models_dir,
         detector_size=settings.detector_size,
         execution_provider=settings.execution_provider,
     )
-    return _Target(service, name, gallery, gallery.engine if gallery and bound else load(), load)
+    if gallery is not None and bound:
+        return _Target(service, name, gallery, gallery.engine, load)
+    if wanted not in loaded:
+        loaded[wanted] = load()
+    return _Target(service, name, gallery, loaded[wanted], load)
 
 
 def gallery_name(service: Service) -> str:

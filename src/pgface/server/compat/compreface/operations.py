@@ -272,7 +272,7 @@ async def recognize_embeddings(call: Call) -> Response:
 
     def work() -> list[dict[str, Any]]:
         found = _predictions(call, [unit_embedding(one) for one in given], count, call.gallery.config)
-        return [{"embedding": _floats(one), "similarities": names} for one, names in zip(given, found, strict=True)]
+        return [{"embedding": one, "similarities": names} for one, names in zip(given, found, strict=True)]
 
     return answer({"result": await call.service.inference.run(work)})
 
@@ -381,8 +381,4 @@ def _ranked(source: NDArray[Any], targets: Sequence[Sequence[float]], config: Ga
     """Return the embeddings with their similarities to another one, the most similar first."""
     values = _compared(source, [unit_embedding(one) for one in targets], config)
     ranked = sorted(zip(targets, values, strict=True), key=lambda pair: -pair[1])
-    return [{"embedding": _floats(target), "similarity": value} for target, value in ranked]
-
-
-def _floats(embedding: Sequence[float]) -> list[float]:
-    return [float(number) for number in embedding]
+    return [{"embedding": target, "similarity": value} for target, value in ranked]

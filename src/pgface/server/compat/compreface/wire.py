@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -169,13 +169,16 @@ def subject_name(value: Any) -> str:
     return value
 
 
-def embeddings_of(value: Any, field: str) -> list[Sequence[float]]:
+def embeddings_of(value: Any, field: str) -> list[list[float]]:
     """Check a list of embeddings in JSON."""
     if value is None or value == []:
         raise CompreFaceError(400, 5, f"Field {field} cannot be empty")
     if not isinstance(value, list) or not all(_is_embedding(one) for one in value):
         raise undefined()
-    return value
+    try:
+        return [[float(number) for number in one] for one in value]
+    except OverflowError:
+        raise undefined() from None
 
 
 def _is_embedding(value: Any) -> bool:
