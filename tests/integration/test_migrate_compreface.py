@@ -36,7 +36,7 @@ from support.compreface import Caller
 from support.databases import Databases
 from support.documentation import HOW_TO
 from support.galleries import contents, one_value, rows
-from support.old_compreface import DETECTION_KEY, KEY, OTHER_KEY, CompreFace, compreface_in, copy_block
+from support.old_compreface import DEMO_KEY, DETECTION_KEY, KEY, OTHER_KEY, CompreFace, compreface_in, copy_block
 from support.photos import Photos
 from support.sentences import Sentence
 from support.sentences import compreface as says
@@ -156,6 +156,10 @@ def test_keys(old: CompreFace, gallery: Gallery, settings: Settings) -> None:
     assert (keys.added, keys.existing) == (0, 2)
     assert find_compreface_key(gallery.database, UUID(KEY)) is not None
     assert find_compreface_key(gallery.database, UUID(DETECTION_KEY)) is None
+    old.add_service("Demo", DEMO_KEY)
+    keys = whole_report(old, settings, api_key=DEMO_KEY).keys
+    assert (keys.added, keys.existing) == (0, 1)
+    assert find_compreface_key(gallery.database, UUID(DEMO_KEY)) is None
 
 
 def test_images_that_cannot_be_embedded_are_listed_and_their_subjects_stay(
@@ -376,6 +380,8 @@ def test_a_killed_run_continues(
 @pytest.mark.usefixtures("people", "gallery")
 def test_the_command_prints_a_report_without_secrets(old: CompreFace, run: Run) -> None:
     old.add_service("Faces", DETECTION_KEY, "D")
+    old.add_service("Demo", DEMO_KEY)
+    old.add_image(old.add_subject("Demo", DEMO_KEY), None)
     demo = old.add_subject("demo")
     old.add_image(demo, None)
     old.add_image(demo, b"text")
@@ -383,11 +389,12 @@ def test_the_command_prints_a_report_without_secrets(old: CompreFace, run: Run) 
     for options, expected in (
         (("--dry-run", "--faces", "largest"), [says.DRY_RUN.format()]),
         (
-            ("--api-key", KEY, "--faces", "largest"),
+            ("--faces", "largest"),
             [
                 says.SUBJECTS_AND_IMAGES.format(subjects=4, added=4, images=8, moved=6),
                 says.EMBEDDINGS_WITHOUT_IMAGE.format(count=1),
                 says.KEYS_WERE_ADDED.format(count=2),
+                says.DEMO_WAS_LEFT_OUT.format(),
                 says.FACES_FIND_THEIR_SUBJECTS.format(count=6),
             ],
         ),

@@ -81,6 +81,8 @@ def _print_keys(report: CompreFaceReport) -> None:
     would = "would be" if report.dry_run else "were"
     if keys.added:
         say(f"{counted(keys.added, 'key')} of services {would} added, so clients keep their keys.")
+    if report.has_demo:
+        say("The keys of CompreFace's demo were left out, because anyone knows them.")
     if keys.refused:
         print_error(f"{counted(len(keys.refused), 'key was', 'keys were')} not added:")
         print_error_list(keys.refused)

@@ -32,7 +32,7 @@ class KeysReport:
 def keep_keys(
     database: Database | None, services: Iterable[Service], gallery: str | None, report: KeysReport, *, dry_run: bool
 ) -> None:
-    """Add the keys of services. Only their SHA-256 is stored.
+    """Add the keys of services, except the public ones of CompreFace's demo. Only their SHA-256 is stored.
 
     Args:
         database: the default gallery, which has the keys of all. None if a dry run has none.
@@ -46,6 +46,8 @@ def keep_keys(
 
     """
     for service in services:
+        if service.is_demo:
+            continue
         try:
             key = UUID(service.api_key)
         except ValueError:  # CompreFace itself accepts no such key

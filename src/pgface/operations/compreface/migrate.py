@@ -113,16 +113,19 @@ def migrate_compreface(
         keep_keys(home, others, None, keys, dry_run=dry_run)
     not_checked = None if all(target.gallery for target in targets) else _NO_GALLERY
     models = dict.fromkeys(target.engine.identity.name for target in targets)
-    return CompreFaceReport(tuple(reports), keys, ", ".join(models), dry_run, not_checked, time.monotonic() - began)
+    demo = any(service.is_demo for service in services)
+    return CompreFaceReport(
+        tuple(reports), keys, demo, ", ".join(models), dry_run, not_checked, time.monotonic() - began
+    )
 
 
 def _chosen(services: Sequence[Service], api_key: str | None) -> list[Service]:
-    """Return the recognition services, or the one with this key."""
+    """Return the recognition services without CompreFace's demo, or the one with this key."""
     found = [service for service in services if service.type == "recognition"]
     if api_key is None:
         if not found:
             raise MigrationError("CompreFace has no recognition service. Nothing was written.")
-        return found
+        return [service for service in found if not service.is_demo] or found
     if len(api_key) < _MIN_KEY_CHARACTERS:
         raise MigrationError(f"Give at least {_MIN_KEY_CHARACTERS} characters of the key as `api_key`.")
     found = [service for service in found if service.api_key.lower().startswith(api_key.lower())]

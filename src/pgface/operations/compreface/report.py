@@ -56,6 +56,8 @@ class CompreFaceReport:
     services: tuple[ServiceReport, ...]
     keys: KeysReport
     """The keys of these services, and of those for detection and verification, which have no subjects."""
+    has_demo: bool
+    """Whether CompreFace has its demo. The keys of the demo are public, so they are never added."""
     model: str
     dry_run: bool
     not_checked: str | None

@@ -29,6 +29,8 @@ TABLES: Final = {
     "embedding": ("id", "subject_id", "img_id"),
 }
 """The tables and columns that are read. Each version of CompreFace since 0.6 has them."""
+_DEMO_KEYS: Final = frozenset(f"00000000-0000-0000-0000-00000000000{number}" for number in (2, 3, 4))
+"""The keys of the demo that every installation of CompreFace begins with. Its source publishes them."""
 _MAX_SERVICES = 10_000
 _PAGE_ROWS = 500
 _CONNECT_TIMEOUT = 10.0
@@ -49,6 +51,11 @@ class Service:
     def title(self) -> str:
         """The names of the application and of the service."""
         return f"{self.application}/{self.name}"
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether it is a service of CompreFace's demo, whose key anyone knows."""
+        return self.api_key.lower() in _DEMO_KEYS
 
 
 @dataclass(frozen=True, slots=True)
