@@ -145,6 +145,11 @@ def test_a_key_stays_with_its_gallery(api: Served, galleries: Galleries) -> None
     assert key.error("GET", "/subjects") == (404, 10, unknown)
     with pytest.raises(UnknownGalleryError):
         caller(api, gallery="c")
+    # An archive of the default gallery has keys of galleries that are not there after a restore.
+    restored = caller(api, gallery="b")
+    api.execute("UPDATE compreface_keys SET gallery = 'not restored' WHERE key_id = %s", _id_of(api, restored))
+    unknown = f"Recognition service with API Key {restored.key} not found"
+    assert restored.error("GET", "/subjects") == (404, 10, unknown)
     # The paths of a named gallery have no door, so that a key has only one gallery.
     path = f"{V1}/galleries/b/recognition/subjects"
     assert api.client.get(path, headers=caller(api).headers).status_code == 404

@@ -1,11 +1,36 @@
 -- The door for CompreFace's clients. A subject is a user with an external id. Its examples are the user's embeddings.
 --
--- The keys of these clients are keys of the default gallery. The schema is that of the gallery whose subjects a key may use, and
--- NULL for the default gallery. A key of a gallery that was deleted opens no other one.
+-- The keys of these clients are keys of the default gallery. A key may use the subjects of one gallery, the default one if the
+-- name is NULL. The name follows the registry, and is not a foreign key: an archive has the keys, but not the registry.
 CREATE TABLE IF NOT EXISTS compreface_keys (
     key_id INTEGER PRIMARY KEY REFERENCES api_keys(id) ON DELETE CASCADE,
-    schema_name TEXT
+    gallery TEXT
 );
+
+CREATE OR REPLACE FUNCTION follow_registry()
+RETURNS TRIGGER
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        DELETE FROM compreface_keys k WHERE k.gallery = OLD.name;
+    ELSE
+        UPDATE compreface_keys k SET gallery = NEW.name WHERE k.gallery = OLD.name;
+    END IF;
+    RETURN NULL;
+END;
+$$;
+
+COMMENT ON FUNCTION follow_registry() IS
+    'Internal: a key for CompreFace''s clients stays with its gallery if that is renamed, and opens none if that is deleted.';
+
+CREATE OR REPLACE TRIGGER follow_registry
+AFTER DELETE OR UPDATE OF name ON galleries
+FOR EACH ROW
+EXECUTE FUNCTION follow_registry();
+
+REVOKE EXECUTE ON FUNCTION follow_registry() FROM PUBLIC;
 
 CREATE INDEX IF NOT EXISTS idx_users_subject ON users(lower(external_id));
 

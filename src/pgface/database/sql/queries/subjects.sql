@@ -82,17 +82,14 @@ WHERE %(model_changes)s = (SELECT model_changes FROM gallery)
 
 -- assign_compreface_key --
 -- Returns no row if there is no gallery with this name.
-INSERT INTO compreface_keys (key_id, schema_name)
-SELECT %(key_id)s, g.schema_name
-FROM (SELECT NULL AS schema_name WHERE %(gallery)s::text IS NULL UNION ALL
-    SELECT schema_name FROM galleries WHERE name = %(gallery)s) g
+INSERT INTO compreface_keys (key_id, gallery)
+SELECT %(key_id)s, %(gallery)s
+WHERE %(gallery)s::text IS NULL OR EXISTS (SELECT FROM galleries g WHERE g.name = %(gallery)s)
 RETURNING key_id;
 
 -- find_compreface_key --
--- The key and the name of its gallery, NULL for the default one. No row if the gallery was deleted.
-SELECT f.*, k.all_galleries, g.name AS gallery
+-- The key and the name of its gallery, NULL for the default one.
+SELECT f.*, k.all_galleries, c.gallery
 FROM find_api_key(%(key)s) f
 JOIN api_keys k ON k.id = f.id
-JOIN compreface_keys c ON c.key_id = f.id
-LEFT JOIN galleries g ON g.schema_name = c.schema_name
-WHERE c.schema_name IS NULL OR g.name IS NOT NULL;
+JOIN compreface_keys c ON c.key_id = f.id;

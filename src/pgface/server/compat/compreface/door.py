@@ -30,6 +30,7 @@ from pgface.errors import (
     PhotoError,
     RequestTooLargeError,
     SeveralFacesError,
+    UnknownGalleryError,
 )
 from pgface.server.auth import KeyPrincipal
 from pgface.server.compat.compreface import operations as to
@@ -175,8 +176,11 @@ async def _require_key(request: Request, sent: str | None, wanted: str) -> None:
     if found is None or found.service != wanted:
         raise unknown
     if found.gallery is not None:
-        service = await home.run_db(galleries.find, found.gallery)
-        if not service.is_known:  # deleted or renamed in the meantime
+        try:
+            service = await home.run_db(galleries.find, found.gallery)
+        except UnknownGalleryError:
+            raise unknown from None
+        if not service.is_known:  # an archive was restored without this gallery
             raise unknown
         request.scope["pgface.service"] = service
     request.state.caller = KeyPrincipal(found, str(key), of_home=found.gallery is not None)
