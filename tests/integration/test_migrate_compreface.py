@@ -323,7 +323,7 @@ def test_each_of_several_services_becomes_a_gallery(
         ("a", "b.c", "a.b.c-c0620514"),
         ("Büro", "Türen", "B-ro.T-ren-"),
         ("x" * 255, "y", f"{'x' * 200}-"),
-        ("", "", "."),
+        ("", "", ".-"),
     ],
 )
 def test_names_of_galleries(application: str, service: str, name: str) -> None:

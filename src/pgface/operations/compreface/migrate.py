@@ -254,7 +254,7 @@ def gallery_name(service: Service) -> str:
     """
     name = f"{service.application}.{service.name}"
     slug = _NOT_IN_NAMES.sub("-", name)[:_MAX_SLUG_CHARACTERS]
-    if slug != name or name.count(".") > 1:
+    if slug != name or name.count(".") > 1 or not (service.application and service.name):
         slug += f"-{hashlib.sha256(service.title.encode()).hexdigest()[:8]}"
     return slug
 
