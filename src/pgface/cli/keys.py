@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pgface.accounts import COMMAND_LINE, SCOPES, create_key, list_keys, revoke_key
+from pgface.accounts import COMMAND_LINE, SCOPES, AccessKey, create_access_key, create_key, list_keys, revoke_key
 from pgface.cli.options import JsonOption
 from pgface.cli.output import print_json, print_results, say, when
 from pgface.database.pool import Database
@@ -19,16 +19,34 @@ app = typer.Typer()
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A label for the key.")],
     scope: Annotated[str, typer.Option(metavar="SCOPE,...", help=f"What the key may do: {', '.join(SCOPES)}.")],
+    aws: Annotated[bool, typer.Option("--aws", help="Create an access key for AWS SDKs: an id and a secret.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Create a key for a program. It is printed only once, because pgface stores only its hash."""
+    """Create a key for a program. It is printed only once, because pgface stores only its hash.
+
+    With --aws, the database also has the secret, encrypted with a key in the data folder.
+    """
     scopes = [one.strip() for one in scope.split(",") if one.strip()]
-    with Database.open(get_settings()) as database:
+    settings = get_settings()
+    with Database.open(settings) as database:
+        if aws:
+            _print_access_key(create_access_key(database, settings, name, scopes, COMMAND_LINE), json)
+            return
         key, stored = create_key(database, name, scopes, COMMAND_LINE)
     if json:
         print_json({"key": key} | stored.to_json())
     else:
         typer.echo(key)
+
+
+def _print_access_key(made: AccessKey, json: bool) -> None:
+    """Print an access key as variables that SDKs read."""
+    if json:
+        stored = made.key.to_json() | {"access_key_id": made.access_key_id}
+        print_json({"secret_access_key": made.secret} | stored)
+        return
+    typer.echo(f"AWS_ACCESS_KEY_ID={made.access_key_id}")
+    typer.echo(f"AWS_SECRET_ACCESS_KEY={made.secret}")
 
 
 @app.command("list")
@@ -39,10 +57,11 @@ def list_api_keys(json: JsonOption = False) -> None:
     print_results(
         keys,
         json,
-        ("id", "name", "scopes", "since", "last used", "revoked"),
+        ("id", "name", "access key id", "scopes", "since", "last used", "revoked"),
         lambda key: (
             key.id,
             key.name,
+            key.access_key_id,
             ", ".join(key.scopes),
             *(when(moment) for moment in (key.created_at, key.last_used_at, key.revoked_at)),
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -25,6 +26,9 @@ def serve(
     ] = 1,
     certificate: CertificateOption = None,
     key: KeyOption = None,
+    rekognition: Annotated[
+        bool, typer.Option("--rekognition", help="Answer also the face operations of Amazon Rekognition, at `/`.")
+    ] = False,
 ) -> None:
     """Serve the REST API and the web pages until Ctrl-C. The log is JSON on stderr."""
     from pgface.server.run import serve as run
@@ -33,4 +37,7 @@ def serve(
     def announce(model: str, url: str) -> None:
         say(f"Serving {model} at {url}. Press Ctrl-C to stop.")
 
+    if rekognition:
+        os.environ["PGFACE_REKOGNITION"] = "true"  # worker processes read it, too
+        get_settings.cache_clear()
     run(Listening(host, port, certificate, key), workers, get_settings(), announce)

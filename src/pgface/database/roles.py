@@ -40,6 +40,7 @@ _RESTRICTED: Final[dict[str, tuple[LiteralString, ...]]] = {
         "DELETE",
     ),
     "api_keys": ("SELECT (id, name, scopes, created_at, last_used_at, revoked_at)",),
+    "access_keys": ("SELECT (access_key_id, key_id)",),
     "audit_log": ("SELECT",),
     "gallery_locks": ("SELECT", "UPDATE"),
     # Only the owner changes the model. Triggers delete rows with the owner's rights.
@@ -59,6 +60,8 @@ _FUNCTIONS: Final[tuple[LiteralString, ...]] = (
     "find_api_key",
     "create_api_key",
     "revoke_api_key",
+    "add_access_key",
+    "find_access_key",
     "record_event",
     "prune_audit_log",
 )

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from pgface.gallery import Gallery
 from pgface.server import metrics, web
 from pgface.server.api import admin, auth, faces, operations, photos, users
+from pgface.server.compat.rekognition.route import router as rekognition
 from pgface.server.error_handlers import answer_error
 from pgface.server.housekeeping import run_housekeeping
 from pgface.server.middleware import RequestContextMiddleware
@@ -82,6 +83,9 @@ def create_app(gallery: Gallery | None = None) -> FastAPI:
     for module in (users, photos, faces, auth, admin):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(operations.router)
+    settings = gallery.settings if gallery else get_settings()
+    if settings.rekognition:
+        app.include_router(rekognition)
     web.add_pages(app)
     app.add_middleware(RequestLimitsMiddleware)
     app.add_middleware(RequestContextMiddleware)  # the outermost

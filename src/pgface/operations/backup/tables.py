@@ -31,6 +31,8 @@ TABLES: Final = (
     "login_attempts",
     "audit_log",
     "api_keys",
+    "access_keys",
+    "gallery_tags",
     "used_frames",
     "service_secrets",
     "administrators",
