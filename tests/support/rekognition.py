@@ -18,10 +18,13 @@ from pgface.accounts.access_keys import AccessKey
 from pgface.gallery import Gallery
 from pgface.server.app import create_app
 from pgface.settings import Settings
+from support.aws_model import check_answer, check_error
 from support.embedded_server import eventually
 from support.service_role import opened_as_service
 
 REGION = "eu-central-1"
+_SESSION = boto3.session.Session()
+"""Shared, because each session reads the model of the service again."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,14 @@ class RekognitionService:
             "aws_secret_access_key": key.secret,
             "config": ClientConfig(retries={"total_max_attempts": 1}, proxies={}),
         }
-        return boto3.session.Session().client("rekognition", **(values | options))
+        made = _SESSION.client("rekognition", **(values | options))
+        made.meta.events.register("before-parse.rekognition.*", _check_response)
+        return made
+
+
+def _check_response(operation_model: Any, response_dict: Any, **_: Any) -> None:
+    check = check_error if response_dict["status_code"] >= 400 else check_answer
+    check(response_dict["body"], operation_model.name)
 
 
 @contextmanager

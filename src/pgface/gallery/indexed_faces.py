@@ -265,7 +265,7 @@ def embedding_of_face(gallery: Gallery, face_id: UUID) -> tuple[int, NDArray[np.
 
 def embedding_of_person(gallery: Gallery, user_id: int) -> NDArray[np.float32] | None:
     """Return the mean direction of a person's embeddings. None if there is none."""
-    rows = gallery.database.read("select_embeddings_of_user", {"user_id": user_id}, row_factory=tuple_row)
+    rows = gallery.database.read("select_embeddings_of_person", {"user_id": user_id}, row_factory=tuple_row)
     return unit_embedding(np.mean([_array(row[0]) for row in rows], axis=0)) if rows else None
 
 

@@ -20,7 +20,7 @@ END;
 $$;
 
 COMMENT ON FUNCTION add_access_key(text, integer, bytea, text) IS
-    'Makes a key usable by AWS SDKs. It needs the authority of an administrator or the owner.';
+    'Internal: makes a key usable by AWS SDKs. It needs the authority of an administrator or the owner.';
 
 CREATE OR REPLACE FUNCTION find_access_key(of_id TEXT)
 RETURNS TABLE(
@@ -41,7 +41,7 @@ END;
 $$;
 
 COMMENT ON FUNCTION find_access_key(text) IS
-    'The key with this access key id and its encrypted secret, unless it is revoked. It does not record the time of use.';
+    'Internal: the key with this access key id and its encrypted secret, unless it is revoked. It does not record the time of use.';
 
 REVOKE EXECUTE ON FUNCTION add_access_key(TEXT, INTEGER, BYTEA, TEXT), find_access_key(TEXT) FROM PUBLIC;
 
@@ -61,14 +61,16 @@ CREATE INDEX IF NOT EXISTS idx_face_ids_image_sha256 ON face_ids(image_sha256);
 
 CREATE OR REPLACE FUNCTION person_key(user_id INTEGER, external_id TEXT, is_person BOOLEAN)
 RETURNS TEXT
-LANGUAGE sql IMMUTABLE
+LANGUAGE plpgsql IMMUTABLE
 SET search_path FROM CURRENT
 AS $$
-    SELECT CASE
+BEGIN
+    RETURN CASE
         WHEN NOT is_person THEN NULL
         WHEN external_id ~ '^[a-zA-Z0-9_.:-]{1,128}$' AND NOT starts_with(external_id, 'pgface:') THEN external_id
         ELSE 'pgface:' || user_id
-    END
+    END;
+END;
 $$;
 
 COMMENT ON FUNCTION person_key(integer, text, boolean) IS

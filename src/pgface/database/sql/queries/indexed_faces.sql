@@ -100,7 +100,7 @@ FROM face_ids f
 JOIN face_embeddings fe ON fe.id = f.embedding_id
 WHERE f.face_id = %(face_id)s;
 
--- select_embeddings_of_user --
+-- select_embeddings_of_person --
 SELECT embedding FROM face_embeddings WHERE user_id = %(user_id)s ORDER BY id LIMIT 100;
 
 -- similarity_to_user --
@@ -119,7 +119,7 @@ FOR NO KEY UPDATE;
 -- insert_person --
 -- Returns no row if a user has this external id or e-mail.
 INSERT INTO users (name, email, password, external_id)
-VALUES (%(person)s, %(email)s, '!', %(person)s)
+VALUES (%(person)s::text, %(email)s, '!', %(person)s::text)
 ON CONFLICT DO NOTHING
 RETURNING id;
 

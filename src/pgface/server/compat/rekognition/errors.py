@@ -66,6 +66,8 @@ def answer_error(request: Request, error: Exception) -> JSONResponse:
 def _type_of(error: PgfaceError) -> str:
     if status_of(type(error)) >= 500 and not isinstance(error, errors.ServiceBusyError):
         return _SERVER_ERROR
+    if type(error).__name__ == "UnknownGalleryError": return "ResourceNotFoundException"
+    if type(error).__name__ == "DuplicateGalleryError": return "ResourceAlreadyExistsException"
     return next(_TYPES[kind] for kind in type(error).__mro__ if kind in _TYPES)
 
 
