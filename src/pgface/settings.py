@@ -114,7 +114,7 @@ class Settings(BaseSettings):
     s3_endpoint: str | None = Field(
         default=None,
         description="URL of the S3-compatible store from which pgface reads the S3Object of a Rekognition request. "
-        "boto3 finds the credentials, for example in AWS_ACCESS_KEY_ID. Without this setting, such requests are refused.",
+        "boto3 finds the credentials, for example in AWS_ACCESS_KEY_ID. Without it, such requests are refused.",
     )
     s3_buckets: str = Field(
         default="",

@@ -33,8 +33,6 @@ POWELL, BUSH = "Colin_Powell", "George_W_Bush"
 def service(
     databases: Databases, tmp_path_factory: pytest.TempPathFactory, insightface_pack: Path
 ) -> Iterator[RekognitionService]:
-    from pgface.galleries import Galleries
-    from pgface.server.service import Service
 
     url = databases.create()
     values = {
@@ -44,12 +42,8 @@ def service(
         "model": str(insightface_pack),
         "rekognition": True,
     }
-    g = Galleries(Settings.model_validate(values))
-    Service.galleries = g
     with serving_rekognition(Settings.model_validate(values), insightface_pack) as service:
         yield service
-    for x in g.g.values():
-        x.close()
     databases.drop(url)
 
 
@@ -212,13 +206,12 @@ def test_photos_without_a_face(client: Any, collection: str, photos: Photos) -> 
     users = client.search_users_by_image(CollectionId=collection, Image=empty)
     assert users["UserMatches"] == []
     assert "SearchedFace" not in users
-    for call in (
-        lambda: client.search_faces_by_image(CollectionId=collection, Image=empty),
-        lambda: client.compare_faces(SourceImage=empty, TargetImage=face),
-        lambda: client.compare_faces(SourceImage=face, TargetImage=empty),
-    ):
-        with pytest.raises(client.exceptions.InvalidParameterException, match="no faces in the image"):
-            call()
+    no_faces = pytest.raises(client.exceptions.InvalidParameterException, match="no faces in the image")
+    with no_faces:
+        client.search_faces_by_image(CollectionId=collection, Image=empty)
+    for source, target in ((empty, face), (face, empty)):
+        with no_faces:
+            client.compare_faces(SourceImage=source, TargetImage=target)
 
 
 def test_two_photos_are_compared(client: Any, photos: Photos, group_photo: Path) -> None:

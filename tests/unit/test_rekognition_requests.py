@@ -122,7 +122,11 @@ def test_a_token_is_of_one_list() -> None:
 
 
 def signed_headers(
-    body: bytes = BODY, *, url: str = "http://faces.example:8000/", secret: str = SECRET, **headers: str
+    body: bytes = BODY,
+    extra: dict[str, str] | None = None,
+    *,
+    url: str = "http://faces.example:8000/",
+    secret: str = SECRET,
 ) -> dict[str, str]:
     """Sign a request with botocore, and return its headers with names in lower case."""
     request = AWSRequest(
@@ -131,7 +135,7 @@ def signed_headers(
         headers={
             "Content-Type": "application/x-amz-json-1.1",
             "X-Amz-Target": "RekognitionService.DescribeCollection",
-            **headers,
+            **(extra or {}),
         },
         data=body,
     )
@@ -146,7 +150,7 @@ def check(headers: dict[str, str], body: bytes = BODY, path: str = "/", method: 
 
 def test_a_request_that_botocore_signed_is_accepted() -> None:
     check(signed_headers())
-    check(signed_headers(b"", **{"X-Amz-Odd": "  two   spaces "}), b"")
+    check(signed_headers(b"", {"X-Amz-Odd": "  two   spaces "}), b"")
     check(signed_headers(url="http://faces.example:8000/rekognition"), path="/rekognition")
     # With the same signature again, as AWS does within the time limit.
     headers = signed_headers()
@@ -165,13 +169,18 @@ def test_a_changed_header_is_refused(name: str) -> None:
 
 def test_a_changed_request_is_refused() -> None:
     headers = signed_headers()
-    for changed in ({"body": b'{"CollectionId": "others"}'}, {"path": "/rekognition"}, {"method": "PUT"}):
+    changed: list[dict[str, Any]] = [
+        {"body": b'{"CollectionId": "others"}'},
+        {"path": "/rekognition"},
+        {"method": "PUT"},
+    ]
+    for change in changed:
         with pytest.raises(AwsError, match="secret access key"):
-            check(headers, **changed)  # type: ignore[arg-type]
+            check(headers, **change)
     with pytest.raises(AwsError, match="secret access key"):
         check(signed_headers(secret=SECRET[::-1]))
     with pytest.raises(AwsError, match="X-Amz-Content-Sha256"):
-        check(signed_headers(**{"X-Amz-Content-Sha256": "0" * 64}))
+        check(signed_headers(BODY, {"X-Amz-Content-Sha256": "0" * 64}))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pgface.accounts.accounts import Accounts
 from pgface.accounts.administrators import (
     Administrator,
     add_administrator,
-    is_administrator,
+    administrator_rights,
     list_administrators,
     remove_administrator,
 )
@@ -32,10 +32,10 @@ __all__ = [
     "NewLogin",
     "add_administrator",
     "addresses_of_logins",
+    "administrator_rights",
     "create_access_key",
     "create_key",
     "find_key",
-    "is_administrator",
     "list_administrators",
     "list_keys",
     "prune_audit",

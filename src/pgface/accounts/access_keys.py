@@ -49,7 +49,9 @@ class AccessKey:
 def create_access_key(
     database: Database, settings: Settings, name: str, scopes: Collection[str], client: Client
 ) -> AccessKey:
-    """Create an access key. The secret cannot be shown again.
+    """Create an access key for all galleries, in the default gallery. The secret cannot be shown again.
+
+    The service's role needs the `client.authority` of an administrator of all galleries. The owner needs none.
 
     Raises:
         AccountError: the name cannot be used, or a scope is missing or unknown.
@@ -60,7 +62,7 @@ def create_access_key(
     secret = base64.b64encode(secrets.token_bytes(30)).decode()
     encrypted = _cipher(settings, access_key_id, create=True).encrypt(secret.encode())
     with database.transaction() as connection:
-        stored = insert_key(connection, secret, name, scopes, client)
+        stored = insert_key(connection, secret, name, scopes, client, all_galleries=True)
         values = {"id": access_key_id, "key_id": stored.id, "encrypted": encrypted, "authority": client.authority}
         connection.execute(queries()["add_access_key"], values)
     return AccessKey(access_key_id, secret, stored)

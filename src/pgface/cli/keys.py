@@ -19,6 +19,9 @@ app = typer.Typer()
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A label for the key.")],
     scope: Annotated[str, typer.Option(metavar="SCOPE,...", help=f"What the key may do: {', '.join(SCOPES)}.")],
+    all_galleries: Annotated[
+        bool, typer.Option("--all-galleries", help="Let the key work for all galleries, not only the default one.")
+    ] = False,
     aws: Annotated[bool, typer.Option("--aws", help="Create an access key for AWS SDKs: an id and a secret.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -32,7 +35,7 @@ def create(
         if aws:
             _print_access_key(create_access_key(database, settings, name, scopes, COMMAND_LINE), json)
             return
-        key, stored = create_key(database, name, scopes, COMMAND_LINE)
+        key, stored = create_key(database, name, scopes, COMMAND_LINE, all_galleries=all_galleries)
     if json:
         print_json({"key": key} | stored.to_json())
     else:
@@ -57,12 +60,13 @@ def list_api_keys(json: JsonOption = False) -> None:
     print_results(
         keys,
         json,
-        ("id", "name", "access key id", "scopes", "since", "last used", "revoked"),
+        ("id", "name", "access key id", "scopes", "galleries", "since", "last used", "revoked"),
         lambda key: (
             key.id,
             key.name,
             key.access_key_id,
             ", ".join(key.scopes),
+            "all" if key.all_galleries else "this",
             *(when(moment) for moment in (key.created_at, key.last_used_at, key.revoked_at)),
         ),
         empty="There are no keys.",

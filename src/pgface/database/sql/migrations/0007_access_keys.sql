@@ -25,18 +25,19 @@ COMMENT ON FUNCTION add_access_key(text, integer, bytea, text) IS
 CREATE OR REPLACE FUNCTION find_access_key(of_id TEXT)
 RETURNS TABLE(
     id INTEGER, name TEXT, scopes TEXT[], created_at TIMESTAMPTZ, last_used_at TIMESTAMPTZ, revoked_at TIMESTAMPTZ,
-    encrypted_secret BYTEA
+    all_galleries BOOLEAN, encrypted_secret BYTEA
 )
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path FROM CURRENT
 AS $$
 BEGIN
     RETURN QUERY
-        SELECT k.id, k.name, k.scopes, k.created_at, k.last_used_at, k.revoked_at, a.encrypted_secret
+        SELECT k.id, k.name, k.scopes, k.created_at, k.last_used_at, k.revoked_at, k.all_galleries, a.encrypted_secret
         FROM access_keys a
         JOIN api_keys k ON k.id = a.key_id
         WHERE a.access_key_id = of_id
-            AND k.revoked_at IS NULL;
+            AND k.revoked_at IS NULL
+            AND k.all_galleries;
 END;
 $$;
 

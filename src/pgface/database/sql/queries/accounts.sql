@@ -120,11 +120,12 @@ SELECT id, name, scopes, created_at, last_used_at, revoked_at
 FROM create_api_key(%(name)s, %(key)s, %(scopes)s, %(authority)s);
 
 -- find_key --
-SELECT id, name, scopes, created_at, last_used_at, revoked_at
-FROM find_api_key(%(key)s);
+SELECT f.*, k.all_galleries
+FROM find_api_key(%(key)s) f
+JOIN api_keys k ON k.id = f.id;
 
 -- select_keys --
-SELECT k.id, k.name, k.scopes, k.created_at, k.last_used_at, k.revoked_at, a.access_key_id
+SELECT k.id, k.name, k.scopes, k.created_at, k.last_used_at, k.revoked_at, k.all_galleries, a.access_key_id
 FROM api_keys k
 LEFT JOIN access_keys a ON a.key_id = k.id
 ORDER BY k.id;
@@ -133,8 +134,11 @@ ORDER BY k.id;
 SELECT add_access_key(%(id)s, %(key_id)s, %(encrypted)s, %(authority)s);
 
 -- find_access_key --
-SELECT id, name, scopes, created_at, last_used_at, revoked_at, encrypted_secret
+SELECT id, name, scopes, created_at, last_used_at, revoked_at, all_galleries, encrypted_secret
 FROM find_access_key(%(id)s);
+
+-- open_all_galleries --
+SELECT open_all_galleries(%(id)s, %(authority)s);
 
 -- revoke_key --
 SELECT revoke_api_key(%(id)s, %(authority)s);
@@ -188,14 +192,20 @@ WHERE EXISTS (SELECT FROM face_embeddings fe WHERE fe.user_id = %(user_id)s)
 -- add_administrator --
 INSERT INTO administrators (user_id) VALUES (%(user_id)s) ON CONFLICT DO NOTHING RETURNING user_id;
 
+-- add_administrator_of_all --
+INSERT INTO administrators (user_id, all_galleries) VALUES (%(user_id)s, TRUE)
+ON CONFLICT (user_id) DO UPDATE SET all_galleries = TRUE WHERE NOT administrators.all_galleries
+RETURNING user_id;
+
 -- remove_administrator --
 DELETE FROM administrators WHERE user_id = %(user_id)s RETURNING user_id;
 
--- is_administrator --
-SELECT EXISTS (SELECT FROM administrators WHERE user_id = %(user_id)s);
+-- administrator_rights --
+-- A row for an administrator: whether they administer all galleries.
+SELECT all_galleries FROM administrators WHERE user_id = %(user_id)s;
 
 -- select_administrators --
-SELECT u.id, u.name, u.email, a.since
+SELECT u.id, u.name, u.email, a.since, a.all_galleries
 FROM administrators a
 JOIN users u ON u.id = a.user_id
 ORDER BY u.id;

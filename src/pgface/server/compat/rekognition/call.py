@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, ParamSpec, TypeVar
 
 import psycopg
@@ -11,6 +11,7 @@ import psycopg
 from pgface.accounts.audit_log import Event, record
 from pgface.accounts.client import Client
 from pgface.accounts.idempotency import RepeatableRequest, StoredResponse
+from pgface.galleries import Within
 from pgface.gallery import Gallery
 from pgface.gallery.indexed_faces import OnChange
 from pgface.server.service import Service
@@ -43,10 +44,20 @@ class Call:
         return await self.service.run_db(work, *args, **kwargs)
 
     def recording(self, event: Event) -> OnChange:
-        """Return a function that adds a row to the audit log, in the transaction of the event."""
+        """Return a function that adds a row to the audit log of a collection, in the transaction of the event."""
+        # There the key is one of another gallery.
+        client = replace(self.client, actor=f"operator {self.client.actor}")
 
         def record_event(connection: psycopg.Connection, user_id: int) -> None:
-            record(connection, event, self.client, user_id=user_id)
+            record(connection, event, client, user_id=user_id)
+
+        return record_event
+
+    def recording_gallery(self, event: Event) -> Within:
+        """Return a function that adds a row to the audit log of the default gallery."""
+
+        def record_event(connection: psycopg.Connection) -> None:
+            record(connection, event, self.client)
 
         return record_event
 

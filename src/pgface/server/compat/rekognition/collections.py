@@ -14,7 +14,8 @@ from pgface.server.compat.rekognition.call import Answer, Call, model_version
 from pgface.server.compat.rekognition.errors import AwsError
 from pgface.server.compat.rekognition.pages import decode_token, encode_token
 
-_DEFAULT_PAGE: Final = 1000
+_MAX_PAGE: Final = 100
+"""Each collection of a page is opened for the version of its model."""
 _MAX_TAGS: Final = 200
 _ARN: Final = re.compile(
     r"(arn:)?aws[a-z-]*:rekognition:[a-z0-9-]*:\d{12}:collection/(?P<collection>[a-zA-Z0-9_.\-]{1,255})"
@@ -38,7 +39,8 @@ async def create_collection(call: Call) -> Answer:
     name, tags = call.fields["CollectionId"], call.fields.get("Tags", {})
 
     def create() -> Answer:
-        call.service.galleries.create(name)
+        recording = call.recording_gallery("gallery created")
+        call.service.galleries.create(name, authority=call.client.authority, within=recording)
         gallery = call.service.galleries[name]
         if tags:
             _set_tags(gallery, tags)
@@ -50,14 +52,16 @@ async def create_collection(call: Call) -> Answer:
 
 async def delete_collection(call: Call) -> Answer:
     """Answer DeleteCollection."""
-    await call.with_database(call.service.galleries.delete, call.fields["CollectionId"])
+    delete, recording = call.service.galleries.delete, call.recording_gallery("gallery deleted")
+    name, authority = call.fields["CollectionId"], call.client.authority
+    await call.with_database(delete, name, authority=authority, within=recording)
     return {"StatusCode": 200}
 
 
 async def list_collections(call: Call) -> Answer:
     """Answer ListCollections. The order of the pages is that of a hash, so that a short token can have the place."""
     after = decode_token(_LIST, call.fields.get("NextToken")) or ""
-    limit = call.fields.get("MaxResults") or _DEFAULT_PAGE
+    limit = min(call.fields.get("MaxResults") or _MAX_PAGE, _MAX_PAGE)
 
     def listed() -> Answer:
         names = {_digest(found.name): found.name for found in call.service.galleries.list()}

@@ -24,6 +24,8 @@ _TYPES: Final[Mapping[type[PgfaceError], str]] = {
     errors.GalleryError: "InvalidParameterException",
     errors.ModelMismatchError: "InternalServerError",
     errors.UnknownUserError: "ResourceNotFoundException",
+    errors.UnknownGalleryError: "ResourceNotFoundException",
+    errors.DuplicateGalleryError: "ResourceAlreadyExistsException",
     errors.UnknownKeyError: "UnrecognizedClientException",
     errors.KeyRefusedError: "UnrecognizedClientException",
     errors.RequestError: "InvalidParameterException",
@@ -66,8 +68,6 @@ def answer_error(request: Request, error: Exception) -> JSONResponse:
 def _type_of(error: PgfaceError) -> str:
     if status_of(type(error)) >= 500 and not isinstance(error, errors.ServiceBusyError):
         return _SERVER_ERROR
-    if type(error).__name__ == "UnknownGalleryError": return "ResourceNotFoundException"
-    if type(error).__name__ == "DuplicateGalleryError": return "ResourceAlreadyExistsException"
     return next(_TYPES[kind] for kind in type(error).__mro__ if kind in _TYPES)
 
 
