@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,9 @@ from botocore.exceptions import ClientError
 
 from pgface.accounts import Client, list_keys, revoke_key
 from pgface.accounts.access_keys import find_access_key
-from pgface.errors import DatabaseAccessError, KeyRefusedError
+from pgface.errors import DatabaseAccessError, KeyRefusedError, TransferError
+from pgface.galleries import Galleries
+from pgface.gallery.face_id_import import FaceIdReport, read_former_faces, set_face_ids
 from pgface.server.compat.rekognition.errors import MEDIA_TYPE
 from pgface.settings import Settings
 from support.databases import Databases
@@ -304,6 +308,37 @@ def test_users(client: Any, collection: str, photos: Photos) -> None:
     assert client.delete_faces(CollectionId=collection, FaceIds=powell)["DeletedFaces"] == powell
     described = client.describe_collection(CollectionId=collection)
     assert (described["FaceCount"], described["UserCount"]) == (1, 1)
+
+
+def test_faces_get_the_ids_that_they_had_before(
+    service: RekognitionService, client: Any, collection: str, group_photo: Path, tmp_path: Path
+) -> None:
+    photo, name = {"Bytes": group_photo.read_bytes()}, "group"
+    index(client, collection, photo, name)
+    faces = client.list_faces(CollectionId=collection)["Faces"]
+    image_id = str(uuid.uuid4())
+    former = [face | {"FaceId": str(uuid.uuid4()), "ImageId": image_id} for face in faces]
+    for face in former:  # another detector
+        box = face["BoundingBox"]
+        face["BoundingBox"] = box | {"Width": 1.2 * box["Width"], "Top": box["Top"] + 0.1 * box["Height"]}
+    lost = former[0] | {"FaceId": str(uuid.uuid4()), "ExternalImageId": "deleted"}
+    file = tmp_path / "faces.json"
+    file.write_text(json.dumps({"Faces": [*reversed(former), lost]}))
+    with Galleries.open(service.settings) as galleries:
+        report = set_face_ids(galleries[collection], read_former_faces(file))
+        assert report == FaceIdReport(len(faces), [lost["FaceId"]])
+        taken = [replace(face, external_image_id="other") for face in read_former_faces(file)[:1]]
+        index(client, collection, photo, "other")
+        with pytest.raises(TransferError):
+            set_face_ids(galleries[collection], taken)
+    listed = client.list_faces(CollectionId=collection, FaceIds=[face["FaceId"] for face in former])["Faces"]
+    assert [face["FaceId"] for face in listed] == [face["FaceId"] for face in former]
+    assert {face["ImageId"] for face in listed} == {image_id}
+    assert index(client, collection, photo, name)[0] in {face["FaceId"] for face in former}
+    client.search_faces(CollectionId=collection, FaceId=former[0]["FaceId"])
+    file.write_text("[{}]")
+    with pytest.raises(TransferError):
+        read_former_faces(file)
 
 
 def test_a_request_token_is_of_one_request(client: Any, collection: str) -> None:

@@ -150,12 +150,33 @@ UPDATE face_embeddings SET user_id = %(into)s WHERE id = %(embedding_id)s;
 -- insert_user_of_face --
 INSERT INTO users (name, email, password, is_person)
 VALUES ('face', %(email)s, '!', FALSE)
-ON CONFLICT (email) DO UPDATE SET name = users.name
 RETURNING id;
 
 -- delete_users_of_faces --
 -- Only users that are no person. Their photos and embeddings are deleted with them.
 DELETE FROM users WHERE id = ANY (%(ids)s) AND NOT is_person;
+
+-- select_embedding_ids_of_user --
+SELECT id FROM face_embeddings WHERE user_id = %(user_id)s ORDER BY id;
+
+-- select_faces_of_images --
+-- The faces that have one of these ids of the caller.
+SELECT f.face_id, f.image_id, f.external_image_id, fe.id AS embedding_id, fe.user_id,
+    person_key(u.id, u.external_id, u.is_person) AS person,
+    fe.detection_score, fe.box_x, fe.box_y, fe.box_width, fe.box_height, f.image_width, f.image_height
+FROM face_ids f
+JOIN face_embeddings fe ON fe.id = f.embedding_id
+JOIN users u ON u.id = fe.user_id
+WHERE f.external_image_id = ANY (%(external_image_ids)s)
+ORDER BY fe.id;
+
+-- set_face_ids --
+-- Returns no row if another face has the new id.
+UPDATE face_ids f
+SET face_id = %(face_id)s, image_id = coalesce(%(image_id)s::uuid, f.image_id)
+WHERE f.embedding_id = %(embedding_id)s
+    AND NOT EXISTS (SELECT FROM face_ids other WHERE other.face_id = %(face_id)s AND other.embedding_id <> f.embedding_id)
+RETURNING f.embedding_id;
 
 -- count_indexed --
 SELECT

@@ -7,7 +7,8 @@ from typing import Any, Final
 from uuid import UUID
 
 from pgface.gallery import Gallery, indexed_faces
-from pgface.gallery.indexed_faces import Refusal, SimilarFace, find_person
+from pgface.gallery.indexed_faces import Refusal, SimilarFace
+from pgface.gallery.people_of_faces import find_person
 from pgface.server.compat.rekognition.answers import bounding_box, face_confidence, face_detail, stored_face
 from pgface.server.compat.rekognition.call import Answer, Call, model_version, percent, threshold
 from pgface.server.compat.rekognition.collections import gallery_of

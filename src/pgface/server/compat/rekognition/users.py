@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID
 
-from pgface.gallery import Gallery, indexed_faces
-from pgface.gallery.indexed_faces import PersonExistsError, SimilarPerson, TooManyFacesError, find_person
+from pgface.gallery import Gallery, indexed_faces, people_of_faces
+from pgface.gallery.people_of_faces import PersonExistsError, SimilarPerson, TooManyFacesError, find_person
 from pgface.server.compat.rekognition.answers import face_detail
 from pgface.server.compat.rekognition.call import Answer, Call, model_version, percent, threshold
 from pgface.server.compat.rekognition.collections import gallery_of
@@ -36,7 +36,7 @@ async def create_user(call: Call) -> Answer:
 
     def create() -> Answer:
         try:
-            indexed_faces.add_person(gallery, person, call.recording("user added"))
+            people_of_faces.add_person(gallery, person, call.recording("user added"))
         except PersonExistsError:
             raise AwsError("ConflictException", "A user with this UserId exists already.") from None
         return {}
@@ -49,7 +49,7 @@ async def delete_user(call: Call) -> Answer:
     gallery, person = await gallery_of(call), call.fields["UserId"]
 
     def delete() -> Answer:
-        indexed_faces.delete_person(gallery, person, call.recording("user deleted"))
+        people_of_faces.delete_person(gallery, person, call.recording("user deleted"))
         return {}
 
     return await call.with_database(call.once, gallery, delete)
@@ -63,7 +63,7 @@ async def list_users(call: Call) -> Answer:
     limit = fields.get("MaxResults", _DEFAULT_PAGE)
 
     def listed() -> Answer:
-        found = indexed_faces.list_people(gallery, after=after, limit=limit + 1)
+        found = people_of_faces.list_people(gallery, after=after, limit=limit + 1)
         page = found[:limit]
         answer: Answer = {
             "Users": [{"UserId": one.person, "UserStatus": _status(one.has_faces)} for one in page],
@@ -81,11 +81,11 @@ async def associate_faces(call: Call) -> Answer:
         least = threshold(gallery, fields.get("UserMatchThreshold", _ASSOCIATION_THRESHOLD))
         face_ids = [UUID(one) for one in fields["FaceIds"]]
         try:
-            changes = indexed_faces.associate(
+            changes = people_of_faces.associate(
                 gallery, fields["UserId"], face_ids, least, call.recording("users merged")
             )
         except TooManyFacesError:
-            most = indexed_faces.MAX_FACES_OF_PERSON
+            most = people_of_faces.MAX_FACES_OF_PERSON
             raise AwsError("ServiceQuotaExceededException", f"A user has at most {most} faces.") from None
         with gallery.database.transaction() as connection:
             has_faces = find_person(connection, fields["UserId"]).has_faces
@@ -104,7 +104,7 @@ async def disassociate_faces(call: Call) -> Answer:
 
     def disassociate() -> Answer:
         face_ids = [UUID(one) for one in fields["FaceIds"]]
-        changes, has_faces = indexed_faces.disassociate(
+        changes, has_faces = people_of_faces.disassociate(
             gallery, fields["UserId"], face_ids, call.recording("face deleted")
         )
         return {
@@ -134,11 +134,11 @@ async def search_users(call: Call) -> Answer:
             with gallery.database.transaction() as connection:
                 own_id = find_person(connection, fields["UserId"]).user_id
             searched = {"SearchedUser": {"UserId": fields["UserId"]}}
-            mean = indexed_faces.embedding_of_person(gallery, own_id)
+            mean = people_of_faces.embedding_of_person(gallery, own_id)
             if mean is None:
                 return searched | _matches(gallery, [])
             embedding = mean
-        found = indexed_faces.search_people(
+        found = people_of_faces.search_people(
             gallery,
             embedding,
             threshold(gallery, fields.get("UserMatchThreshold", DEFAULT_THRESHOLD)),
@@ -169,7 +169,7 @@ async def search_users_by_image(call: Call) -> Answer:
         ]
         if not faces:
             return _matches(gallery, []) | {"UnsearchedFaces": unsearched}
-        found = indexed_faces.search_people(
+        found = people_of_faces.search_people(
             gallery,
             faces[0].embedding,
             threshold(gallery, fields.get("UserMatchThreshold", DEFAULT_THRESHOLD)),
