@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import boto3
 import httpx2 as httpx
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
+from moto.server import ThreadedMotoServer
 
 from pgface.accounts import Client, list_keys, revoke_key
 from pgface.accounts.access_keys import find_access_key
@@ -23,7 +27,7 @@ from pgface.errors import DatabaseAccessError, KeyRefusedError, TransferError
 from pgface.galleries import Galleries
 from pgface.gallery.face_id_import import FaceIdReport, read_former_faces, set_face_ids
 from pgface.server.compat.rekognition.errors import MEDIA_TYPE
-from pgface.settings import Settings
+from pgface.settings import MEBI, Settings
 from support.databases import Databases
 from support.galleries import ODD_SCHEMA
 from support.photos import Photos
@@ -34,8 +38,21 @@ POWELL, BUSH = "Colin_Powell", "George_W_Bush"
 
 
 @pytest.fixture(scope="module")
+def store() -> Iterator[str]:
+    """URL of an S3-compatible store, whose credentials are in the environment."""
+    credentials = {"AWS_ACCESS_KEY_ID": "operator", "AWS_SECRET_ACCESS_KEY": "operator"}
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        with patch.dict(os.environ, credentials):
+            yield "http://{}:{}".format(*server.get_host_and_port())
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
 def service(
-    databases: Databases, tmp_path_factory: pytest.TempPathFactory, insightface_pack: Path
+    databases: Databases, tmp_path_factory: pytest.TempPathFactory, insightface_pack: Path, store: str
 ) -> Iterator[RekognitionService]:
 
     url = databases.create()
@@ -45,6 +62,8 @@ def service(
         "data_dir": tmp_path_factory.mktemp("rekognition"),
         "model": str(insightface_pack),
         "rekognition": True,
+        "s3_endpoint": store,
+        "s3_buckets": "photos, more-photos",
     }
     with serving_rekognition(Settings.model_validate(values), insightface_pack) as service:
         yield service
@@ -394,11 +413,32 @@ def test_images_that_cannot_be_used(client: Any, photos: Photos) -> None:
         assert code(refused) == name
     client.detect_faces(Image={"Bytes": data + bytes(5_242_880 - len(data))})
     place = {"S3Object": {"Bucket": "photos", "Name": "a.jpg"}}
-    with pytest.raises(client.exceptions.InvalidS3ObjectException):
-        client.detect_faces(Image=place)
     for neither in ({}, place | {"Bytes": data}):
         with pytest.raises(client.exceptions.InvalidParameterException):
             client.detect_faces(Image=neither)
+
+
+def test_objects_of_a_store(client: Any, store: str, photos: Photos) -> None:
+    objects = boto3.client("s3", endpoint_url=store, region_name="us-east-1")
+    for bucket in ("photos", "private"):
+        objects.create_bucket(Bucket=bucket)
+        objects.put_object(Bucket=bucket, Key="a b.jpg", Body=photos(POWELL, 1).read_bytes())
+    objects.put_bucket_versioning(Bucket="photos", VersioningConfiguration={"Status": "Enabled"})
+    old = objects.put_object(Bucket="photos", Key="a b.jpg", Body=photos(POWELL, 1).read_bytes())["VersionId"]
+    objects.put_object(Bucket="photos", Key="a b.jpg", Body=png(200, 200))
+    objects.put_object(Bucket="photos", Key="large.jpg", Body=photos(POWELL, 1).read_bytes() + bytes(15 * MEBI))
+
+    def detect(bucket: str, name: str, **version: str) -> int:
+        answer = client.detect_faces(Image={"S3Object": {"Bucket": bucket, "Name": name, **version}})
+        return len(answer["FaceDetails"])
+
+    assert detect("photos", "a b.jpg") == 0
+    assert detect("photos", "a b.jpg", Version=old) == 1
+    for bucket, name in (("photos", "b.jpg"), ("private", "a b.jpg"), ("more-photos", "a b.jpg")):
+        with pytest.raises(client.exceptions.InvalidS3ObjectException):
+            detect(bucket, name)
+    with pytest.raises(client.exceptions.ImageTooLargeException):
+        detect("photos", "large.jpg")
 
 
 def test_a_key_may_do_what_its_scopes_permit(
