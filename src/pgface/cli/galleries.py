@@ -6,11 +6,10 @@ from typing import Annotated
 
 import typer
 
-from pgface.accounts import COMMAND_LINE
-from pgface.accounts.audit_log import Event, record
+from pgface.accounts import COMMAND_LINE, use_cases
 from pgface.cli.options import JsonOption, YesOption
 from pgface.cli.output import print_json, print_results, say, when
-from pgface.galleries import Galleries, Within
+from pgface.galleries import Galleries
 from pgface.settings import get_settings
 
 app = typer.Typer()
@@ -32,7 +31,7 @@ def create(
 ) -> None:
     """Create a gallery in a schema of its own, in this database or on another server."""
     with Galleries.open(get_settings()) as galleries:
-        info = galleries.create(name, model=model, database_url=server, within=_recording("gallery created"))
+        info = use_cases.create_gallery(galleries, COMMAND_LINE, name, model=model, database_url=server)
     if json:
         print_json(info.to_json())
     else:
@@ -81,7 +80,7 @@ def rename(
 ) -> None:
     """Rename a gallery. Its ids and keys stay."""
     with Galleries.open(get_settings()) as galleries:
-        galleries.rename(name, new_name, within=_recording("gallery renamed"))
+        use_cases.rename_gallery(galleries, COMMAND_LINE, name, new_name)
     say(f"The gallery {name} is now {new_name}.")
 
 
@@ -93,9 +92,5 @@ def delete(name: NameArgument, yes: YesOption = False) -> None:
         if not yes:
             question = f"Permanently delete the gallery {name} with {info.people} people and {info.faces} faces?"
             typer.confirm(question, abort=True)
-        galleries.delete(name, within=_recording("gallery deleted"))
+        use_cases.delete_gallery(galleries, COMMAND_LINE, name)
     say(f"The gallery {name} is deleted.")
-
-
-def _recording(event: Event) -> Within:
-    return lambda connection: record(connection, event, COMMAND_LINE)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-import psycopg
 from fastapi import APIRouter, Depends, Path, Response
 
-from pgface.accounts.audit_log import Event, record
-from pgface.accounts.client import Client
+from pgface.accounts import use_cases
 from pgface.server.auth import Caller, CallerGuard, is_operator
 from pgface.server.bodies import BodyRoute
 from pgface.server.schemas.galleries import CreateGalleryRequest, GalleryList, GalleryResponse, RenameGalleryRequest
@@ -38,13 +36,8 @@ async def create_gallery(
     service: ServiceDep, _: Operator, client: ClientDep, body: CreateGalleryRequest
 ) -> GalleryResponse:
     """The gallery is empty, and registration in it is closed. Its paths are `/api/v1/galleries/{gallery}/...`."""
-    info = await service.run_db(
-        service.galleries.create,
-        body.name,
-        model=body.model,
-        authority=client.authority,
-        within=_recording("gallery created", client),
-    )
+    create = use_cases.create_gallery
+    info = await service.run_db(create, service.galleries, client, body.name, model=body.model)
     return GalleryResponse.of(info, service)
 
 
@@ -63,19 +56,11 @@ async def rename_gallery(
     body: RenameGalleryRequest,
 ) -> GalleryResponse:
     """The ids of its people stay, and so do its keys. Browsers have to log in again."""
-    recording = _recording("gallery renamed", client)
-    await service.run_db(service.galleries.rename, gallery, body.name, authority=client.authority, within=recording)
-    return GalleryResponse.of(await service.run_db(service.galleries.describe, body.name), service)
+    rename = use_cases.rename_gallery
+    return GalleryResponse.of(await service.run_db(rename, service.galleries, client, gallery, body.name), service)
 
 
 @router.delete("/galleries/{gallery}", status_code=204, response_class=Response, summary="Delete a gallery")
 def delete_gallery(service: ServiceDep, _: Operator, client: ClientDep, gallery: GalleryPath) -> None:
     """Deletes its people, photos, keys and sessions. You cannot undo this."""
-    service.galleries.delete(gallery, authority=client.authority, within=_recording("gallery deleted", client))
-
-
-def _recording(event: Event, client: Client) -> Any:
-    def within(connection: psycopg.Connection) -> None:
-        record(connection, event, client)
-
-    return within
+    use_cases.delete_gallery(service.galleries, client, gallery)

@@ -131,6 +131,9 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
     common = {
         "viewer": caller if isinstance(caller, UserPrincipal | OperatorPrincipal) else None,
         "is_user": isinstance(caller, UserPrincipal),
+        "is_operator": isinstance(caller, OperatorPrincipal) or getattr(caller, "operator", False),
+        "gallery_name": request.scope.get("pgface.gallery"),
+        "home": request.scope.get("pgface.root_path", request.scope.get("root_path", "")),
         "path": path_of(request),
         "root": request.scope.get("root_path", ""),
         "here": _address_of(request),
