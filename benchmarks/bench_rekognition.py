@@ -85,7 +85,9 @@ def main() -> None:
 def _rows(
     service: RunningService, key: str, access_key: AccessKey, photos: list[Sample], arguments: argparse.Namespace
 ) -> Iterator[Row]:
-    clients, requests, rounds = arguments.clients, arguments.requests, arguments.rounds
+    clients: int = arguments.clients
+    requests: int = arguments.requests
+    rounds: int = arguments.rounds
     load = Load(port=service.port, key=key, photos=[], clients=clients)
     rest = "/api/v1/galleries/rest"
     pairs = {

@@ -172,7 +172,9 @@ def test_server_serves(python: Path, pgface: Command, settings: Settings, tmp_pa
 
 @with_extras("s3", "server")
 def test_s3_opens_a_store(python: Path, tmp_path: Path) -> None:
-    program = "from pgface.server.compat.rekognition.images import _client; print(_client('http://x').meta.endpoint_url)"
+    program = (
+        "from pgface.server.compat.rekognition.images import _client; print(_client('http://x').meta.endpoint_url)"
+    )
     assert run(python, "-c", program, cwd=tmp_path) == "http://x\n"
 
 

@@ -21,7 +21,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
 
-from pgface.accounts import Client, list_keys, revoke_key
+from pgface.accounts import Client, list_keys, read_audit, revoke_key
 from pgface.accounts.access_keys import find_access_key
 from pgface.errors import DatabaseAccessError, KeyRefusedError, TransferError
 from pgface.galleries import Galleries
@@ -255,7 +255,7 @@ def test_two_photos_are_compared(client: Any, photos: Photos, group_photo: Path)
     assert len(every["FaceMatches"]) == 6
 
 
-def test_users(client: Any, collection: str, photos: Photos) -> None:
+def test_users(service: RekognitionService, client: Any, collection: str, photos: Photos) -> None:
     powell = [index(client, collection, image(photos, POWELL, number))[0] for number in (1, 2, 3)]
     (blair,) = index(client, collection, image(photos, BUSH, 1))
     for user in ("colin:powell", "tony.blair"):
@@ -327,6 +327,17 @@ def test_users(client: Any, collection: str, photos: Photos) -> None:
     assert client.delete_faces(CollectionId=collection, FaceIds=powell)["DeletedFaces"] == powell
     described = client.describe_collection(CollectionId=collection)
     assert (described["FaceCount"], described["UserCount"]) == (1, 1)
+    with Galleries.open(service.settings) as galleries:
+        recorded = read_audit(galleries[collection].database, limit=1000)
+    assert {
+        "photo enrolled",
+        "user added",
+        "face associated",
+        "face disassociated",
+        "user deleted",
+        "face deleted",
+    } <= {entry.event for entry in recorded}
+    assert all(str(entry.actor).startswith("operator key ") for entry in recorded)
 
 
 def test_faces_get_the_ids_that_they_had_before(

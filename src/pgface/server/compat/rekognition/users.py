@@ -82,7 +82,7 @@ async def associate_faces(call: Call) -> Answer:
         face_ids = [UUID(one) for one in fields["FaceIds"]]
         try:
             changes = people_of_faces.associate(
-                gallery, fields["UserId"], face_ids, least, call.recording("users merged")
+                gallery, fields["UserId"], face_ids, least, call.recording("face associated")
             )
         except TooManyFacesError:
             most = people_of_faces.MAX_FACES_OF_PERSON
@@ -105,7 +105,7 @@ async def disassociate_faces(call: Call) -> Answer:
     def disassociate() -> Answer:
         face_ids = [UUID(one) for one in fields["FaceIds"]]
         changes, has_faces = people_of_faces.disassociate(
-            gallery, fields["UserId"], face_ids, call.recording("face deleted")
+            gallery, fields["UserId"], face_ids, call.recording("face disassociated")
         )
         return {
             "DisassociatedFaces": [{"FaceId": str(one)} for one in changes.done],
