@@ -26,6 +26,7 @@ from pgface.accounts.access_keys import find_access_key
 from pgface.errors import DatabaseAccessError, KeyRefusedError, TransferError
 from pgface.galleries import Galleries
 from pgface.gallery.face_id_import import FaceIdReport, read_former_faces, set_face_ids
+from pgface.server.compat.rekognition import images
 from pgface.server.compat.rekognition.errors import MEDIA_TYPE
 from pgface.settings import MEBI, Settings
 from support.databases import Databases
@@ -45,7 +46,10 @@ def store() -> Iterator[str]:
     server.start()
     try:
         with patch.dict(os.environ, credentials):
-            yield "http://{}:{}".format(*server.get_host_and_port())
+            url = "http://{}:{}".format(*server.get_host_and_port())
+            yield url
+            images._client(url).close()
+            images._client.cache_clear()
     finally:
         server.stop()
 
@@ -450,6 +454,7 @@ def test_objects_of_a_store(client: Any, store: str, photos: Photos) -> None:
             detect(bucket, name)
     with pytest.raises(client.exceptions.ImageTooLargeException):
         detect("photos", "large.jpg")
+    objects.close()
 
 
 def test_a_key_may_do_what_its_scopes_permit(

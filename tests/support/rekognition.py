@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ class RekognitionService:
     owner: Gallery
     gallery: Gallery
     settings: Settings
+    resources: ExitStack
+    """Closes the clients at the end."""
 
     def access_key(self, *scopes: str) -> AccessKey:
         return create_access_key(self.owner.database, self.settings, "a program", scopes, Client())
@@ -50,6 +52,7 @@ class RekognitionService:
             "config": ClientConfig(retries={"total_max_attempts": 1}, proxies={}),
         }
         made = _SESSION.client("rekognition", **(values | options))
+        self.resources.callback(made.close)
         made.meta.events.register("before-parse.rekognition.*", _check_response)
         return made
 
@@ -70,7 +73,8 @@ def serving_rekognition(settings: Settings, model: Path) -> Iterator[Rekognition
         try:
             assert eventually(lambda: server.started, 60)
             port = server.servers[0].sockets[0].getsockname()[1]
-            yield RekognitionService(f"http://127.0.0.1:{port}", owner, gallery, settings)
+            with ExitStack() as resources:
+                yield RekognitionService(f"http://127.0.0.1:{port}", owner, gallery, settings, resources)
         finally:
             server.should_exit = True
             thread.join(60)

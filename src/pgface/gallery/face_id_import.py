@@ -15,14 +15,12 @@ from uuid import UUID
 
 from pgface.database.sql import queries
 from pgface.errors import TransferError
+from pgface.faces.engines.base import Box
 from pgface.gallery.gallery import Gallery
-from pgface.gallery.indexed_faces import IndexedFace, read_faces
+from pgface.gallery.indexed_faces import IndexedFace, overlap, read_faces
 
 _MIN_OVERLAP: Final = 0.3
 """The lowest share of two boxes that they have in common (intersection over union). Services draw boxes differently."""
-
-RelativeBox = tuple[float, float, float, float]
-"""Left, top, width and height, as shares of the photo."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +30,8 @@ class FormerFace:
     face_id: UUID
     image_id: UUID | None
     external_image_id: str
-    box: RelativeBox
+    box: Box
+    """As shares of the photo."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,28 +95,18 @@ def _former_face(face: dict[str, Any]) -> FormerFace:
         UUID(face["FaceId"]),
         UUID(face["ImageId"]) if face.get("ImageId") else None,
         str(face["ExternalImageId"]),
-        (float(box["Left"]), float(box["Top"]), float(box["Width"]), float(box["Height"])),
+        Box(*(float(box[side]) for side in ("Left", "Top", "Width", "Height"))),
     )
 
 
 def _most_similar(old: FormerFace, faces: Sequence[IndexedFace]) -> IndexedFace | None:
-    overlaps = [(_overlap(old.box, box), face) for face in faces if (box := _relative(face)) is not None]
+    overlaps = [(overlap(old.box, box), face) for face in faces if (box := _relative(face)) is not None]
     best = max(overlaps, key=lambda pair: pair[0], default=None)
     return best[1] if best is not None and best[0] >= _MIN_OVERLAP else None
 
 
-def _relative(face: IndexedFace) -> RelativeBox | None:
+def _relative(face: IndexedFace) -> Box | None:
     if face.box is None or face.image_size is None:
         return None
     (x, y, box_width, box_height), (width, height) = face.box, face.image_size
-    return x / width, y / height, box_width / width, box_height / height
-
-
-def _overlap(one: RelativeBox, other: RelativeBox) -> float:
-    """Return the intersection over union of two boxes."""
-    across = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
-    down = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
-    if across <= 0 or down <= 0:
-        return 0.0
-    common = across * down
-    return common / (one[2] * one[3] + other[2] * other[3] - common)
+    return Box(x / width, y / height, box_width / width, box_height / height)

@@ -27,8 +27,8 @@ from pgface.gallery.gallery import Gallery
 from pgface.gallery.users import id_in_range
 from pgface.vectors import unit_embedding
 
-_SAME_BOX: Final = 1.0
-"""Pixels. Two boxes of one photo that differ less are the same face."""
+_SAME_FACE: Final = 0.5
+"""The share that two boxes of one photo have in common if they are the same face. Another model draws other boxes."""
 
 Reason = Literal["unknown", "other person", "not similar"]
 OnChange = Callable[[psycopg.Connection, int], None]
@@ -114,7 +114,7 @@ def index_faces(
                 "image_height": size[1],
             }
             for face, crop in zip(faces, crops, strict=True):
-                same = next((one for one in known if one.box and _is_same(one.box, face.box)), None)
+                same = next((one for one in known if one.box and overlap(one.box, face.box) > _SAME_FACE), None)
                 if same is None:
                     same = _insert(connection, face, values | {"filepath": crop.use()})
                     if on_new is not None:
@@ -262,8 +262,14 @@ def _similar(*, similarity: float, **columns: Any) -> tuple[int, IndexedFace | N
     return columns["embedding_id"], face, similarity
 
 
-def _is_same(one: Box, other: Box) -> bool:
-    return all(abs(a - b) < _SAME_BOX for a, b in zip(one, other, strict=True))
+def overlap(one: Box, other: Box) -> float:
+    """Return the share that two boxes have in common, 0 to 1: intersection over union."""
+    across = min(one.x + one.width, other.x + other.width) - max(one.x, other.x)
+    down = min(one.y + one.height, other.y + other.height) - max(one.y, other.y)
+    if across <= 0 or down <= 0:
+        return 0.0
+    common = across * down
+    return common / (one.width * one.height + other.width * other.height - common)
 
 
 def as_array(value: Any) -> NDArray[np.float32]:

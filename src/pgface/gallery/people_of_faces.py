@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from psycopg.rows import tuple_row
 
 from pgface.database.sql import queries
-from pgface.errors import UnknownUserError
+from pgface.errors import DuplicateExternalIdError, GalleryError, UnknownUserError
 from pgface.gallery.gallery import Gallery
 from pgface.gallery.indexed_faces import (
     Changes,
@@ -56,12 +56,8 @@ class Person:
     has_faces: bool
 
 
-class PersonExistsError(Exception):
-    """A user has this external id already."""
-
-
-class TooManyFacesError(Exception):
-    """A person would have more than `MAX_FACES_OF_PERSON` faces."""
+class TooManyFacesError(GalleryError):
+    """A person has at most 100 faces. Nothing was changed."""
 
 
 def search_people(
@@ -119,7 +115,7 @@ def add_person(gallery: Gallery, person: str, on_change: OnChange | None = None)
     """Add a person with an external id and without faces.
 
     Raises:
-        PersonExistsError: a user has this external id already.
+        DuplicateExternalIdError: a user has this external id already.
 
     """
     values = {"person": person, "email": f"{uuid.uuid4()}@person.invalid"}
@@ -128,7 +124,7 @@ def add_person(gallery: Gallery, person: str, on_change: OnChange | None = None)
         if not person.startswith(_ID_PREFIX):
             row = connection.execute(queries()["insert_person"], values).fetchone()
         if row is None:
-            raise PersonExistsError
+            raise DuplicateExternalIdError
         if on_change is not None:
             on_change(connection, row[0])
 

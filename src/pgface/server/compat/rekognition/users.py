@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID
 
+from pgface.errors import DuplicateExternalIdError
 from pgface.gallery import Gallery, indexed_faces, people_of_faces
-from pgface.gallery.people_of_faces import PersonExistsError, SimilarPerson, TooManyFacesError, find_person
+from pgface.gallery.people_of_faces import SimilarPerson, TooManyFacesError, find_person
 from pgface.server.compat.rekognition.answers import face_detail
 from pgface.server.compat.rekognition.call import Answer, Call, model_version, percent, threshold
 from pgface.server.compat.rekognition.collections import gallery_of
@@ -37,7 +38,7 @@ async def create_user(call: Call) -> Answer:
     def create() -> Answer:
         try:
             people_of_faces.add_person(gallery, person, call.recording("user added"))
-        except PersonExistsError:
+        except DuplicateExternalIdError:
             raise AwsError("ConflictException", "A user with this UserId exists already.") from None
         return {}
 
