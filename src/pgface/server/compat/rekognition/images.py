@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import lru_cache
 from typing import Any, Final
 
@@ -57,13 +58,12 @@ def _read_object(place: dict[str, Any], settings: Settings) -> bytes:
     try:
         with waiting():
             found = client.get_object(Bucket=bucket, Key=name, **version)
-            if found["ContentLength"] > MAX_OBJECT_BYTES:
-                raise PhotoTooLargeError(f"The object has more than {MAX_OBJECT_BYTES:,} bytes.")
-            data: bytes = found["Body"].read(MAX_OBJECT_BYTES + 1)
+            with closing(found["Body"]) as body:
+                data: bytes = body.read(MAX_OBJECT_BYTES + 1) if found["ContentLength"] <= MAX_OBJECT_BYTES else b""
     except (BotoCoreError, ClientError, OSError) as error:
         raise AwsError(_INVALID_OBJECT, _NO_OBJECT) from error
-    if len(data) > MAX_OBJECT_BYTES:
-        raise PhotoTooLargeError(f"The object has more than {MAX_OBJECT_BYTES:,} bytes.")
+    if not 0 < len(data) <= MAX_OBJECT_BYTES:
+        raise PhotoTooLargeError(f"The object must have 1 to {MAX_OBJECT_BYTES:,} bytes.")
     return data
 
 
