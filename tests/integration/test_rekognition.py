@@ -30,7 +30,6 @@ from pgface.server.compat.rekognition import images
 from pgface.server.compat.rekognition.errors import MEDIA_TYPE
 from pgface.settings import MEBI, Settings
 from support.databases import Databases
-from support.galleries import ODD_SCHEMA
 from support.photos import Photos
 from support.pictures import png as encoded_png
 from support.rekognition import REGION, RekognitionService, serving_rekognition
@@ -62,7 +61,7 @@ def service(
     url = databases.create()
     values = {
         "database_url": url,
-        "PGFACE_SCHEMA": ODD_SCHEMA,
+        "PGFACE_SCHEMA": "public",  # where pgvector is, too
         "data_dir": tmp_path_factory.mktemp("rekognition"),
         "model": str(insightface_pack),
         "rekognition": True,
