@@ -1,4 +1,4 @@
-"""Compare the operations of Amazon Rekognition with those of the REST API in one run: a part of `make bench`.
+"""Compare the operations of Amazon Rekognition with those of the REST API in one run.
 
 Both sides get the same photos. Each photo is a new file for each request, so that no answer is a repetition.
 """

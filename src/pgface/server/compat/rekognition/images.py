@@ -10,6 +10,7 @@ from pgface.errors import PhotoFormatError, PhotoTooLargeError
 from pgface.faces.cancellation import waiting
 from pgface.faces.photo import Upload
 from pgface.server.compat.rekognition.errors import AwsError
+from pgface.server.logs import log_failure
 from pgface.settings import Settings
 from pgface.system.extras import how_to_install
 
@@ -61,6 +62,8 @@ def _read_object(place: dict[str, Any], settings: Settings) -> bytes:
             with closing(found["Body"]) as body:
                 data: bytes = body.read(MAX_OBJECT_BYTES + 1) if found["ContentLength"] <= MAX_OBJECT_BYTES else b""
     except (BotoCoreError, ClientError, OSError) as error:
+        if not isinstance(error, ClientError):  # the store does not answer, or there are no credentials
+            log_failure(error)
         raise AwsError(_INVALID_OBJECT, _NO_OBJECT) from error
     if not 0 < len(data) <= MAX_OBJECT_BYTES:
         raise PhotoTooLargeError(f"The object must have 1 to {MAX_OBJECT_BYTES:,} bytes.")
