@@ -67,6 +67,7 @@ Catch `PgfaceError` for all errors, or the class of a branch:
         ├── AmbiguousUserError
         ├── UnknownPhotoError
         ├── DuplicateEmailError
+        ├── DuplicateExternalIdError
         └── FaceOfAnotherUserError
 """
 
@@ -341,6 +342,10 @@ class UnknownPhotoError(GalleryError):
 
 class DuplicateEmailError(GalleryError):
     """A user with this e-mail is already in the gallery."""
+
+
+class DuplicateExternalIdError(GalleryError):
+    """Another user of the gallery has this external id. Give each user an id of their own."""
 
 
 class FaceOfAnotherUserError(GalleryError):

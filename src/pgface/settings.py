@@ -105,6 +105,25 @@ class Settings(BaseSettings):
         default=False,
         description="Whether the service also answers the REST API of CompreFace, below `/api/v1`.",
     )
+    access_keys_secret: Annotated[SecretStr, Field(min_length=16)] | None = Field(
+        default=None,
+        description="Text that encrypts the secrets of access keys in the database, at least 16 random characters. By "
+        "default pgface makes one in the file `access-keys.secret` of the data folder.",
+    )
+    rekognition: bool = Field(
+        default=False,
+        description="Whether the service also answers the face operations of Amazon Rekognition, at `/` and at "
+        "`/rekognition`.",
+    )
+    s3_endpoint: str | None = Field(
+        default=None,
+        description="URL of the S3-compatible store from which pgface reads the S3Object of a Rekognition request. "
+        "boto3 finds the credentials, for example in AWS_ACCESS_KEY_ID. Without it, such requests are refused.",
+    )
+    s3_buckets: str = Field(
+        default="",
+        description="Buckets that pgface may read from, separated by commas. An empty list permits no bucket.",
+    )
     min_password_length: Annotated[int, Field(ge=8, le=64)] = Field(
         default=15,
         description="Minimum number of characters of a new password. NIST SP 800-63B-4 requires 15 if the "

@@ -73,11 +73,25 @@ def confidence(similarity: float, anchors: Sequence[Anchor]) -> float:
         anchors: the model's anchors in the order of their similarities, at least one.
 
     """
-    points = [(-1.0, 0.0), *((anchor.similarity, anchor.confidence) for anchor in anchors), (1.0, 100.0)]
+    points = _points_of(anchors)
     upper = min(max(bisect_right(points, (similarity, 100.0)), 1), len(points) - 1)
     (low, low_confidence), (high, high_confidence) = points[upper - 1], points[upper]
     share = (min(max(similarity, -1.0), 1.0) - low) / (high - low)
     return low_confidence + share * (high_confidence - low_confidence)
+
+
+def similarity_at(confidence: float, anchors: Sequence[Anchor]) -> float:
+    """Return the lowest similarity with a confidence: the inverse of `confidence`. It is -1 for 0."""
+    points = _points_of(anchors)
+    for (low, low_confidence), (high, high_confidence) in pairwise(points):
+        if low_confidence < confidence <= high_confidence:
+            return low + (high - low) * (confidence - low_confidence) / (high_confidence - low_confidence)
+    return -1.0 if confidence <= 0 else 1.0
+
+
+def _points_of(anchors: Sequence[Anchor]) -> list[tuple[float, float]]:
+    """Return the similarities and confidences between which the confidence is linear."""
+    return [(-1.0, 0.0), *((anchor.similarity, anchor.confidence) for anchor in anchors), (1.0, 100.0)]
 
 
 @dataclass(frozen=True, slots=True)

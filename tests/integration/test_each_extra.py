@@ -170,6 +170,14 @@ def test_server_serves_the_client(python: Path, pgface: Command, settings: Setti
         assert service.end() == 0
 
 
+@with_extras("s3", "server")
+def test_s3_opens_a_store(python: Path, tmp_path: Path) -> None:
+    program = (
+        "from pgface.server.compat.rekognition.images import _client; print(_client('http://x').meta.endpoint_url)"
+    )
+    assert run(python, "-c", program, cwd=tmp_path) == "http://x\n"
+
+
 @with_extras("parquet")
 @pytest.mark.usefixtures("_enrolled")
 def test_parquet_is_exported(pgface: Command, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Accounts of the gallery's users: passwords, sessions, limits on attempts, API keys, and the audit log."""
 
+from pgface.accounts.access_keys import AccessKey, create_access_key
 from pgface.accounts.accounts import Accounts
 from pgface.accounts.administrators import (
     Administrator,
@@ -18,6 +19,7 @@ from pgface.accounts.sessions import Login, LoginOfUser, NewLogin, prune_logins
 __all__ = [
     "COMMAND_LINE",
     "SCOPES",
+    "AccessKey",
     "Accounts",
     "Administrator",
     "ApiKey",
@@ -31,6 +33,7 @@ __all__ = [
     "add_administrator",
     "addresses_of_logins",
     "administrator_rights",
+    "create_access_key",
     "create_key",
     "find_key",
     "list_administrators",

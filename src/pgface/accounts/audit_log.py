@@ -36,6 +36,8 @@ Event = Literal[
     "face contested",
     "face accepted",
     "users merged",
+    "face associated",
+    "face disassociated",
     "gallery created",
     "gallery renamed",
     "gallery deleted",

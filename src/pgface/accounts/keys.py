@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Literal, get_args
 
+import psycopg
 from psycopg.rows import class_row
 
 from pgface.accounts.audit_log import record
@@ -38,6 +39,8 @@ class ApiKey:
     revoked_at: datetime | None
     all_galleries: bool = False
     """Whether it works for all galleries. Only for keys of the default gallery."""
+    access_key_id: str | None = None
+    """The id that AWS SDKs send. None for a key without one."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values."""
@@ -59,6 +62,21 @@ def create_key(
         AccountError: the name cannot be used, or a scope is missing or unknown.
 
     """
+    key = KEY_PREFIX + secrets.token_urlsafe(32)
+    with database.transaction() as connection:
+        return key, insert_key(connection, key, name, scopes, client, all_galleries=all_galleries)
+
+
+def insert_key(
+    connection: psycopg.Connection,
+    key: str,
+    name: str,
+    scopes: Collection[str],
+    client: Client,
+    *,
+    all_galleries: bool = False,
+) -> ApiKey:
+    """Store a key's hash in a transaction, with its row in the audit log. See `create_key`."""
     name = cleaned(name)
     if not 0 < len(name) <= 100 or not is_visible(name):
         raise AccountError("A key needs a name of 1 to 100 printable characters.")
@@ -66,20 +84,19 @@ def create_key(
     if unknown or not scopes:
         wrong = f"There is no scope {unknown[0]!r}" if unknown else "A key needs a scope"
         raise AccountError(f"{wrong}. Choose from {', '.join(SCOPES)}.")
-    key = KEY_PREFIX + secrets.token_urlsafe(32)
     values = {
         "name": name,
         "key": token_hash(key),
         "scopes": sorted(set(scopes)),
         "authority": client.authority,
     }
-    with database.transaction() as connection, connection.cursor(row_factory=class_row(ApiKey)) as cursor:
+    with connection.cursor(row_factory=class_row(ApiKey)) as cursor:
         (stored,) = cursor.execute(queries()["create_key"], values).fetchall()
         if all_galleries:
             cursor.execute(queries()["open_all_galleries"], {"id": stored.id, "authority": client.authority})
             stored = replace(stored, all_galleries=True)
-        record(connection, "key created", client, key_id=stored.id)
-    return key, stored
+    record(connection, "key created", client, key_id=stored.id)
+    return stored
 
 
 def find_key(database: Database, key: str) -> ApiKey:

@@ -6,7 +6,16 @@ from typing import Annotated
 
 import typer
 
-from pgface.accounts import COMMAND_LINE, SCOPES, ApiKey, create_key, list_keys, revoke_key
+from pgface.accounts import (
+    COMMAND_LINE,
+    SCOPES,
+    AccessKey,
+    ApiKey,
+    create_access_key,
+    create_key,
+    list_keys,
+    revoke_key,
+)
 from pgface.accounts.compreface_keys import SERVICES, create_compreface_key
 from pgface.cli.named_gallery import named_gallery
 from pgface.cli.options import JsonOption
@@ -30,19 +39,27 @@ def create(
     all_galleries: Annotated[
         bool, typer.Option("--all-galleries", help="Let the key work for all galleries, not only the default one.")
     ] = False,
+    aws: Annotated[bool, typer.Option("--aws", help="Create an access key for AWS SDKs: an id and a secret.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Create a key for a program. It is printed only once, because pgface stores only its hash.
 
-    Give --scope for the API of pgface, or --compreface for clients of CompreFace.
+    Give --scope for the API of pgface, and also --aws for clients of Amazon Rekognition. Give --compreface for clients
+    of CompreFace. With --aws, the database also has the secret, encrypted with a key in the data folder.
     """
     if (scope is None) == (compreface is None):
         raise typer.BadParameter("give either --scope or --compreface")
+    if aws and (compreface is not None or named_gallery() is not None):
+        raise typer.BadParameter("--aws needs --scope, and works for all galleries, so leave out --gallery")
+    scopes = [one.strip() for one in (scope or "").split(",") if one.strip()]
+    settings = get_settings()
     if compreface is not None:
         key, stored = _create_compreface_key(name, compreface)
     else:
-        scopes = [one.strip() for one in (scope or "").split(",") if one.strip()]
-        with Database.open(get_settings()) as database:
+        with Database.open(settings) as database:
+            if aws:
+                _print_access_key(create_access_key(database, settings, name, scopes, COMMAND_LINE), json)
+                return
             key, stored = create_key(database, name, scopes, COMMAND_LINE, all_galleries=all_galleries)
     if json:
         print_json({"key": key} | stored.to_json())
@@ -59,6 +76,16 @@ def _create_compreface_key(name: str, service: str) -> tuple[str, ApiKey]:
         return create_compreface_key(database, name, service, COMMAND_LINE, gallery=gallery)
 
 
+def _print_access_key(made: AccessKey, json: bool) -> None:
+    """Print an access key as variables that SDKs read."""
+    if json:
+        stored = made.key.to_json() | {"access_key_id": made.access_key_id}
+        print_json({"secret_access_key": made.secret} | stored)
+        return
+    typer.echo(f"AWS_ACCESS_KEY_ID={made.access_key_id}")
+    typer.echo(f"AWS_SECRET_ACCESS_KEY={made.secret}")
+
+
 @app.command("list")
 def list_api_keys(json: JsonOption = False) -> None:
     """List the keys with their scopes and dates. The secret parts are not stored."""
@@ -67,10 +94,11 @@ def list_api_keys(json: JsonOption = False) -> None:
     print_results(
         keys,
         json,
-        ("id", "name", "scopes", "galleries", "since", "last used", "revoked"),
+        ("id", "name", "access key id", "scopes", "galleries", "since", "last used", "revoked"),
         lambda key: (
             key.id,
             key.name,
+            key.access_key_id,
             ", ".join(key.scopes),
             "all" if key.all_galleries else "this",
             *(when(moment) for moment in (key.created_at, key.last_used_at, key.revoked_at)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -47,6 +48,27 @@ def delete_photo(photo: PhotoIdArgument, yes: YesOption = False, json: JsonOptio
     with open_gallery() as gallery:
         gallery.erase_photo(photo, within=audited("photo deleted"))
     print_result({"deleted": photo}, f"Deleted photo {photo}.", json)
+
+
+@app.command("set-face-ids")
+def set_ids_of_faces(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The JSON that ListFaces of Amazon Rekognition has returned.")
+    ],
+    json: JsonOption = False,
+) -> None:
+    """Give indexed faces the FaceId and ImageId that they had in Amazon Rekognition.
+
+    Index the photos first, with the same ExternalImageId. A face is found by it and by its box.
+    """
+    from pgface.gallery.face_id_import import read_former_faces, set_face_ids
+
+    former = read_former_faces(file)
+    with open_gallery() as gallery:
+        report = set_face_ids(gallery, former)
+    values = {"set": report.set, "not_found": report.not_found}
+    sentence = f"Set the ids of {counted(report.set, 'face')}. {counted(len(report.not_found), 'face')} not found."
+    print_result(values, sentence, json)
 
 
 @app.command()

@@ -26,6 +26,9 @@ def serve(
     certificate: CertificateOption = None,
     key: KeyOption = None,
     compreface: Annotated[bool, typer.Option("--compreface", help="Also answer CompreFace's clients.")] = False,
+    rekognition: Annotated[
+        bool, typer.Option("--rekognition", help="Answer also the face operations of Amazon Rekognition, at `/`.")
+    ] = False,
 ) -> None:
     """Serve the REST API and the web pages until Ctrl-C. The log is JSON on stderr."""
     from pgface.server.run import serve as run
@@ -34,7 +37,6 @@ def serve(
     def announce(model: str, url: str) -> None:
         say(f"Serving {model} at {url}. Press Ctrl-C to stop.")
 
-    settings = get_settings()
-    if compreface:
-        settings = settings.model_copy(update={"compreface": True})
+    doors = {"compreface": compreface, "rekognition": rekognition}
+    settings = get_settings().model_copy(update={name: True for name, wanted in doors.items() if wanted})
     run(Listening(host, port, certificate, key), workers, settings, announce)

@@ -43,6 +43,7 @@ _RESTRICTED: Final[dict[str, tuple[LiteralString, ...]]] = {
     "compreface_keys": ("SELECT",),
     "galleries": ("SELECT",),
     "gallery_script": (),
+    "access_keys": ("SELECT (access_key_id, key_id)",),
     "audit_log": ("SELECT",),
     "gallery_locks": ("SELECT", "UPDATE"),
     # Only the owner changes the model. Triggers delete rows with the owner's rights.
@@ -62,6 +63,8 @@ _FUNCTIONS: Final[tuple[LiteralString, ...]] = (
     "find_api_key",
     "create_api_key",
     "revoke_api_key",
+    "add_access_key",
+    "find_access_key",
     "record_event",
     "prune_audit_log",
     "create_gallery",

@@ -76,7 +76,7 @@ def enroll_together(
         GalleryError: two of the faces are for the same user.
 
     """
-    with _enrollment(database, files, faces, model_changes) as (connection, crops):
+    with open_enrollment(database, files, [face.face for face in faces], model_changes) as (connection, crops):
         if len(faces) > 1:
             _refuse_two_faces_of_one_user(connection, faces)
         enrollments = []
@@ -115,7 +115,7 @@ def enroll_each(
     if not faces:
         return []
     outcomes: list[Enrollment | FaceOfAnotherUserError] = []
-    with _enrollment(database, files, faces, model_changes) as (connection, crops):
+    with open_enrollment(database, files, [face.face for face in faces], model_changes) as (connection, crops):
         for face, crop in zip(faces, crops, strict=True):
             try:
                 outcomes.append(_enroll(connection, crop, face, allow_other_user=allow_other_user))
@@ -125,8 +125,8 @@ def enroll_each(
 
 
 @contextmanager
-def _enrollment(
-    database: Database, files: PhotoFiles, faces: Sequence[FaceToEnroll], model_changes: int | None
+def open_enrollment(
+    database: Database, files: PhotoFiles, faces: Sequence[Face], model_changes: int | None
 ) -> Iterator[tuple[psycopg.Connection, list[EarlyCrop]]]:
     """Write the crops of faces, and open a transaction for their enrollment. A gallery has only one at a time.
 
@@ -134,7 +134,7 @@ def _enrollment(
     wait. Those of faces that are not enrolled are deleted at the end.
     """
     with files.writing() as batch:
-        crops = [batch.add_early(face.face.crop) for face in faces]
+        crops = [batch.add_early(face.crop) for face in faces]
         with waiting():
             batch.write_early()
             with database.transaction_alone() as connection:
@@ -217,7 +217,7 @@ def _store(
     connection: psycopg.Connection, crop: EarlyCrop, user_id: int, wanted: FaceToEnroll, *, contested: bool
 ) -> int:
     """Insert the rows of a photo and its face, and return the photo's id."""
-    values = _measured(wanted.face) | {
+    values = measurements_of(wanted.face) | {
         "user_id": user_id,
         "filename": _stored_name(wanted.photo),
         "filepath": crop.use(),
@@ -231,7 +231,7 @@ def _store(
     return int(row[0])
 
 
-def _measured(face: Face) -> dict[str, Any]:
+def measurements_of(face: Face) -> dict[str, Any]:
     """Return the numbers of a face by the names of their columns."""
     quality = face.quality
     numbers = {f"box_{name}": value for name, value in face.box._asdict().items()} | {

@@ -200,6 +200,11 @@ class Gallery:
         """
         return self._model.engine
 
+    @property
+    def files(self) -> PhotoFiles:
+        """The gallery's photo files."""
+        return self._files
+
     def adopt_model(self) -> None:
         """Use the model that the gallery is bound to now, after `pgface reembed` has changed it.
 
@@ -795,10 +800,25 @@ class Gallery:
         return read_status(self._database, self._settings, self._model)
 
     @contextmanager
+    def opened(self, photo: PhotoSource) -> Iterator[Photo]:
+        """Open a photo within the limits of the settings.
+
+        Raises:
+            PhotoError: the photo cannot be used.
+
+        """
+        with self._opened(photo) as opened:
+            yield opened
+
+    @contextmanager
     def deletion(self) -> Iterator[psycopg.Connection]:
         """Open a transaction that deletes rows. After its commit, delete their files."""
         with self._deletion() as connection:
             yield connection
+
+    def note_changes(self) -> None:
+        """Let the search follow changes of the embeddings that were made by statements outside of this class."""
+        self._maintainer.notify()
 
     # Internals
 

@@ -17,6 +17,7 @@ from pgface.gallery import Gallery
 from pgface.server import metrics, web
 from pgface.server.api import admin, auth, faces, galleries, operations, photos, users
 from pgface.server.compat.compreface.door import CompreFaceMiddleware
+from pgface.server.compat.rekognition.route import router as rekognition
 from pgface.server.error_handlers import answer_error
 from pgface.server.galleries import GalleryMiddleware, GalleryServices
 from pgface.server.housekeeping import run_housekeeping
@@ -85,10 +86,13 @@ def create_app(gallery: Gallery | None = None) -> FastAPI:
     for module in (users, photos, faces, auth, admin, galleries):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(operations.router)
+    settings = gallery.settings if gallery else get_settings()
+    if settings.rekognition:
+        app.include_router(rekognition)
     web.add_pages(app)
     app.add_middleware(RequestLimitsMiddleware)
     app.add_middleware(GalleryMiddleware)
-    if (gallery.settings if gallery else get_settings()).compreface:
+    if settings.compreface:
         app.add_middleware(CompreFaceMiddleware)
     app.add_middleware(RequestContextMiddleware)  # the outermost
     app.openapi = document_of(app)  # type: ignore[method-assign]

@@ -107,13 +107,13 @@ async def _read(request: Request, model: type[RequestBody]) -> RequestBody:
         data = b"".join([chunk async for chunk in request.stream()])
         size = len(data)
         json = media_type == JSON
-        fields = await _run(size, _json_fields, data) if json else _url_encoded_fields(data, model)
+        fields = await run_sized(size, _json_fields, data) if json else _url_encoded_fields(data, model)
     # Decoding base64 and hashing take long for large bodies.
-    read, request.state.fingerprint = await _run(size, _validated, model, fields, media_type == JSON, repeatable)
+    read, request.state.fingerprint = await run_sized(size, _validated, model, fields, media_type == JSON, repeatable)
     return read
 
 
-async def _run(size: int, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+async def run_sized(size: int, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Run work on this many bytes: in a thread if they are many, because the event loop must not wait."""
     if size <= _MAX_BYTES_IN_EVENT_LOOP:
         return work(*args, **kwargs)

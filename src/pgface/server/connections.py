@@ -27,6 +27,7 @@ IDLE_SECONDS: Final = 5
 """Seconds without a byte after which pgface stops reading after an early response."""
 _MAX_HELD_BYTES: Final = 64 * 1024
 _PREFIX_HEADER: Final = b"x-forwarded-prefix"
+_HOST_HEADER: Final = b"x-forwarded-host"
 
 
 def usable_prefix(sent: str) -> str | None:
@@ -134,6 +135,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.client is not None and self.client[0] in proxies:
             sent = [value.decode("latin-1") for name, value in self.headers if name == _PREFIX_HEADER]
             root = (len(sent) == 1 and usable_prefix(sent[0])) or root
+            hosts = [value.decode("latin-1") for name, value in self.headers if name == _HOST_HEADER]
+            if len(hosts) == 1:
+                self.scope["pgface.forwarded_host"] = hosts[0]  # type: ignore[typeddict-unknown-key]
         self.scope["root_path"] = root
         # Some proxies remove this path from the URL. In ASGI the URL's path includes it.
         self.root_path = "" if self.url.startswith(root.encode() + b"/") else root

@@ -27,6 +27,11 @@ async def answer_error(request: Request, error: Exception) -> Response:
         error: an error of pgface, FastAPI or Starlette, or an unexpected one.
 
     """
+    if (answer := getattr(request.scope.get("route"), "answer_error", None)) is not None:
+        if isinstance(error, ModelMismatchError):
+            await adopt_model(request)
+        response: Response = answer(request, error)
+        return response
     if isinstance(error, HTTPException):
         return await http_error_page(request, error) if _wants_page(request) else http_problem(request, error)
     is_page = isinstance(request.scope.get("route"), PageRoute)

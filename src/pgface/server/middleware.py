@@ -97,7 +97,7 @@ def _without_host(location: str, root: str) -> str:
 
 def _record(request: Request, method: str, status: int, seconds: float) -> None:
     # The path is left out, because a client can put any text into it.
-    operation = getattr(request.scope.get("route"), "name", _UNKNOWN)
+    operation = getattr(request.state, "operation", None) or getattr(request.scope.get("route"), "name", _UNKNOWN)
     method = method if method in _METHODS else "OTHER"
     metrics.requests.labels(method, operation, status).observe(seconds)
     if operation not in _UNLOGGED:

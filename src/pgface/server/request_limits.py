@@ -47,7 +47,8 @@ class RequestLimitsMiddleware:
                 await dependency.call(request)
         service = service_of(request)
         request.state.max_body_bytes = limit = _limit_of(request, cast(BodyRoute, route.original_route))
-        known = getattr(request.state, "caller", None) is not None
+        # A signature is checked with the body. Before that, only the name of the key is known.
+        known = getattr(request.state, "caller", None) is not None or getattr(request.state, "has_key", False)
         budget = service.body_budget if known else service.anonymous_body_budget
         with budget.lease(requester_name()) as lease:
             body = LimitedBody(receive, limit, lease, service.settings.request_timeout)

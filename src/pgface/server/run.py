@@ -74,9 +74,12 @@ def serve(listening: Listening, processes: int, settings: Settings, announce: An
     """
     with ExitStack() as kept, termination_as_keyboard_interrupt():
         metrics = kept.enter_context(tempfile.TemporaryDirectory(prefix="pgface-metrics-"))
-        # Modules read both variables when they are imported, here and in the worker processes.
+        # Modules read these variables when they are imported, here and in the worker processes.
         workers = os.environ.get("PGFACE_WORKERS") or str(max(1, -(-usable_cores() // processes)))
-        doors = {"PGFACE_COMPREFACE": str(settings.compreface)}
+        doors = {
+            "PGFACE_COMPREFACE": str(settings.compreface),
+            "PGFACE_REKOGNITION": str(settings.rekognition),
+        }
         kept.enter_context(_variables({"PGFACE_WORKERS": workers, "PROMETHEUS_MULTIPROC_DIR": metrics} | doors))
         create_app = _application()
         listening.require_usable_tls()

@@ -32,6 +32,8 @@ TABLES: Final = (
     "audit_log",
     "api_keys",
     "compreface_keys",
+    "access_keys",
+    "gallery_tags",
     "used_frames",
     "service_secrets",
     "administrators",

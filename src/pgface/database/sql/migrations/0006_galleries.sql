@@ -113,6 +113,10 @@ BEGIN
         )
         FROM pg_proc p, aclexplode(p.proacl) AS acl
         WHERE p.pronamespace = home AND acl.grantee <> p.proowner AND p.proname <> ALL (own)
+            -- In the schema public, pgvector's functions stand beside the gallery's.
+            AND NOT EXISTS (
+                SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+            )
     LOOP
         EXECUTE given.statement;
     END LOOP;

@@ -125,9 +125,17 @@ FROM find_api_key(%(key)s) f
 JOIN api_keys k ON k.id = f.id;
 
 -- select_keys --
-SELECT id, name, scopes, created_at, last_used_at, revoked_at, all_galleries
-FROM api_keys
-ORDER BY id;
+SELECT k.id, k.name, k.scopes, k.created_at, k.last_used_at, k.revoked_at, k.all_galleries, a.access_key_id
+FROM api_keys k
+LEFT JOIN access_keys a ON a.key_id = k.id
+ORDER BY k.id;
+
+-- add_access_key --
+SELECT add_access_key(%(id)s, %(key_id)s, %(encrypted)s, %(authority)s);
+
+-- find_access_key --
+SELECT id, name, scopes, created_at, last_used_at, revoked_at, all_galleries, encrypted_secret
+FROM find_access_key(%(id)s);
 
 -- open_all_galleries --
 SELECT open_all_galleries(%(id)s, %(authority)s);

@@ -1,0 +1,136 @@
+"""Collections, which are galleries, and their tags."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Final
+
+from psycopg.rows import tuple_row
+
+from pgface.database.sql import queries
+from pgface.gallery import Gallery
+from pgface.server.compat.rekognition.call import Answer, Call, model_version
+from pgface.server.compat.rekognition.errors import AwsError
+from pgface.server.compat.rekognition.pages import decode_token, encode_token
+
+_MAX_PAGE: Final = 100
+"""Each collection of a page is opened for the version of its model."""
+_MAX_TAGS: Final = 200
+_ARN: Final = re.compile(
+    r"(arn:)?aws[a-z-]*:rekognition:[a-z0-9-]*:\d{12}:collection/(?P<collection>[a-zA-Z0-9_.\-]{1,255})"
+)
+_LIST: Final = "ListCollections"
+
+
+async def gallery_of(call: Call, collection: str | None = None) -> Gallery:
+    """Return the gallery of a collection, by default of that which the request names.
+
+    Raises:
+        UnknownGalleryError: there is no such collection.
+
+    """
+    name = call.fields["CollectionId"] if collection is None else collection
+    return await call.with_database(call.service.galleries.__getitem__, name)
+
+
+async def create_collection(call: Call) -> Answer:
+    """Answer CreateCollection."""
+    name, tags = call.fields["CollectionId"], call.fields.get("Tags", {})
+
+    def create() -> Answer:
+        recording = call.recording_gallery("gallery created")
+        call.service.galleries.create(name, authority=call.client.authority, within=recording)
+        gallery = call.service.galleries[name]
+        if tags:
+            _set_tags(gallery, tags)
+        arn = call.arn(name, prefix="aws")
+        return {"StatusCode": 200, "CollectionArn": arn, "FaceModelVersion": model_version(gallery)}
+
+    return await call.with_database(create)
+
+
+async def delete_collection(call: Call) -> Answer:
+    """Answer DeleteCollection."""
+    delete, recording = call.service.galleries.delete, call.recording_gallery("gallery deleted")
+    name, authority = call.fields["CollectionId"], call.client.authority
+    await call.with_database(delete, name, authority=authority, within=recording)
+    return {"StatusCode": 200}
+
+
+async def list_collections(call: Call) -> Answer:
+    """Answer ListCollections. The order of the pages is that of a hash, so that a short token can have the place."""
+    after = decode_token(_LIST, call.fields.get("NextToken")) or ""
+    limit = min(call.fields.get("MaxResults") or _MAX_PAGE, _MAX_PAGE)
+
+    def listed() -> Answer:
+        names = {_digest(found.name): found.name for found in call.service.galleries.list()}
+        digests = sorted(digest for digest in names if digest > after)
+        page = digests[:limit]
+        shown = sorted(names[digest] for digest in page)
+        versions = [model_version(call.service.galleries[name]) for name in shown]
+        answer: Answer = {"CollectionIds": shown, "FaceModelVersions": versions}
+        return answer | ({"NextToken": encode_token(_LIST, page[-1])} if len(digests) > limit else {})
+
+    return await call.with_database(listed)
+
+
+async def describe_collection(call: Call) -> Answer:
+    """Answer DescribeCollection."""
+    gallery = await gallery_of(call)
+
+    def described() -> Answer:
+        (row,) = gallery.database.read("count_indexed", row_factory=tuple_row)
+        faces, people, created_at = row
+        return {
+            "FaceCount": faces,
+            "UserCount": people,
+            "FaceModelVersion": model_version(gallery),
+            "CollectionARN": call.arn(call.fields["CollectionId"]),
+            "CreationTimestamp": round(created_at.timestamp(), 3),
+        }
+
+    return await call.with_database(described)
+
+
+async def tag_resource(call: Call) -> Answer:
+    """Answer TagResource."""
+    gallery = await _tagged_gallery(call)
+    await call.with_database(_set_tags, gallery, call.fields["Tags"])
+    return {}
+
+
+async def untag_resource(call: Call) -> Answer:
+    """Answer UntagResource."""
+    gallery = await _tagged_gallery(call)
+    await call.with_database(gallery.database.execute, "delete_gallery_tags", {"keys": call.fields["TagKeys"]})
+    return {}
+
+
+async def list_tags(call: Call) -> Answer:
+    """Answer ListTagsForResource."""
+    gallery = await _tagged_gallery(call)
+    return {"Tags": await call.with_database(_tags_of, gallery)}
+
+
+async def _tagged_gallery(call: Call) -> Gallery:
+    found = _ARN.fullmatch(call.fields["ResourceArn"])
+    if found is None:
+        raise AwsError("InvalidParameterException", "ResourceArn must be the ARN of a collection.")
+    return await gallery_of(call, found["collection"])
+
+
+def _set_tags(gallery: Gallery, tags: dict[str, str]) -> None:
+    with gallery.database.transaction() as connection:
+        for key, value in tags.items():
+            connection.execute(queries()["set_gallery_tag"], {"key": key, "value": value})
+        if len(connection.execute(queries()["select_gallery_tags"]).fetchall()) > _MAX_TAGS:
+            raise AwsError("ServiceQuotaExceededException", f"A collection has at most {_MAX_TAGS} tags.")
+
+
+def _tags_of(gallery: Gallery) -> dict[str, str]:
+    return dict(gallery.database.read("select_gallery_tags", row_factory=tuple_row))
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
