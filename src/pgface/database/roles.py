@@ -44,6 +44,9 @@ _RESTRICTED: Final[dict[str, tuple[LiteralString, ...]]] = {
     "gallery_locks": ("SELECT", "UPDATE"),
     # Only the owner changes the model. Triggers delete rows with the owner's rights.
     "reembedding": (),
+    # Functions and triggers write events.
+    "gallery_events": ("SELECT",),
+    "event_stream": ("SELECT",),
     "reembedded_faces": (),
 }
 """The service's privileges for tables in which it may not do everything."""
@@ -61,6 +64,9 @@ _FUNCTIONS: Final[tuple[LiteralString, ...]] = (
     "revoke_api_key",
     "record_event",
     "prune_audit_log",
+    "record_searches",
+    "record_merge",
+    "prune_events",
 )
 """Functions that run with the owner's privileges and check their arguments. No other role may call them."""
 

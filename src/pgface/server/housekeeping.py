@@ -17,6 +17,7 @@ from pgface.accounts.devices import prune_devices
 from pgface.accounts.idempotency import delete_old_requests
 from pgface.database.pool import Database
 from pgface.errors import PgfaceError
+from pgface.gallery.events import prune_events
 from pgface.server.service import Service
 from pgface.system.resources import return_freed_memory
 
@@ -36,7 +37,7 @@ async def run_housekeeping(service: Service) -> None:
 
 
 def clean_up(service: Service) -> None:
-    """Delete expired logins, attempts, devices, challenges, stored responses, and old rows of the audit log."""
+    """Delete expired logins, attempts, devices, challenges and responses, and old events and rows of the audit log."""
     database = service.gallery.database
     deletions: list[Callable[[Database], object]] = [
         prune_logins,
@@ -47,6 +48,8 @@ def clean_up(service: Service) -> None:
     ]
     if days := service.settings.audit_days:
         deletions.append(lambda database: prune_audit(database, max(days, _MIN_AUDIT_DAYS)))
+    if event_days := service.settings.event_days:
+        deletions.append(lambda database: prune_events(database, event_days))
     for delete in deletions:
         try:
             delete(database)

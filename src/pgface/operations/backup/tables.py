@@ -38,8 +38,9 @@ TABLES: Final = (
     "known_devices",
 )
 """The tables of a gallery that an archive contains."""
-NOT_KEPT: Final = ("login_challenges", "reembedding", "reembedded_faces")
-"""Logins by face in progress, which expire before a restore, and what `pgface reembed` has embedded so far."""
+NOT_KEPT: Final = ("login_challenges", "reembedding", "reembedded_faces", "gallery_events", "event_stream")
+"""Logins by face in progress, which expire before a restore, what `pgface reembed` has embedded so far, and events,
+whose order is that of the transactions of one server."""
 MIGRATIONS: Final = "pgface_migrations"
 LOCKS: Final = "gallery_locks"
 """Every new gallery already has these two tables."""
