@@ -43,6 +43,9 @@ END: Final = "end"
 CURSOR: Final = re.compile(r"[0-9a-f]{8}\.[0-9]{1,19}\.[0-9]{1,18}", re.ASCII)
 _MAX_CURSOR_CHARACTERS_SHOWN: Final = 60
 
+_Search = tuple[int | None, bool, float | None]
+"""The user, whether they matched, and the confidence."""
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -120,23 +123,18 @@ def last_event_cursor(database: Database) -> str:
 
 def record_identified(database: Database, found: Sequence[Sequence[Match]]) -> None:
     """Write an event for each face that was searched: the best match, or none."""
-    best = [matches[0] if matches else None for matches in found]
-    _record_searches(
-        database,
-        "identified",
-        [(match and match.user_id, match is not None, match and match.confidence) for match in best],
-    )
+    rows: list[_Search] = [
+        (matches[0].user_id, True, matches[0].confidence) if matches else (None, False, None) for matches in found
+    ]
+    _record_searches(database, "identified", rows)
 
 
 def record_verified(database: Database, verification: Verification) -> None:
     """Write the event of a verification: the user whom the probe was compared with, and whether they matched."""
-    row = (verification.user_id, verification.match, verification.confidence)
-    _record_searches(database, "verified", [row])
+    _record_searches(database, "verified", [(verification.user_id, verification.match, verification.confidence)])
 
 
-def _record_searches(
-    database: Database, kind: EventKind, rows: Sequence[tuple[int | None, bool, float | None]]
-) -> None:
+def _record_searches(database: Database, kind: EventKind, rows: Sequence[_Search]) -> None:
     if rows:
         users, matches, confidences = map(list, zip(*rows, strict=True))
         values = {"kind": kind, "users": users, "matches": matches, "confidences": confidences}

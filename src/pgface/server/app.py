@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from pgface.gallery import Gallery
 from pgface.server import metrics, web
-from pgface.server.api import admin, auth, faces, operations, photos, users
+from pgface.server.api import admin, auth, events, faces, operations, photos, users
 from pgface.server.error_handlers import answer_error
 from pgface.server.housekeeping import run_housekeeping
 from pgface.server.middleware import RequestContextMiddleware
@@ -79,7 +79,7 @@ def create_app(gallery: Gallery | None = None) -> FastAPI:
         # These two have handlers of FastAPI's own. All other errors reach `RequestContextMiddleware`.
         exception_handlers={RequestValidationError: answer_error, HTTPException: answer_error},
     )
-    for module in (users, photos, faces, auth, admin):
+    for module in (users, photos, faces, auth, events, admin):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(operations.router)
     web.add_pages(app)

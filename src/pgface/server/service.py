@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from functools import partial
 from typing import Annotated, Final, ParamSpec, TypeVar
@@ -19,6 +19,7 @@ from pgface.accounts.tokens import token_hash
 from pgface.gallery import Gallery
 from pgface.server import metrics
 from pgface.server.body_budget import BodyBudget
+from pgface.server.event_watcher import EventWatcher
 from pgface.server.work_queue import Requester, WorkQueue
 from pgface.settings import Settings
 from pgface.system.resources import usable_cores
@@ -53,6 +54,8 @@ class Service:
     """Runs work that only queries PostgreSQL."""
     timezone: tzinfo
     """The time zone of timestamps that have none, such as those of the specification's columns."""
+    event_watcher: EventWatcher = field(default_factory=EventWatcher)
+    """Wakes requests that wait for an event."""
 
     @classmethod
     def create(cls, gallery: Gallery) -> Service:

@@ -1,0 +1,157 @@
+"""Events in the service, in commands, and of identifications and verifications."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from psycopg import Connection
+
+from pgface.errors import DatabaseError
+from pgface.gallery import Gallery
+from pgface.gallery.events import last_event_cursor
+from pgface.server.housekeeping import clean_up
+from pgface.settings import Settings
+from support.commands import Run
+from support.galleries import add_embedding, add_user, axis
+from support.photos import Photos
+from support.web_service import V1, Served, code_of, file
+
+EVENTS = f"{V1}/events"
+
+
+def test_the_service_returns_events_by_cursor(api: Served, photos: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, admin = api.key("events"), api.key("admin")
+    start = api.client.get(EVENTS, headers=reader, params={"after": "end"}).json()
+    assert start["events"] == []
+    picture = file(photos("Colin_Powell", 1).read_bytes())
+    enrolled = api.client.post(f"{V1}/photos", headers=admin, files={"photo": picture}, data={"email": "c@example.org"})
+    assert enrolled.status_code == 201
+    monkeypatch.setattr(api.gallery, "_settings", api.gallery.settings.model_copy(update={"search_events": True}))
+    user = enrolled.json()["user"]["id"]
+    for path, data in (("identify", {}), ("verify", {"user_id": str(user)})):
+        assert api.client.post(f"{V1}/{path}", headers=admin, files={"photo": picture}, data=data).status_code == 200
+    api.client.delete(f"{V1}/users/{user}", headers=admin)
+
+    def read(**parameters: object) -> list[dict[str, object]]:
+        values = {"after": start["next_cursor"], "wait": 5} | parameters
+        answer = api.client.get(EVENTS, headers=reader, params=values)
+        assert answer.status_code == 200, answer.text
+        return list(answer.json()["events"])
+
+    assert read(kind="user_deleted")[0] | {"cursor": "", "at": "", "id": 0} == {
+        "cursor": "",
+        "id": 0,
+        "at": "",
+        "kind": "user_deleted",
+        "user_id": user,
+        "other_user_id": None,
+        "photo_id": None,
+        "matched": None,
+        "confidence": None,
+        "count": 1,
+    }
+    found = read()
+    assert [event["kind"] for event in found] == ["user_added", "enrolled", "identified", "verified", "user_deleted"]
+    assert [event["matched"] for event in found] == [None, None, True, True, None]
+    # Deleting the user took their number from the earlier events.
+    assert [event["user_id"] for event in found] == [None] * 4 + [user]
+    assert {event["confidence"] for event in found} == {None}
+    assert read(limit=1, after=found[0]["cursor"]) == [found[1]]
+    assert read(kind=["enrolled", "verified"]) == [found[1], found[3]]
+    assert code_of(api.client.get(EVENTS, headers=reader, params={"after": "x"}), 400) == "cursor"
+    old = {"after": "00000000.1.1"}
+    assert code_of(api.client.get(EVENTS, headers=reader, params=old), 410) == "events-deleted"
+    for wrong in ({"kind": "x"}, {"wait": 31}, {"limit": 0}, {"limit": 1001}, {"wait": "nan"}):
+        assert code_of(api.client.get(EVENTS, headers=reader, params=wrong), 422) == "invalid-request"
+
+
+def test_a_long_poll_waits_for_an_event_and_holds_no_thread(api: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pgface.server.event_watcher._PAUSE", 0.05)
+    monkeypatch.setattr("pgface.server.event_watcher._MAX_WAITING", 14)
+    keys = [api.key("events"), api.key("events")]
+    (start,) = {api.client.get(EVENTS, headers=key, params={"after": "end"}).json()["next_cursor"] for key in keys}
+    values = {"after": start, "kind": "user_added"}
+    began = time.monotonic()
+    assert api.client.get(EVENTS, headers=keys[0], params=values | {"wait": 0.2}).json() == {
+        "events": [],
+        "next_cursor": start,
+    }
+    assert 0.2 <= time.monotonic() - began < 5
+    with ThreadPoolExecutor(20) as pool:
+
+        def poll(key: int) -> int:
+            answer = api.client.get(EVENTS, headers=keys[key], params=values | {"wait": 20})
+            if answer.status_code != 200:
+                assert code_of(answer, 503) == "service-busy"
+                return 0
+            return len(answer.json()["events"])
+
+        def waiting() -> int:
+            return api.service.event_watcher._waiting.total()
+
+        first = [pool.submit(poll, 0) for _ in range(12)]
+        while waiting() < 10:
+            time.sleep(0.01)
+        second = [pool.submit(poll, 1) for _ in range(6)]
+        while waiting() < 14 or sum(answer.done() for answer in (*first, *second)) < 4:
+            time.sleep(0.01)
+        assert len([one for one in threading.enumerate() if one.name.startswith("pgface-query")]) < 14
+        api.execute("DELETE FROM users")  # another kind of event
+        began = time.monotonic()
+        api.gallery.add_user("new@example.org")
+        # Of 12 requests of one key, 10 may wait, and 14 of both keys.
+        assert sorted(answer.result() for answer in first) == [0] * 2 + [1] * 10
+        assert sorted(answer.result() for answer in second) == [0] * 2 + [1] * 4
+        assert time.monotonic() - began < 10
+        assert waiting() == 0
+
+
+def test_housekeeping_deletes_old_events(api: Served) -> None:
+    api.execute("UPDATE gallery_events SET at = at - interval '31 days'")
+    clean_up(api.service)
+    assert api.execute("SELECT count(*) FROM gallery_events WHERE at < now() - interval '30 days'") == [(0,)]
+
+
+def test_searches_add_events_only_with_the_setting(settings: Settings, bound: Connection) -> None:
+    ada = add_user(bound, "ada@example.org")
+    add_embedding(bound, ada, axis(0))
+    known, unknown = ([float(i == place) for i in range(512)] for place in (0, 1))
+    with Gallery.open(settings) as gallery:
+        start = last_event_cursor(gallery.database)
+        gallery.identify_embedding(known)
+        assert gallery.verify_embedding(known, ada).match
+        assert last_event_cursor(gallery.database) == start
+    with Gallery.open(settings.model_copy(update={"search_events": True})) as gallery:
+        gallery.identify_embeddings([known, unknown])
+        gallery.verify_embedding(unknown, ada)
+        gallery.identify_embeddings([])
+        for _ in range(1000):
+            if len(found := gallery.events(after=start)) == 3:
+                break
+            time.sleep(0.01)
+        assert [(event.kind, event.user_id, event.matched, event.confidence) for event in found] == [
+            ("identified", ada, True, pytest.approx(100)),
+            ("identified", None, False, None),
+            ("verified", ada, False, None),
+        ]
+        assert found.next_cursor == found.events[-1].cursor
+        bound.execute("ALTER TABLE gallery_events RENAME TO other")
+        with pytest.raises(DatabaseError):  # no search without its event
+            gallery.identify_embedding(known)
+
+
+def test_the_command_prints_events(run: Run, connection: Connection) -> None:
+    ada = add_user(connection, "ada@example.org")
+    shown = run("events", "--limit", "1")
+    assert "gallery_created" in shown.stdout
+    cursor = shown.stderr.rstrip().rpartition(" ")[2]
+    rest = json.loads(run("events", "--after", cursor, "--json").stdout)
+    assert [(event["kind"], event["user_id"]) for event in rest["events"]] == [("user_added", ada)]
+    only = json.loads(run("events", "--kind", "enrolled,user_added", "--json").stdout)
+    assert only == rest
+    refused = run("events", "--kind", "x", code=1)
+    assert "user_added" in refused.stderr
