@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 from psycopg import Connection
 
 from pgface.errors import DatabaseError
 from pgface.gallery import Gallery
-from pgface.gallery.events import last_event_cursor
+from pgface.gallery.events import EVENT_KINDS, EventPage, last_event_cursor
 from pgface.server.housekeeping import clean_up
 from pgface.settings import Settings
 from support.commands import Run
-from support.galleries import add_embedding, add_user, axis
+from support.documentation import HOW_TO, blocks
+from support.galleries import add_embedding, add_user, axis, rows
 from support.photos import Photos
 from support.web_service import V1, Served, code_of, file
 
@@ -148,10 +152,64 @@ def test_the_command_prints_events(run: Run, connection: Connection) -> None:
     ada = add_user(connection, "ada@example.org")
     shown = run("events", "--limit", "1")
     assert "gallery_created" in shown.stdout
-    cursor = shown.stderr.rstrip().rpartition(" ")[2]
-    rest = json.loads(run("events", "--after", cursor, "--json").stdout)
+    rest = json.loads(run("events", "--after", last_cursor(shown.stderr), "--json").stdout)
     assert [(event["kind"], event["user_id"]) for event in rest["events"]] == [("user_added", ada)]
     only = json.loads(run("events", "--kind", "enrolled,user_added", "--json").stdout)
     assert only == rest
     refused = run("events", "--kind", "x", code=1)
     assert "user_added" in refused.stderr
+
+
+def test_following_prints_lines_until_it_is_interrupted(
+    run: Run, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses = []
+
+    def sleep(_: float) -> None:
+        pauses.append(1)
+        if len(pauses) > 1:
+            raise KeyboardInterrupt
+        add_user(connection, "ada@example.org")
+        while rows(connection, "SELECT count(*) FROM read_events()") != [(2,)]:
+            time.sleep(0.01)
+
+    monkeypatch.setattr("pgface.cli.events.time", SimpleNamespace(sleep=sleep))
+    followed = run("events", "--follow", "--json")
+    printed = [json.loads(line)["kind"] for line in followed.stdout.splitlines()]
+    assert printed == ["gallery_created", "user_added"]
+    assert last_cursor(followed.stderr)
+
+
+def last_cursor(text: str) -> str:
+    """Return the cursor at the end of what a command says."""
+    return text.rstrip().rstrip(".").rpartition(" ")[2]
+
+
+def test_the_page_works(run: Run, connection: Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    ada = add_user(connection, "ada@example.org")
+    add_embedding(connection, ada, axis(0))
+    monkeypatch.setattr("pgface.gallery.gallery.get_settings", lambda: settings)
+    outputs, tables = [], []
+    for block in blocks("events.md"):
+        if block.language == "shell":
+            outputs += [run(*shlex.split(line)[1:]).stdout for line in block.text.splitlines()]
+        elif block.language == "python":
+            names: dict[str, object] = {}
+            exec(block.text, names)  # noqa: S102 - the page's own example
+            later = names["later"]
+            assert isinstance(later, EventPage)
+            assert later.events == ()
+        elif block.language == "sql":
+            tables += [rows(connection, statement) for statement in block.text.strip().rstrip(";").split(";\n")]
+    assert "enrolled" in outputs[0]
+    assert [event["kind"] for event in json.loads(outputs[1])["events"]] == ["enrolled"]
+    assert [kind for _, kind, _ in tables[0]] == ["gallery_created", "user_added", "enrolled"]
+    assert tables[1:] == [[], [(0,)]]
+    documented = set(
+        re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`[^|]+) \|", page_of("events.md"), re.MULTILINE)))
+    )
+    assert documented == set(EVENT_KINDS)
+
+
+def page_of(name: str) -> str:
+    return (HOW_TO / name).read_text("utf-8")
