@@ -686,9 +686,9 @@ class Gallery:
     def events(self, *, after: str | None = None, limit: int = 100, kinds: Collection[str] | None = None) -> EventPage:
         """Read what happened in the gallery, in order: users, photos and faces that were added, changed or deleted.
 
-            >>> page = gallery.events(kinds=["enrolled"])
+            >>> page = gallery.events(kinds=["gallery_created"])
             >>> [event.kind for event in page]
-            ['enrolled', 'enrolled']
+            ['gallery_created']
             >>> gallery.events(after=page.next_cursor).events
             ()
 
