@@ -130,8 +130,8 @@ def test_searches_add_events_only_with_the_setting(settings: Settings, bound: Co
         assert gallery.verify_embedding(known, ada).match
         assert last_event_cursor(gallery.database) == start
     with Gallery.open(settings.model_copy(update={"search_events": True})) as gallery:
-        gallery.identify_embeddings([known, unknown])
-        gallery.verify_embedding(unknown, ada)
+        gallery.identify_embeddings([known, unknown], threshold=-1)
+        assert gallery.verify_embedding(unknown, ada, threshold=-1).match
         gallery.identify_embeddings([])
         for _ in range(1000):
             if len(found := gallery.events(after=start)) == 3:

@@ -121,17 +121,23 @@ def last_event_cursor(database: Database) -> str:
     return str(cursor)
 
 
-def record_identified(database: Database, found: Sequence[Sequence[Match]]) -> None:
-    """Write an event for each face that was searched: the best match, or none."""
-    rows: list[_Search] = [
-        (matches[0].user_id, True, matches[0].confidence) if matches else (None, False, None) for matches in found
-    ]
+def record_identified(database: Database, found: Sequence[Sequence[Match]], threshold: float) -> None:
+    """Write an event for each face that was searched: the best match above the gallery's own threshold, or none.
+
+    A lower threshold of the caller does not count, so that no event names a stranger as a user.
+    """
+    best = [matches[0] if matches and matches[0].similarity >= threshold else None for matches in found]
+    rows: list[_Search] = [(match.user_id, True, match.confidence) if match else (None, False, None) for match in best]
     _record_searches(database, "identified", rows)
 
 
-def record_verified(database: Database, verification: Verification) -> None:
-    """Write the event of a verification: the user whom the probe was compared with, and whether they matched."""
-    _record_searches(database, "verified", [(verification.user_id, verification.match, verification.confidence)])
+def record_verified(database: Database, verification: Verification, threshold: float) -> None:
+    """Write the event of a verification: the user whom the probe was compared with, and whether they matched.
+
+    As for `record_identified`, a match is at least the gallery's own threshold.
+    """
+    match = verification.match and verification.similarity >= threshold
+    _record_searches(database, "verified", [(verification.user_id, match, verification.confidence)])
 
 
 def _record_searches(database: Database, kind: EventKind, rows: Sequence[_Search]) -> None:

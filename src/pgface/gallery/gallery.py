@@ -830,7 +830,7 @@ class Gallery:
                 found = self._database.read_each("find_similar_faces", values, row_factory=class_row(Match))
         identified = [[_with_confidence(match, config) for match in matches] for matches in found]
         if self._settings.search_events:
-            record_identified(self._database, identified)
+            record_identified(self._database, identified, config.identify_threshold)
         return identified
 
     def _verify(
@@ -851,7 +851,7 @@ class Gallery:
         confidence = _confidence_of_pair(match, similarity, config)
         verification = Verification(match, similarity, threshold, user_id, name, email, confidence)
         if self._settings.search_events:
-            record_verified(self._database, verification)
+            record_verified(self._database, verification, config.verify_threshold)
         return verification
 
     def _opened(self, photo: PhotoSource) -> AbstractContextManager[Photo]:
