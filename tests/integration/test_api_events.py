@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
 from psycopg import Connection
 
+from pgface import Galleries
+from pgface.accounts import Client, create_key
 from pgface.errors import DatabaseError
 from pgface.gallery import Gallery
 from pgface.gallery.events import EVENT_KINDS, EventPage, last_event_cursor
@@ -22,7 +24,7 @@ from support.commands import Run
 from support.documentation import HOW_TO, blocks
 from support.galleries import add_embedding, add_user, axis, rows
 from support.photos import Photos
-from support.web_service import V1, Served, code_of, file
+from support.web_service import V1, Served, bearer, code_of, file
 
 EVENTS = f"{V1}/events"
 
@@ -95,7 +97,7 @@ def test_a_long_poll_waits_for_an_event_and_holds_no_thread(api: Served, monkeyp
             return len(answer.json()["events"])
 
         def waiting() -> int:
-            return api.service.event_watcher._waiting.total()
+            return api.service.event_watcher.waiting
 
         first = [pool.submit(poll, 0) for _ in range(12)]
         while waiting() < 10:
@@ -103,7 +105,9 @@ def test_a_long_poll_waits_for_an_event_and_holds_no_thread(api: Served, monkeyp
         second = [pool.submit(poll, 1) for _ in range(6)]
         while waiting() < 14 or sum(answer.done() for answer in (*first, *second)) < 4:
             time.sleep(0.01)
-        assert len([one for one in threading.enumerate() if one.name.startswith("pgface-query")]) < 14
+        queries = api.service.queries
+        while queries._idle_semaphore._value < len(queries._threads) - 1:  # all but the one that looks for events
+            time.sleep(0.01)
         api.execute("DELETE FROM users")  # another kind of event
         began = time.monotonic()
         api.gallery.add_user("new@example.org")
@@ -114,10 +118,43 @@ def test_a_long_poll_waits_for_an_event_and_holds_no_thread(api: Served, monkeyp
         assert waiting() == 0
 
 
-def test_housekeeping_deletes_old_events(api: Served) -> None:
-    api.execute("UPDATE gallery_events SET at = at - interval '31 days'")
+@pytest.fixture
+def staff(api: Served) -> Iterator[Gallery]:
+    """A named gallery of the service."""
+    with Galleries.open(api.owner.settings) as galleries:
+        galleries.create("staff")
+        yield galleries["staff"]
+        galleries.delete("staff")
+
+
+def test_each_gallery_has_its_own_events(api: Served, staff: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pgface.server.event_watcher._PAUSE", 0.05)
+    key = bearer(create_key(staff.database, "reader", ["events"], Client())[0])
+    path = f"{V1}/galleries/staff/events"
+    start = api.client.get(path, headers=key).json()
+    assert [event["kind"] for event in start["events"]] == ["gallery_created", "model_changed"]
+    with ThreadPoolExecutor(1) as pool:
+        values = {"after": start["next_cursor"], "wait": 20}
+        polled = pool.submit(api.client.get, path, headers=key, params=values)
+        while not api.service.event_watcher.waiting:
+            time.sleep(0.01)
+        api.gallery.add_user("elsewhere@example.org")
+        added = staff.add_user("staff@example.org")
+        assert [event["user_id"] for event in polled.result().json()["events"]] == [added.id]
+    for other in (EVENTS, f"{V1}/galleries/other/events"):
+        assert code_of(api.client.get(other, headers=key), 401) == "key-refused"
+    # A cursor of another gallery does not work.
+    answer = api.client.get(EVENTS, headers=api.key("events"), params={"after": start["next_cursor"]})
+    assert code_of(answer, 410) == "events-deleted"
+
+
+def test_housekeeping_deletes_old_events_in_every_gallery(api: Served, staff: Gallery) -> None:
+    for gallery in (api.owner, staff):
+        with gallery.database.transaction() as connection:
+            connection.execute("UPDATE gallery_events SET at = at - interval '31 days'")
     clean_up(api.service)
-    assert api.execute("SELECT count(*) FROM gallery_events WHERE at < now() - interval '30 days'") == [(0,)]
+    for gallery in (api.owner, staff):
+        assert gallery.events().events == ()
 
 
 def test_searches_add_events_only_with_the_setting(settings: Settings, bound: Connection) -> None:

@@ -52,6 +52,7 @@ async def list_events(
         page = await service.event_watcher.wait(
             read,
             newest,
+            gallery=database,
             after=after,
             seconds=wait,
             caller=caller.name,
