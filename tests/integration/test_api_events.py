@@ -22,6 +22,7 @@ from pgface.server.housekeeping import clean_up
 from pgface.settings import Settings
 from support.commands import Run
 from support.documentation import HOW_TO, blocks
+from support.embedded_server import eventually
 from support.galleries import add_embedding, add_user, axis, rows
 from support.photos import Photos
 from support.web_service import V1, Served, bearer, code_of, file
@@ -100,14 +101,12 @@ def test_a_long_poll_waits_for_an_event_and_holds_no_thread(api: Served, monkeyp
             return api.service.event_watcher.waiting
 
         first = [pool.submit(poll, 0) for _ in range(12)]
-        while waiting() < 10:
-            time.sleep(0.01)
+        assert eventually(lambda: waiting() == 10)
         second = [pool.submit(poll, 1) for _ in range(6)]
-        while waiting() < 14 or sum(answer.done() for answer in (*first, *second)) < 4:
-            time.sleep(0.01)
+        assert eventually(lambda: waiting() == 14 and sum(answer.done() for answer in (*first, *second)) == 4)
         queries = api.service.queries
-        while queries._idle_semaphore._value < len(queries._threads) - 1:  # all but the one that looks for events
-            time.sleep(0.01)
+        # All threads are idle but the one that looks for events.
+        assert eventually(lambda: queries._idle_semaphore._value >= len(queries._threads) - 1)
         api.execute("DELETE FROM users")  # another kind of event
         began = time.monotonic()
         api.gallery.add_user("new@example.org")
@@ -136,8 +135,7 @@ def test_each_gallery_has_its_own_events(api: Served, staff: Gallery, monkeypatc
     with ThreadPoolExecutor(1) as pool:
         values = {"after": start["next_cursor"], "wait": 20}
         polled = pool.submit(api.client.get, path, headers=key, params=values)
-        while not api.service.event_watcher.waiting:
-            time.sleep(0.01)
+        assert eventually(lambda: api.service.event_watcher.waiting == 1)
         api.gallery.add_user("elsewhere@example.org")
         added = staff.add_user("staff@example.org")
         assert [event["user_id"] for event in polled.result().json()["events"]] == [added.id]
@@ -170,10 +168,8 @@ def test_searches_add_events_only_with_the_setting(settings: Settings, bound: Co
         gallery.identify_embeddings([known, unknown], threshold=-1)
         assert gallery.verify_embedding(unknown, ada, threshold=-1).match
         gallery.identify_embeddings([])
-        for _ in range(1000):
-            if len(found := gallery.events(after=start)) == 3:
-                break
-            time.sleep(0.01)
+        assert eventually(lambda: len(gallery.events(after=start)) == 3)
+        found = gallery.events(after=start)
         assert [(event.kind, event.user_id, event.matched, event.confidence) for event in found] == [
             ("identified", ada, True, pytest.approx(100)),
             ("identified", None, False, None),
@@ -207,8 +203,7 @@ def test_following_prints_lines_until_it_is_interrupted(
         if len(pauses) > 1:
             raise KeyboardInterrupt
         add_user(connection, "ada@example.org")
-        while rows(connection, "SELECT count(*) FROM read_events()") != [(2,)]:
-            time.sleep(0.01)
+        assert eventually(lambda: rows(connection, "SELECT count(*) FROM read_events()") == [(2,)])
 
     monkeypatch.setattr("pgface.cli.events.time", SimpleNamespace(sleep=sleep))
     followed = run("events", "--follow", "--json")

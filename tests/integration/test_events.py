@@ -22,7 +22,7 @@ from support.galleries import add_embedding, add_user, axis, rows
 from support.service_role import sql_as
 
 
-def eventually(read: Callable[[], EventPage], number: int) -> list[Event]:
+def read_until(read: Callable[[], EventPage], number: int) -> list[Event]:
     """Read until there are as many events. Other transactions on the server, such as ANALYZE, delay them."""
     ends = time.monotonic() + 10
     while len(page := read()) < number and time.monotonic() < ends:
@@ -31,7 +31,7 @@ def eventually(read: Callable[[], EventPage], number: int) -> list[Event]:
 
 
 def since(database: Database, cursor: str, number: int) -> list[tuple[str, int | None, int]]:
-    events = eventually(lambda: read_events(database, after=cursor), number)
+    events = read_until(lambda: read_events(database, after=cursor), number)
     return [(event.kind, event.user_id, event.count) for event in events]
 
 
@@ -46,7 +46,7 @@ def writer(settings: Settings) -> Iterator[Connection]:
 
 
 def test_every_change_by_sql_writes_its_event(database: Database, connection: Connection) -> None:
-    start = eventually(lambda: read_events(database), 1)
+    start = read_until(lambda: read_events(database), 1)
     assert [event.kind for event in start] == ["gallery_created"]
     ada, eve = (add_user(connection, f"{name}@example.org") for name in ("ada", "eve"))
     insert = "INSERT INTO photos (user_id, filename, filepath) VALUES (%s, 'f', 'f') RETURNING id"
@@ -67,7 +67,7 @@ def test_every_change_by_sql_writes_its_event(database: Database, connection: Co
     connection.execute("DELETE FROM face_embeddings WHERE id = %s", (face,))
     connection.execute("DELETE FROM photos WHERE id = %s", (photo,))
     connection.execute("UPDATE gallery SET model_name = 'another'")
-    found = eventually(lambda: read_events(database, after=start[-1].cursor), 12)
+    found = read_until(lambda: read_events(database, after=start[-1].cursor), 12)
     assert [(event.kind, event.user_id, event.photo_id) for event in found] == [
         ("user_added", ada, None),
         ("user_added", eve, None),
@@ -125,7 +125,7 @@ def test_a_deleted_user_leaves_only_the_number_in_the_event_of_the_deletion(
     assert since(database, cursor, 8) == [*before, ("enrolled", eve, 1), *merge]
     assert read_events(database, kinds=["user_merged"]).events[0].other_user_id == ada
     connection.execute("DELETE FROM users WHERE id = %s", (eve,))
-    found = eventually(lambda: read_events(database, after=cursor), 9)
+    found = read_until(lambda: read_events(database, after=cursor), 9)
     # One event stands for the user with all photos and faces.
     assert [event.kind for event in found].count("face_deleted") == 0
     assert {event.user_id for event in found} == {None, ada, eve}
@@ -199,7 +199,7 @@ def test_eight_writers_and_a_reader_lose_and_double_no_event(settings: Settings,
         thread.start()
     for thread in threads:
         thread.join()
-    eventually(lambda: read_events(database, after=start, limit=10_000), len(expected))
+    read_until(lambda: read_events(database, after=start, limit=10_000), len(expected))
     done.set()
     reader.join()
     users = [event.user_id or 0 for event in seen]
@@ -211,12 +211,12 @@ def test_eight_writers_and_a_reader_lose_and_double_no_event(settings: Settings,
 def test_a_cursor_from_before_the_kept_events_is_refused(database: Database, connection: Connection) -> None:
     start = last_event_cursor(database)
     add_user(connection, "old@example.org")
-    (old,) = eventually(lambda: read_events(database, after=start), 1)
+    (old,) = read_until(lambda: read_events(database, after=start), 1)
     assert prune_events(database, 1) == 0
     connection.execute("UPDATE gallery_events SET at = at - interval '2 days'")
     # This transaction is younger, but its place is after the next event that stays.
     add_user(connection, "new@example.org")
-    eventually(lambda: read_events(database, after=old.cursor), 1)
+    read_until(lambda: read_events(database, after=old.cursor), 1)
     assert prune_events(database, 1) == 2
     with pytest.raises(EventsDeletedError):
         read_events(database, after=start)
@@ -240,7 +240,7 @@ def test_a_cursor_from_before_the_kept_events_is_refused(database: Database, con
 def test_a_reader_of_one_kind_moves_on_beside_others(database: Database, connection: Connection) -> None:
     start = last_event_cursor(database)
     add_user(connection, "a@example.org")
-    eventually(lambda: read_events(database, after=start), 1)
+    read_until(lambda: read_events(database, after=start), 1)
     page = read_events(database, after=start, kinds=["enrolled"])
     assert (page.events, page.next_cursor) == ((), last_event_cursor(database))
     assert page.next_cursor != start
@@ -277,7 +277,7 @@ def test_the_services_role_can_read_events_and_write_only_those_of_searches(
         service.execute("SELECT record_searches('identified', ARRAY[%s, NULL, 0], '{t,f,t}', '{99,NULL,1}')", (ada,))
         service.execute("SELECT record_searches('verified', array_fill(0, ARRAY[101]), NULL, NULL)")
         assert len(rows(service, "SELECT * FROM read_events()")) >= 2
-    found = eventually(lambda: read_events(database, after=start), 4)
+    found = read_until(lambda: read_events(database, after=start), 4)
     assert [(event.kind, event.user_id, event.matched, event.confidence, event.count) for event in found] == [
         ("identified", ada, True, 99, 1),
         ("identified", None, False, None, 1),
