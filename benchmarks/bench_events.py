@@ -141,9 +141,9 @@ def _run(settings: Settings, scratch: Path, output: Output) -> Iterator[Cost]:
             copy_embeddings(connection, *many)
             raise Rollback
 
-    yield compared.measure("add a user", 300, add_user)
-    yield compared.measure("enroll an embedding", 300, enroll_embedding)
-    yield compared.measure("identify an embedding", 300, identify_embedding)
+    yield compared.measure("add a user", 100, add_user)
+    yield compared.measure("enroll an embedding", 100, enroll_embedding)
+    yield compared.measure("identify an embedding", 100, identify_embedding)
     samples = None if output.arguments.without_photos else find_samples(scratch)
     if samples is None:
         output.skip("photos")
