@@ -25,7 +25,7 @@ from pgface.database.sql import queries
 from pgface.errors import DuplicateGalleryError, GalleryError, UnknownGalleryError
 from pgface.faces.models.registry import model_defaults
 from pgface.gallery import Gallery
-from pgface.gallery.model import EngineCache, GalleryModel
+from pgface.gallery.model import EngineCache
 from pgface.gallery.photos import PhotoFiles
 from pgface.settings import Settings
 from pgface.thresholds import anchors_of
@@ -284,7 +284,7 @@ class Galleries:
         database = Database.sharing(self._server_of(entry, settings), entry.schema_name)
         with database.transaction() as connection:
             require_current(connection)
-        return Gallery(settings, database, GalleryModel(settings, database, engines=self._engines))
+        return Gallery.open_shared(settings, database, self._engines)
 
     def _server_of(self, entry: _Entry, settings: Settings) -> Database:
         if entry.database_url is None:
