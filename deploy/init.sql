@@ -3074,7 +3074,7 @@ CREATE TABLE IF NOT EXISTS galleries (
     id INTEGER GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     -- NULL for the empty gallery. The service looks there for the callers of a gallery that does not exist, so that they get
     -- the same answers as callers without rights.
-    name TEXT UNIQUE CHECK (name ~ '^[A-Za-z0-9_.-]{1,255}$'),
+    name TEXT UNIQUE CHECK (name ~ '^[A-Za-z0-9_.-]{1,255}$' AND name NOT IN ('.', '..')),
     schema_name TEXT NOT NULL,
     -- The URL of another server. NULL for this database.
     database_url TEXT,

@@ -30,7 +30,8 @@ from pgface.gallery.photos import PhotoFiles
 from pgface.settings import Settings
 from pgface.thresholds import anchors_of
 
-_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,255}")
+_NAME: Final = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_.-]{1,255}")
+"""Clients and proxies remove `.` and `..` from paths."""
 _MAX_OPEN: Final = 256
 """Galleries that stay open. Each has caches and perhaps a thread, but no connections of its own."""
 

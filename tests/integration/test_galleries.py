@@ -74,7 +74,7 @@ def test_people_of_one_gallery_are_not_found_in_another(galleries: Galleries, ph
     assert galleries["a"].engine is galleries["b"].engine is galleries.default.engine
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a/b", "é", "a\n", "x" * 256, "a;b"])
+@pytest.mark.parametrize("name", ["", ".", "..", "a b", "a/b", "é", "a\n", "x" * 256, "a;b"])
 def test_other_names_are_refused(galleries: Galleries, name: str) -> None:
     with pytest.raises(GalleryError):
         galleries.create(name)
@@ -114,8 +114,10 @@ def test_a_deleted_gallery_never_answers_with_the_data_of_another(galleries: Gal
     assert [user.email for user in galleries.default.users()] == ["default@example.org"]
 
 
-def test_many_galleries_share_few_connections(galleries: Galleries) -> None:
-    settings = galleries.default.settings.model_copy(update={"pool_size": 2})
+@pytest.mark.parametrize("pooling", ["session", "transaction"])
+def test_many_galleries_share_few_connections(galleries: Galleries, pooling: str) -> None:
+    """With `transaction`, pgface sets the search path in each transaction, as behind pgbouncer."""
+    settings = galleries.default.settings.model_copy(update={"pool_size": 2, "pooling": pooling})
     names = [f"gallery-{number}" for number in range(6)]
     with Galleries.open(settings) as shared:
         for name in names:
