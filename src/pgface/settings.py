@@ -101,6 +101,10 @@ class Settings(BaseSettings):
         default=None,
         description="Passphrase that encrypts archives of `pgface backup`, and decrypts them for `pgface restore`.",
     )
+    compreface: bool = Field(
+        default=False,
+        description="Whether the service also answers the REST API of CompreFace, below `/api/v1`.",
+    )
     min_password_length: Annotated[int, Field(ge=8, le=64)] = Field(
         default=15,
         description="Minimum number of characters of a new password. NIST SP 800-63B-4 requires 15 if the "

@@ -196,7 +196,8 @@ def with_service(reader_with_gallery: Reader, tmp_path: Path) -> Iterator[Reader
         pytest.skip("curl is not on this machine")
     reader_with_gallery.run("pgface users delete donald_rumsfeld@example.org --yes")
     settings = ("PGFACE_DATABASE_URL", "PGFACE_DATA_DIR", "PGFACE_WORKERS")
-    with serving({name: reader_with_gallery.environment[name] for name in settings}, tmp_path) as service:
+    environment = {name: reader_with_gallery.environment[name] for name in settings}
+    with serving(environment, tmp_path, "--compreface") as service:
         reader_with_gallery.instead[SERVICE_URL] = service.url
         reader_with_gallery.environment["NO_PROXY"] = "127.0.0.1"
         yield reader_with_gallery
@@ -206,6 +207,9 @@ def with_service(reader_with_gallery: Reader, tmp_path: Path) -> Iterator[Reader
 def test_service(with_service: Reader) -> None:
     said = with_service.follow("service.md")
     assert re.findall(r'"administrator": (\w+)', said) == ["false", "true"]
+    said = with_service.follow("compreface.md")
+    assert float(re.findall(r'"similarity" : (.+)', said)[0]) > 0.9
+    assert (with_service.folder / "recognition.header").stat().st_mode & 0o777 == 0o600
 
 
 def test_api_client(with_service: Reader) -> None:

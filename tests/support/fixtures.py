@@ -187,6 +187,7 @@ def served(databases: Databases, tmp_path_factory: pytest.TempPathFactory, insig
     url = databases.create()
     folder = tmp_path_factory.mktemp("served")
     values = {"database_url": url, "PGFACE_SCHEMA": ODD_SCHEMA, "data_dir": folder, "connect_timeout": 2}
+    values |= {"compreface": True}
     with served_in_process(Settings.model_validate(values), insightface_pack) as served:
         yield served
     databases.drop(url)

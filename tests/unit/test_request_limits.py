@@ -17,7 +17,7 @@ from pgface.server.app import create_app
 from pgface.server.auth import Guard
 from pgface.server.bodies import URL_ENCODED, BodyRoute
 from pgface.server.body_budget import BodyBudget
-from pgface.server.request_limits import _LimitedBody
+from pgface.server.request_limits import LimitedBody
 from pgface.server.schemas.base import RequestBody
 from pgface.server.service import get_client, get_service
 
@@ -79,7 +79,7 @@ def read(
     async def read_all() -> tuple[bytes, int]:
         with budget.lease("another") as other, budget.lease() as lease:
             other.take(held)
-            body, data = _LimitedBody(receive, limit, lease, seconds), b""
+            body, data = LimitedBody(receive, limit, lease, seconds), b""
             while True:
                 message = await body.receive()
                 data += message["body"]
@@ -120,7 +120,7 @@ def test_the_deadline_does_not_apply_after_the_body() -> None:
 
     async def twice() -> Message:
         with BodyBudget(20).lease() as lease:
-            body = _LimitedBody(receive, 10, lease, 0.05)
+            body = LimitedBody(receive, 10, lease, 0.05)
             await body.receive()
             return await body.receive()  # as FastAPI does, to notice that the client has disconnected
 

@@ -68,7 +68,7 @@ GROUPS: Final[Mapping[str, Mapping[str, _Command]]] = {
         "restore": _Command("backup", "Restore an archive, or check it."),
         "export": _Command("transfer", "Write the embeddings and their users to a file."),
         "import": _Command("transfer", "Load an export into the gallery."),
-        "migrate": _Command("migrate", "Move an old installation (SQLite and NPY) into the gallery."),
+        "migrate": _Command("migrate", "Move an old installation (SQLite and NPY, or CompreFace) into the gallery."),
     },
     "Operations": {
         "serve": _Command("serve", "Serve the REST API and the web pages."),

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-from pgface.accounts import COMMAND_LINE, SCOPES, create_key, list_keys, revoke_key
+from pgface.accounts import COMMAND_LINE, SCOPES, ApiKey, create_key, list_keys, revoke_key
+from pgface.accounts.compreface_keys import SERVICES, create_compreface_key
+from pgface.cli.named_gallery import named_gallery
 from pgface.cli.options import JsonOption
 from pgface.cli.output import print_json, print_results, say, when
 from pgface.database.pool import Database
@@ -18,20 +20,43 @@ app = typer.Typer()
 @app.command()
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A label for the key.")],
-    scope: Annotated[str, typer.Option(metavar="SCOPE,...", help=f"What the key may do: {', '.join(SCOPES)}.")],
+    scope: Annotated[
+        str | None, typer.Option(metavar="SCOPE,...", help=f"What the key may do: {', '.join(SCOPES)}.")
+    ] = None,
+    compreface: Annotated[
+        str | None,
+        typer.Option(metavar="SERVICE", help=f"Create a key for CompreFace's clients: {', '.join(SERVICES)}."),
+    ] = None,
     all_galleries: Annotated[
         bool, typer.Option("--all-galleries", help="Let the key work for all galleries, not only the default one.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Create a key for a program. It is printed only once, because pgface stores only its hash."""
-    scopes = [one.strip() for one in scope.split(",") if one.strip()]
-    with Database.open(get_settings()) as database:
-        key, stored = create_key(database, name, scopes, COMMAND_LINE, all_galleries=all_galleries)
+    """Create a key for a program. It is printed only once, because pgface stores only its hash.
+
+    Give --scope for the API of pgface, or --compreface for clients of CompreFace.
+    """
+    if (scope is None) == (compreface is None):
+        raise typer.BadParameter("give either --scope or --compreface")
+    if compreface is not None:
+        key, stored = _create_compreface_key(name, compreface)
+    else:
+        scopes = [one.strip() for one in (scope or "").split(",") if one.strip()]
+        with Database.open(get_settings()) as database:
+            key, stored = create_key(database, name, scopes, COMMAND_LINE, all_galleries=all_galleries)
     if json:
         print_json({"key": key} | stored.to_json())
     else:
         typer.echo(key)
+
+
+def _create_compreface_key(name: str, service: str) -> tuple[str, ApiKey]:
+    """Create a key in the default gallery, which knows the gallery that the key belongs to."""
+    named = named_gallery()
+    settings = get_settings() if named is None else named.home
+    with Database.open(settings) as database:
+        gallery = None if named is None else named.name
+        return create_compreface_key(database, name, service, COMMAND_LINE, gallery=gallery)
 
 
 @app.command("list")

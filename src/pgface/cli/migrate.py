@@ -1,4 +1,4 @@
-"""`pgface migrate`: move an old installation (SQLite and NPY) into a gallery."""
+"""`pgface migrate`: move an old installation (SQLite and NPY, or CompreFace) into a gallery."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from pgface.cli.migrate_compreface import migrate_from_compreface
+from pgface.cli.options import FaceOption
 from pgface.cli.output import (
     MAX_LISTED,
     print_error,
@@ -27,12 +29,13 @@ app = typer.Typer()
 @app.command(name="migrate")
 def migrate_command(
     model: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="MODEL",
-            help="Name or folder of the model that made the old embeddings. The gallery will record it.",
+            help="Name or folder of the model that made the old embeddings. The gallery will record it. With "
+            "--compreface, the model for a new gallery.",
         ),
-    ],
+    ] = None,
     sqlite: Annotated[Path | None, typer.Option(metavar="FILE", help="The old SQLite database.")] = None,
     npy: Annotated[Path | None, typer.Option(metavar="FILE", help="The old embeddings, face_db.npy.")] = None,
     labels: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="The old labels, face_db.json.")] = None,
@@ -40,13 +43,43 @@ def migrate_command(
         Path | None,
         typer.Option(metavar="FOLDER", help="The folder of the old photo files, to copy them and to verify the model."),
     ] = None,
+    compreface: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="CompreFace's PostgreSQL, or a dump that pg_dump made of it."),
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY", help="The key of CompreFace's recognition service, or at least 4 characters of it."
+        ),
+    ] = None,
+    faces: FaceOption = "only",
     merge: Annotated[
-        bool, typer.Option("--merge", help="Allow a gallery that is not empty. Users are matched by e-mail.")
+        bool,
+        typer.Option(
+            "--merge",
+            help="Allow a gallery that is not empty. Users are matched by e-mail, and CompreFace's subjects by name.",
+        ),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything but write nothing.")] = False,
     report_json: Annotated[bool, typer.Option("--report-json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Move an old installation (SQLite and NPY) into the gallery. The old files are never changed."""
+    """Move an old installation (SQLite and NPY, or CompreFace) into the gallery. The old data is never changed."""
+    if compreface is not None:
+        if sqlite or npy or labels or photos:
+            raise typer.BadParameter("give it alone", param_hint="--compreface")
+        migrate_from_compreface(
+            compreface,
+            api_key=api_key,
+            model=model,
+            face=faces,
+            merge=merge,
+            dry_run=dry_run,
+            as_json=report_json,
+        )
+        return
+    if model is None:
+        raise typer.BadParameter("give the model that made the old embeddings", param_hint="--model")
     old = read_installation(sqlite=sqlite, npy=npy, json=labels)
     if old.problems:
         _refuse(old, report_json)

@@ -5,16 +5,37 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from typer.main import get_command
+
+if TYPE_CHECKING:
+    from pgface.settings import Settings
 
 WITHOUT_GALLERY: Final = frozenset(
     {"init", "schema", "models", "galleries", "roles", "serve", "healthcheck", "postgres", "secrets"}
 )
 """Commands that concern all galleries, or none."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedGallery:
+    """The gallery that a command uses."""
+
+    name: str
+    home: Settings
+    """The settings of the default gallery."""
+
+
+_used: list[NamedGallery] = []
+
+
+def named_gallery() -> NamedGallery | None:
+    """Return the gallery of the option. None for the default gallery."""
+    return _used[-1] if _used else None
 
 
 def add_gallery_option(command: Any) -> None:
@@ -60,7 +81,8 @@ def _named(name: str) -> Iterator[None]:
     from pgface.errors import UnknownGalleryError
     from pgface.settings import get_settings
 
-    with Database.open(get_settings()) as database:
+    home = get_settings()
+    with Database.open(home) as database:
         found = database.read("select_gallery_named", {"name": name}, row_factory=tuple_row)
         if not found:
             raise UnknownGalleryError(f"There is no gallery {name}. `pgface galleries list` shows the galleries.")
@@ -72,8 +94,10 @@ def _named(name: str) -> Iterator[None]:
         try:
             os.environ.update(changed)
             get_settings.cache_clear()
+            _used.append(NamedGallery(name, home))
             yield
         finally:
+            _used.clear()
             for variable, value in before.items():
                 if value is None:
                     del os.environ[variable]

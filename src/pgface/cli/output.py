@@ -42,6 +42,7 @@ OPTIONS_IN_PLACE_OF_PARAMETERS: Final = {
     SeveralFacesError.CHOICE: "add `--faces largest`",
     "`accept_license=True`": "`--accept-license`",
     "`allow_other_user=True`": "`--allow-other-user`",
+    "`api_key`": "`--api-key`",
     "`certificate`": "`--certificate`",
     "`copy=True`": "`--copy`",
     "`host`": "`--host`",

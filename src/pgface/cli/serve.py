@@ -25,6 +25,7 @@ def serve(
     ] = 1,
     certificate: CertificateOption = None,
     key: KeyOption = None,
+    compreface: Annotated[bool, typer.Option("--compreface", help="Also answer CompreFace's clients.")] = False,
 ) -> None:
     """Serve the REST API and the web pages until Ctrl-C. The log is JSON on stderr."""
     from pgface.server.run import serve as run
@@ -33,4 +34,7 @@ def serve(
     def announce(model: str, url: str) -> None:
         say(f"Serving {model} at {url}. Press Ctrl-C to stop.")
 
-    run(Listening(host, port, certificate, key), workers, get_settings(), announce)
+    settings = get_settings()
+    if compreface:
+        settings = settings.model_copy(update={"compreface": True})
+    run(Listening(host, port, certificate, key), workers, settings, announce)

@@ -40,6 +40,7 @@ _RESTRICTED: Final[dict[str, tuple[LiteralString, ...]]] = {
         "DELETE",
     ),
     "api_keys": ("SELECT (id, name, scopes, created_at, last_used_at, revoked_at, all_galleries)",),
+    "compreface_keys": ("SELECT",),
     "galleries": ("SELECT",),
     "gallery_script": (),
     "audit_log": ("SELECT",),

@@ -41,7 +41,8 @@ class FaceToEnroll:
     """The name for a new user, by default the first part of the e-mail."""
     photo: str
     """The name of the photo."""
-    content_sha256: str
+    content_sha256: str | None
+    """None enrolls the face even if its user has the same photo."""
     face: Face
     left_aside: tuple[Box, ...] = ()
     """Faces in the background, for the result."""
@@ -168,7 +169,7 @@ def _enroll(
     return Enrollment(user, wanted.photo, photo_id, added=True, face=wanted.face, left_aside=wanted.left_aside)
 
 
-def _find_photo(connection: psycopg.Connection, user_id: int, content_sha256: str) -> int | None:
+def _find_photo(connection: psycopg.Connection, user_id: int, content_sha256: str | None) -> int | None:
     """Return the id of the user's photo with this content."""
     values = {"user_id": user_id, "content_sha256": content_sha256}
     row = connection.execute(queries()["select_photo_by_content"], values).fetchone()

@@ -89,6 +89,7 @@ OnProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class _Task(PhotoTask):
+    file: Path
     person: NewUser
 
 

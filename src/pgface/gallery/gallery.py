@@ -18,7 +18,7 @@ from pgface.database.pool import Database, initialise
 from pgface.database.sql import queries
 from pgface.errors import DatabaseError, DatabaseUnreachableError, GalleryError, SessionNeededError, UnknownPhotoError
 from pgface.faces.cancellation import waiting
-from pgface.faces.engines.base import Detection, Engine, Face
+from pgface.faces.engines.base import Choose, Detection, Engine, Face
 from pgface.faces.face_choice import ChosenFace, EnrollmentChoice, WhichFace, choose_one, one_for_each
 from pgface.faces.photo import Photo, PhotoLimits, PhotoSource, open_photo
 from pgface.faces.quality import QualityLimits
@@ -320,14 +320,20 @@ class Gallery:
         used = _valid_threshold(threshold, config.verify_threshold)
         return self._verify(unit_embedding(embedding), user, used, _of_model(config, model_changes))
 
-    def faces(self, photo: PhotoSource) -> list[Face]:
+    def faces(self, photo: PhotoSource, choose: Choose | None = None) -> list[Face]:
         """Embed the faces of a photo, up to PGFACE_MAX_FACES of the largest. pgface searches and stores nothing.
+
+        Args:
+            photo: the photo.
+            choose: chooses the faces to embed, by default the largest ones.
 
         Raises:
             PhotoError: the photo cannot be used.
 
         """
         with self._opened(photo) as opened:
+            if choose is not None:
+                return self.engine.detect_and_embed(opened.picture, choose)
             return self._detect(opened, self._settings.max_faces)[1]
 
     def detect(self, photo: PhotoSource) -> list[Detection]:
@@ -381,6 +387,7 @@ class Gallery:
         *,
         name: str | None = None,
         face: WhichFace = "only",
+        choice: EnrollmentChoice | None = None,
         allow_other_user: bool = False,
         by_themselves: bool = False,
         within: Within[Enrollment] | None = None,
@@ -398,6 +405,7 @@ class Gallery:
             face: "only" refuses a photo with several faces, unless the others are in the background
                 (`Settings.background_face`). "largest" takes the largest face. "central" takes the large face nearest
                 the middle.
+            choice: other rules that choose the face, in place of `face` and of the limits in the settings.
             allow_other_user: enroll the face even if the gallery identifies it as another user.
             by_themselves: whether users send their own photos. They must not learn who else is in the gallery. So
                 pgface sets a face of another user aside instead of refusing it, and returns the same result. See
@@ -412,7 +420,7 @@ class Gallery:
         """
         model_changes = self.config.model_changes
         with self._opened(photo) as opened:
-            choose = EnrollmentChoice.from_settings(self._settings, face).of(opened.name)
+            choose = (choice or EnrollmentChoice.from_settings(self._settings, face)).of(opened.name)
             found = choose_one(self.engine, opened, choose)
             wanted = FaceToEnroll(user, name, opened.name, opened.content_sha256, found, choose.left_aside)
             (enrolled,) = enroll_together(
@@ -815,6 +823,12 @@ class Gallery:
     def status(self) -> Status:
         """Return the state of the gallery and of its server."""
         return read_status(self._database, self._settings, self._model)
+
+    @contextmanager
+    def deletion(self) -> Iterator[psycopg.Connection]:
+        """Open a transaction that deletes rows. After its commit, delete their files."""
+        with self._deletion() as connection:
+            yield connection
 
     # Internals
 

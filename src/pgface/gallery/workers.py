@@ -1,4 +1,4 @@
-"""Workers that embed photo files on all cores.
+"""Workers that embed photos on all cores.
 
 They are threads, or processes if the engine does not release Python's global interpreter lock (GIL).
 """
@@ -20,15 +20,15 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 from pgface.errors import ModelError, PgfaceError, PhotoError, WorkerEndedError
 from pgface.faces.engines.base import Box, Engine, Face
 from pgface.faces.face_choice import EnrollmentChoice, choose_one
-from pgface.faces.photo import PhotoLimits, open_photo
+from pgface.faces.photo import PhotoLimits, Upload, open_photo
 from pgface.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class PhotoTask:
-    """A file to embed."""
+    """A photo to embed."""
 
-    file: Path
+    file: Path | Upload
     enrolled_hashes: frozenset[str]
     """Content hashes of the person's enrolled photos, which need no embedding."""
 
@@ -81,10 +81,10 @@ class EmbedFile:
         engine = self.load()
         try:
             # Opening the photo computes its hash too. It is computed before only if the photo may be enrolled.
-            enrolled = task.enrolled_hashes
-            if enrolled and content_sha256(task.file, self.limits.max_bytes) in enrolled:
+            file, enrolled = task.file, task.enrolled_hashes
+            if enrolled and isinstance(file, Path) and content_sha256(file, self.limits.max_bytes) in enrolled:
                 return None
-            with open_photo(task.file, self.limits, reduced=True) as photo:
+            with open_photo(file, self.limits, reduced=True) as photo:
                 choose = self.choice.of(photo.name)
                 face = choose_one(engine, photo, choose)
                 return EmbeddedFile(photo.name, photo.content_sha256, face, choose.left_aside)

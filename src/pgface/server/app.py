@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from pgface.gallery import Gallery
 from pgface.server import metrics, web
 from pgface.server.api import admin, auth, events, faces, galleries, operations, photos, users
+from pgface.server.compat.compreface.door import CompreFaceMiddleware
 from pgface.server.error_handlers import answer_error
 from pgface.server.galleries import GalleryMiddleware, GalleryServices
 from pgface.server.housekeeping import run_housekeeping
@@ -87,6 +88,8 @@ def create_app(gallery: Gallery | None = None) -> FastAPI:
     web.add_pages(app)
     app.add_middleware(RequestLimitsMiddleware)
     app.add_middleware(GalleryMiddleware)
+    if (gallery.settings if gallery else get_settings()).compreface:
+        app.add_middleware(CompreFaceMiddleware)
     app.add_middleware(RequestContextMiddleware)  # the outermost
     app.openapi = document_of(app)  # type: ignore[method-assign]
     return app

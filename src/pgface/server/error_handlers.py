@@ -34,14 +34,14 @@ async def answer_error(request: Request, error: Exception) -> Response:
         # No form of the pages sends fields that are refused here.
         return error_page(request, RequestError()) if is_page else invalid_fields(request, error.errors())
     if isinstance(error, ModelMismatchError):
-        await _adopt_model(request)
+        await adopt_model(request)
     if isinstance(error, PgfaceError):
         return error_page(request, error) if is_page else problem(request, error)
     log_failure(error)
     return internal_error_page(request) if is_page else internal_problem(request)
 
 
-async def _adopt_model(request: Request) -> None:
+async def adopt_model(request: Request) -> None:
     """Let later requests use the new model, after `pgface reembed` has changed it."""
     try:
         await run_in_threadpool(service_of(request).gallery.adopt_model)

@@ -50,7 +50,7 @@ class RequestLimitsMiddleware:
         known = getattr(request.state, "caller", None) is not None
         budget = service.body_budget if known else service.anonymous_body_budget
         with budget.lease(requester_name()) as lease:
-            body = _LimitedBody(receive, limit, lease, service.settings.request_timeout)
+            body = LimitedBody(receive, limit, lease, service.settings.request_timeout)
             await self._app(scope, body.receive, send)
 
     def _route_with_body(self, scope: Scope) -> RouteContext | None:
@@ -68,7 +68,7 @@ class RequestLimitsMiddleware:
         return None
 
 
-class _LimitedBody:
+class LimitedBody:
     """Receives a body within limits."""
 
     def __init__(self, receive: Receive, limit: int, lease: BodyLease, seconds: float) -> None:
@@ -104,12 +104,23 @@ def _limit_of(request: Request, route: BodyRoute) -> int:
     if media_type not in route.media_types:
         raise MediaTypeError(f"The body must be {' or '.join(route.media_types)}.")
     limit = _max_bytes(route.model, media_type, service_of(request).settings)
+    require_length(request, limit)
+    return limit
+
+
+def require_length(request: Request, limit: int) -> None:
+    """Refuse a request that announces a body of more bytes than the limit.
+
+    Raises:
+        RequestTooLargeError: it does.
+        RequestError: the header is not a number.
+
+    """
     announced = request.headers.get("content-length", "0")
     if not (announced.isascii() and announced.isdigit()):
         raise RequestError("The header Content-Length is not a number.")
     if len(announced) > _MAX_LENGTH_DIGITS or int(announced) > limit:
         raise _too_large(limit)
-    return limit
 
 
 def _max_bytes(model: type[RequestBody], media_type: str, settings: Settings) -> int:

@@ -76,7 +76,8 @@ def serve(listening: Listening, processes: int, settings: Settings, announce: An
         metrics = kept.enter_context(tempfile.TemporaryDirectory(prefix="pgface-metrics-"))
         # Modules read both variables when they are imported, here and in the worker processes.
         workers = os.environ.get("PGFACE_WORKERS") or str(max(1, -(-usable_cores() // processes)))
-        kept.enter_context(_variables({"PGFACE_WORKERS": workers, "PROMETHEUS_MULTIPROC_DIR": metrics}))
+        doors = {"PGFACE_COMPREFACE": str(settings.compreface)}
+        kept.enter_context(_variables({"PGFACE_WORKERS": workers, "PROMETHEUS_MULTIPROC_DIR": metrics} | doors))
         create_app = _application()
         listening.require_usable_tls()
         sockets = kept.enter_context(listening.sockets())

@@ -77,3 +77,6 @@ ROLE_HAS_OTHER_RIGHTS = Sentence("The role {role} has rights to other tables on 
 KEY_NEEDS_A_SCOPE = Sentence("A key needs a scope")
 UNKNOWN_SCOPE = Sentence("There is no scope '{scope}'. Choose from {scopes}.")
 NO_KEYS = Sentence("There are no keys.")
+
+# A key for a client of CompreFace
+NO_SUCH_SERVICE = Sentence("There is no service 'x'. Choose from recognition, verification, detection.")

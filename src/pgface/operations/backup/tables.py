@@ -31,6 +31,7 @@ TABLES: Final = (
     "login_attempts",
     "audit_log",
     "api_keys",
+    "compreface_keys",
     "used_frames",
     "service_secrets",
     "administrators",

@@ -69,12 +69,16 @@ def verify_search(connection: psycopg.Connection, old: OldInstallation, written:
     """
     sample = _sample(old, written)
     for user, embedding in sample:
-        found = connection.execute(queries()["nearest_users_exactly"], {"embedding": embedding}).fetchall()
-        # Two users may have the same photo. Then both are first.
-        first = [number for number, similarity in found if similarity >= _MIN_SELF_SIMILARITY]
-        if user not in first:
+        if not finds_its_user(connection, user, embedding):
             raise MigrationError(f"Everything was written, but search does not find an embedding of user {user}.")
     return len(sample)
+
+
+def finds_its_user(connection: psycopg.Connection, user: int, embedding: Any) -> bool:
+    """Whether an exact search for a stored embedding finds its user first."""
+    found = connection.execute(queries()["nearest_users_exactly"], {"embedding": embedding}).fetchall()
+    # Two users may have the same photo. Then both are first.
+    return user in [number for number, similarity in found if similarity >= _MIN_SELF_SIMILARITY]
 
 
 def _sample(old: OldInstallation, written: Written) -> list[tuple[int, NDArray[Any]]]:

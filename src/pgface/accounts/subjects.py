@@ -1,0 +1,313 @@
+"""Subjects and their examples, for clients that were written for CompreFace.
+
+A subject is a user with an external id, which is its name. Case does not matter when a subject is looked up. An example
+is an embedding of such a user, with a lasting id. Users without an external id are invisible here.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+from pgvector import Vector
+from psycopg.rows import class_row, scalar_row
+
+from pgface.accounts.audit_log import record
+from pgface.accounts.client import Client
+from pgface.database.sql import queries
+from pgface.errors import PgfaceError
+from pgface.faces.cancellation import check_work, waiting
+from pgface.faces.engines.base import Detection
+from pgface.faces.face_choice import EnrollmentChoice, OneOfPhoto
+from pgface.faces.photo import PhotoSource
+from pgface.gallery import Gallery
+from pgface.gallery.users import UNUSABLE_PASSWORD, clean_name, is_reserved
+from pgface.results import Enrollment
+from pgface.system.timing import stage
+from pgface.vectors import unit_embedding
+
+_BATCH_PROBES: Final = 32
+"""Probes that are searched together. In between, the work ends if its client has disconnected."""
+
+
+class SubjectExistsError(PgfaceError):
+    """A subject has this name already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A subject, and the user that it is."""
+
+    id: int
+    name: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """An example of a subject, as lists contain it."""
+
+    id: uuid.UUID
+    subject: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredExample(Example):
+    """An example with its rows."""
+
+    user_id: int
+    photo_id: int | None
+    embedding_id: int
+    embedding: Vector
+
+    @property
+    def vector(self) -> NDArray[np.float32]:
+        """The embedding as an array, shape (512,), float32."""
+        return self.embedding.to_numpy()
+
+
+@dataclass(frozen=True, slots=True)
+class Similar:
+    """An example that is similar to a probe."""
+
+    subject: str
+    similarity: float
+    """Cosine, -1 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleChoice(EnrollmentChoice):
+    """Chooses the only face of a photo among those with a score. It accepts any quality, as CompreFace does."""
+
+    min_score: float | None = None
+    """Faces with this score or a lower one are ignored."""
+
+    def of(self, photo: str) -> OneOfPhoto:
+        """Return the function that chooses the face of one photo."""
+        return _OneExample(photo, self)
+
+
+class _OneExample(OneOfPhoto):
+    rules: ExampleChoice
+
+    def __call__(self, detections: Sequence[Detection]) -> Sequence[Detection]:
+        min_score = self.rules.min_score
+        sure = [face for face in detections if min_score is None or face.detection_score > min_score]
+        return OneOfPhoto.__call__(self, sure)
+
+
+class Subjects:
+    """The subjects of one gallery."""
+
+    def __init__(self, gallery: Gallery) -> None:
+        self._gallery = gallery
+        self._database = gallery.database
+
+    def names(self) -> list[str]:
+        """List the names of all subjects, in the order in which they were added."""
+        return [subject.name for subject in self._database.read("select_subjects", row_factory=class_row(Subject))]
+
+    def find(self, name: str) -> Subject | None:
+        """Find a subject by its name in any case."""
+        found = self._database.read("select_subject", {"subject": _composed(name)}, row_factory=class_row(Subject))
+        return found[0] if found else None
+
+    def add(self, name: str, client: Client) -> Subject:
+        """Add a subject without examples.
+
+        Raises:
+            SubjectExistsError: there is one with this name, in any case.
+            GalleryError: the name is empty, too long, or contains control characters.
+
+        """
+        values = {
+            "name": clean_name(name),
+            "email": _new_email(),
+            "password": UNUSABLE_PASSWORD,
+            "subject": _composed(name),
+        }
+        with self._database.transaction_alone() as connection:
+            connection.execute(queries()["lock_enrollment"])
+            if _find(connection, name) is not None:
+                raise SubjectExistsError
+            with connection.cursor(row_factory=class_row(Subject)) as cursor:
+                (added,) = cursor.execute(queries()["insert_subject"], values).fetchall()
+            record(connection, "user added", client, user_id=added.id)
+            return added
+
+    def rename(self, name: str, new: str, client: Client) -> bool:
+        """Rename a subject. If there is one with the new name, it gets the examples, and the other is deleted.
+
+        Returns:
+            Whether there was a subject with the old name.
+
+        Raises:
+            SubjectExistsError: the subject is an account, which is not merged here.
+            GalleryError: the new name cannot be used.
+
+        """
+        values = {"subject": _composed(new), "name": clean_name(new)}
+        with self._database.transaction_alone() as connection:
+            connection.execute(queries()["lock_enrollment"])
+            subject, other = _find(connection, name), _find(connection, new)
+            if subject is None:
+                return False
+            if other is None or other.id == subject.id:
+                connection.execute(queries()["rename_subject"], values | {"id": subject.id})
+                record(connection, "user changed", client, user_id=subject.id)
+                return True
+        if not is_reserved(subject.email):
+            raise SubjectExistsError
+        self._gallery.merge_users(
+            subject.id,
+            other.id,
+            within=lambda connection, user: record(connection, "users merged", client, user_id=user.id),
+        )
+        return True
+
+    def delete(self, subjects: Sequence[Subject], client: Client) -> int:
+        """Delete subjects with their examples, and return the number of these.
+
+        A user with an e-mail of their own stays, without photos, embeddings and external id.
+        """
+        examples = 0
+        with self._gallery.deletion() as connection:
+            for subject in subjects:
+                deleted = connection.execute(queries()["delete_embeddings_of_user"], {"id": subject.id}).rowcount
+                connection.execute(queries()["delete_photos_of_user"], {"id": subject.id})
+                gone = is_reserved(subject.email)
+                connection.execute(queries()["delete_user" if gone else "remove_subject"], {"id": subject.id})
+                record(connection, "user deleted" if gone else "face deleted", client, user_id=subject.id)
+                examples += deleted
+        return examples
+
+    def all(self) -> list[Subject]:
+        """List all subjects, in the order in which they were added."""
+        return self._database.read("select_subjects", row_factory=class_row(Subject))
+
+    def add_example(
+        self, photo: PhotoSource, name: str, client: Client, *, min_score: float | None = None
+    ) -> uuid.UUID:
+        """Enroll the only face of a photo for a subject, and return the example's id. It adds a new subject.
+
+        A photo that the subject has already keeps its id.
+
+        Raises:
+            PhotoError: the photo cannot be used, or has no face or several.
+            GalleryError: the name of a new subject cannot be used.
+
+        """
+        while True:
+            try:
+                return self._add_example(photo, name, client, min_score)
+            except SubjectExistsError:  # added by another request in the meantime
+                continue
+
+    def _add_example(self, photo: PhotoSource, name: str, client: Client, min_score: float | None) -> uuid.UUID:
+        subject = self.find(name)
+
+        def complete(connection: psycopg.Connection, done: Enrollment) -> None:
+            # Enrollment holds the lock under which subjects are added.
+            if subject is None:
+                if _find(connection, name) is not None:
+                    raise SubjectExistsError
+                connection.execute(queries()["rename_subject"], new | {"id": done.user.id})
+                record(connection, "user added", client, user_id=done.user.id)
+            connection.execute(queries()["assign_face_id_of_photo"], {"photo_id": done.photo_id})
+            record(connection, "photo enrolled", client, user_id=done.user.id)
+
+        new = {"subject": _composed(name), "name": clean_name(name)} if subject is None else {}
+        enrolled = self._gallery.enroll(
+            photo,
+            _new_email() if subject is None else subject.id,
+            choice=ExampleChoice("only", None, 0.0, min_score),
+            allow_other_user=True,
+            within=complete,
+        )
+        values = {"photo_id": enrolled.photo_id}
+        if not enrolled.added:
+            with self._database.transaction() as connection:
+                connection.execute(queries()["assign_face_id_of_photo"], values)
+        (found,) = self._database.read("select_face_id_of_photo", values, row_factory=scalar_row)
+        return uuid.UUID(str(found))
+
+    def examples(self, subject: str | None, *, offset: int, limit: int) -> tuple[list[Example], int]:
+        """List examples in the order in which they were enrolled, of one subject or all, and count all of them.
+
+        Args:
+            subject: the exact name of a subject.
+            offset: the number of examples to skip.
+            limit: the maximum number of listed examples.
+
+        """
+        subject = None if subject is None else _composed(subject)
+        values = {"subject": subject, "offset": offset, "limit": limit}
+        with self._database.transaction() as connection:
+            connection.execute(queries()["assign_face_ids"])
+        found = self._database.read("select_examples", values, row_factory=class_row(Example))
+        (count,) = self._database.read("count_examples", {"subject": subject}, row_factory=scalar_row)
+        return found, int(count)
+
+    def example(self, example_id: uuid.UUID) -> StoredExample | None:
+        """Find an example by its id."""
+        found = self._database.read("select_example", {"id": example_id}, row_factory=class_row(StoredExample))
+        return found[0] if found else None
+
+    def crop(self, example: StoredExample) -> bytes | None:
+        """Return the stored crop of an example, a JPEG. None if it was enrolled without a photo."""
+        return None if example.photo_id is None else self._gallery.crop(self._gallery.photo(example.photo_id))
+
+    def delete_example(self, example: StoredExample, client: Client) -> None:
+        """Delete an example with its photo. The subject stays."""
+        with self._gallery.deletion() as connection:
+            connection.execute(queries()["delete_embedding"], {"embedding_id": example.embedding_id})
+            if example.photo_id is not None:
+                connection.execute(queries()["delete_photo"], {"id": example.photo_id})
+            record(connection, "photo deleted", client, user_id=example.user_id)
+
+    def most_similar(
+        self, embeddings: Sequence[NDArray[Any]], count: int, *, model_changes: int | None = None
+    ) -> list[list[Similar]]:
+        """Find the most similar examples for each embedding, the best first. One subject can be there several times.
+
+        Raises:
+            EmbeddingError: an embedding is not 512 finite numbers, or all are zero.
+            ModelMismatchError: the gallery has got another model since `GalleryConfig.model_changes` was read.
+
+        """
+        changes = self._gallery.config.model_changes if model_changes is None else model_changes
+        values = [
+            {"embedding": unit_embedding(one), "max_results": count, "model_changes": changes} for one in embeddings
+        ]
+        found: list[list[Similar]] = []
+        for start in range(0, len(values), _BATCH_PROBES):
+            check_work()
+            with stage("search"), waiting():
+                found += self._search(values[start : start + _BATCH_PROBES])
+        return found
+
+    def _search(self, values: list[dict[str, Any]]) -> list[list[Similar]]:
+        if len(values) == 1:
+            return [self._database.read("find_similar_examples", values[0], row_factory=class_row(Similar))]
+        return self._database.read_each("find_similar_examples", values, row_factory=class_row(Similar))
+
+
+def _find(connection: psycopg.Connection, name: str) -> Subject | None:
+    with connection.cursor(row_factory=class_row(Subject)) as cursor:
+        return cursor.execute(queries()["select_subject"], {"subject": _composed(name)}).fetchone()
+
+
+def _composed(name: str) -> str:
+    """Return a name in Unicode's form NFC, in which external ids are stored."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _new_email() -> str:
+    """Return an e-mail in the reserved domain, which no other user has."""
+    return f"{uuid.uuid4().hex}@subject.invalid"

@@ -1,0 +1,478 @@
+"""The door for CompreFace's clients: subjects, examples, recognition, verification, detection, and its wire format."""
+
+from __future__ import annotations
+
+import json
+import math
+from io import BytesIO
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from psycopg import Connection
+
+from pgface.accounts import read_audit
+from pgface.database.pool import Database
+from pgface.search.fit import fit_search
+from pgface.server.compat.compreface.similarity import scale_of
+from pgface.settings import MEBI
+from support.compreface import UNKNOWN_ID, Caller, caller
+from support.galleries import rows
+from support.photos import Photos
+from support.searched_gallery import SCAN, text
+from support.web_service import Served, base64_of, file
+
+NO_FACE = (400, 28, "No face is found in the given image")
+SEVERAL = (400, 31, "More than one face in the source image")
+UNDEFINED = (400, 0, "Something went wrong, please try again")
+
+
+@pytest.fixture
+def recognition(api: Served) -> Caller:
+    return caller(api)
+
+
+def blank(side: int = 200) -> bytes:
+    """A picture without a face."""
+    picture = BytesIO()
+    Image.new("RGB", (side, side), "white").save(picture, "PNG")
+    return picture.getvalue()
+
+
+def cosine(api: Served, one: Path, other: Path) -> float:
+    return api.gallery.compare(one, other, threshold=-1).similarity
+
+
+# Subjects
+
+
+def test_subjects(recognition: Caller) -> None:
+    assert recognition.done("POST", "/subjects", 201, json={"subject": "Ada Lovelace"}) == {"subject": "Ada Lovelace"}
+    assert recognition.error("POST", "/subjects", json={"subject": "ADA lovelace"}) == (
+        400,
+        43,
+        "Subject already exists",
+    )
+    recognition.done("POST", "/subjects", 201, json={"subject": "Zoe\N{COMBINING DIAERESIS}"})
+    assert recognition.error("POST", "/subjects", json={"subject": "zoë"}) == (400, 43, "Subject already exists")
+    assert recognition.done("GET", "/subjects/") == {"subjects": ["Ada Lovelace", "Zoë"]}
+    # The Python SDK sends another field with it.
+    for new, updated in (("Ada Lovelace", False), ("ada lovelace", True), ("Countess", True)):
+        old = recognition.done("GET", "/subjects")["subjects"][0]
+        body = {"subject": new, "api_endpoint": old}
+        assert recognition.done("PUT", f"/subjects/{old}", json=body) == {"updated": updated}
+    missing = (404, 42, "Subject Ada Lovelace not found")
+    assert recognition.error("PUT", "/subjects/Ada Lovelace", json={"subject": "x"}) == missing
+    assert recognition.error("DELETE", "/subjects/Ada Lovelace") == missing
+    assert recognition.done("DELETE", "/subjects/COUNTESS") == {"subject": "Countess"}
+    assert recognition.done("DELETE", "/subjects") == {"deleted": 1}
+    assert recognition.done("GET", "/subjects") == {"subjects": []}
+
+
+@pytest.mark.parametrize(
+    ("subject", "error"),
+    [
+        (None, (400, 26, "Subject name cannot be empty")),
+        (" ", (400, 26, "Subject name cannot be empty")),
+        ("x" * 51, (400, 26, "Subject name size must be between 1 and 50")),
+        (
+            "a/b",
+            (400, 36, "The name cannot contain the following special characters: ';', '/', '\\'"),
+        ),
+        (7, UNDEFINED),
+        ("a\0b", UNDEFINED),
+    ],
+)
+def test_names_that_are_refused(recognition: Caller, subject: Any, error: tuple[int, int, str]) -> None:
+    assert recognition.error("POST", "/subjects", json={"subject": subject}) == error
+    assert recognition.done("GET", "/subjects") == {"subjects": []}
+
+
+def test_a_new_name_that_another_subject_has_merges_both(recognition: Caller, photos: Photos) -> None:
+    first = recognition.add("Tony", photos("Tony_Blair", 2).read_bytes())
+    second = recognition.add("Anthony", photos("Tony_Blair", 3).read_bytes())
+    assert recognition.done("PUT", "/subjects/tony", json={"subject": "ANTHONY"}) == {"updated": True}
+    assert recognition.done("GET", "/subjects") == {"subjects": ["Anthony"]}
+    faces = recognition.done("GET", "/faces")["faces"]
+    assert faces == [{"image_id": one, "subject": "Anthony"} for one in (first, second)]
+
+
+def test_only_users_with_an_external_id_are_subjects(api: Served, recognition: Caller, photos: Photos) -> None:
+    """Others are not found, even if they are the most similar. A user with an e-mail outlives the subject."""
+    api.gallery.enroll(photos("Tony_Blair", 2), "hidden@example.org")
+    other = api.gallery.enroll(photos("Colin_Powell", 2), "colin@example.org").user
+    recognition.add("Tony", photos("Tony_Blair", 3).read_bytes())
+    assert recognition.done("GET", "/subjects") == {"subjects": ["Tony"]}
+    api.execute("UPDATE users SET external_id = 'employee-7' WHERE id = %s", other.id)
+    body = {"file": base64_of(photos("Colin_Powell", 3).read_bytes())}
+    (face,) = recognition.done("POST", "/recognize?prediction_count=5", json=body)["result"]
+    assert [one["subject"] for one in face["subjects"]] == ["employee-7", "Tony"]
+    assert recognition.done("GET", "/faces")["total_elements"] == 2
+    assert recognition.done("DELETE", "/subjects/Employee-7") == {"subject": "employee-7"}
+    left = api.gallery.user(other.id)
+    assert (left.email, left.photos, left.embeddings) == ("colin@example.org", 0, 0)
+    assert recognition.done("GET", "/subjects") == {"subjects": ["Tony"]}
+
+
+# Examples
+
+
+def test_examples(api: Served, recognition: Caller, photos: Photos) -> None:
+    one, two = photos("Tony_Blair", 2).read_bytes(), photos("Tony_Blair", 3).read_bytes()
+    first, second = recognition.add("Tony", one), recognition.add("tony", two)
+    assert recognition.add("Tony", one) == first  # it has this photo already
+    other = recognition.add("Colin/Powell?;&+", photos("Colin_Powell", 2).read_bytes())
+    assert recognition.done("GET", "/subjects") == {"subjects": ["Tony", "Colin/Powell?;&+"]}
+    page = recognition.done("GET", "/faces?page=1&size=2")
+    assert page.pop("faces") == [{"image_id": other, "subject": "Colin/Powell?;&+"}]
+    assert page == {"page_number": 1, "page_size": 2, "total_pages": 2, "total_elements": 3}
+    listed = recognition.done("GET", "/faces", params={"subject": "Tony", "size": "x", "page": "-1"})
+    assert [face["image_id"] for face in listed["faces"]] == [first, second]
+    assert listed["page_size"] == 20
+    assert recognition.done("GET", "/faces?subject=tony")["faces"] == []  # the only place where case matters
+    for picture in (
+        recognition.send("GET", f"/faces/{first}/img"),
+        api.client.get(f"/api/v1/static/{recognition.key}/images/{first}"),
+    ):
+        assert picture.headers["content-type"] == "application/octet-stream"
+        assert picture.headers["cache-control"] == "no-store"
+        assert Image.open(BytesIO(picture.content)).size == (224, 224)
+    assert recognition.send("GET", f"/faces/{UNKNOWN_ID}/img").content == b""
+    assert recognition.done("DELETE", f"/faces/{first}") == {"image_id": first, "subject": "Tony"}
+    assert recognition.error("DELETE", f"/faces/{first}") == (404, 44, f"Image {first} not found")
+    deleted = recognition.done("POST", "/faces/delete", json=[second, UNKNOWN_ID, second])
+    assert deleted == [{"image_id": second, "subject": "Tony"}]
+    assert recognition.done("GET", "/subjects")["subjects"][0] == "Tony"  # subjects stay
+    assert recognition.done("DELETE", "/faces", params={"subject": "colin/powell?;&+"}) == {"deleted": 1}
+    assert recognition.done("DELETE", "/faces?subject=Unknown") == {"deleted": 0}
+    assert recognition.done("GET", "/subjects") == {"subjects": ["Tony"]}
+    assert recognition.done("DELETE", "/faces") == {"deleted": 0}
+    assert recognition.done("GET", "/subjects") == {"subjects": []}
+    assert not [path for path in api.gallery.settings.photos_dir.rglob("*.jpg") if path.is_file()]
+
+
+def test_the_audit_log_has_the_changes(api: Served, recognition: Caller, photos: Photos) -> None:
+    before = {entry.id for entry in read_audit(api.owner.database)}
+    example = recognition.add("Tony", photos("Tony_Blair", 2).read_bytes())
+    recognition.done("DELETE", f"/faces/{example}")
+    recognition.done("PUT", "/subjects/Tony", json={"subject": "Anthony"})
+    recognition.done("DELETE", "/subjects/Anthony")
+    added = [entry for entry in read_audit(api.owner.database) if entry.id not in before]
+    assert [entry.event for entry in reversed(added)] == [
+        "user added",
+        "photo enrolled",
+        "photo deleted",
+        "user changed",
+        "user deleted",
+    ]
+    assert {str(entry.actor).partition(" ")[0] for entry in added} == {"key"}
+
+
+# Faces of images
+
+
+def test_recognition(api: Served, recognition: Caller, photos: Photos) -> None:
+    probe, enrolled = photos("Tony_Blair", 4), [photos("Tony_Blair", 2), photos("Tony_Blair", 3)]
+    for photo in enrolled:
+        recognition.add("Tony", photo.read_bytes())
+    recognition.add("Colin", photos("Colin_Powell", 2).read_bytes())
+    upload = {"file": file(probe.read_bytes())}
+    (face,) = recognition.done("POST", "/recognize", files=upload)["result"]
+    assert face.keys() == {"box", "subjects"}  # what was not asked for is left out, not null
+    assert face["box"].keys() == {"probability", "x_min", "x_max", "y_min", "y_max"}
+    assert face["box"]["probability"] == round(face["box"]["probability"], 5)
+    assert all(isinstance(face["box"][side], int) for side in ("x_min", "x_max", "y_min", "y_max"))
+    # The most similar examples, of which several can be of one subject.
+    scale = scale_of(api.gallery.config.anchors)
+    expected = sorted((scale.similarity(cosine(api, probe, photo)) for photo in enrolled), reverse=True)
+    path = "/recognize?prediction_count=3&status=true&face_plugins=calculator,landmarks,pose,age,gender,mask,unknown"
+    body = recognition.done("POST", path, files=upload)
+    (face,) = body["result"]
+    assert [one["subject"] for one in face["subjects"]] == ["Tony", "Tony", "Colin"]
+    assert [one["similarity"] for one in face["subjects"][:2]] == pytest.approx(expected, abs=2e-5)
+    assert face["subjects"][2]["similarity"] < 0.5 < face["subjects"][1]["similarity"]
+    assert face.keys() == {"box", "subjects", "embedding", "landmarks", "pose", "execution_time"}
+    assert len(face["landmarks"]) == 5
+    assert face["pose"].keys() <= {"pitch", "roll", "yaw"}
+    assert face["execution_time"].keys() == {"detector", "calculator"}
+    assert body["plugins_versions"].keys() == {"detector", "calculator", "landmarks", "pose"}
+    (exact,) = api.gallery.faces(probe)
+    assert face["embedding"] == pytest.approx(exact.embedding.tolist(), abs=1e-8)
+    # The image is the crop of a face.
+    (crop,) = recognition.done("POST", "/recognize?detect_faces=false", files=upload)["result"]
+    assert crop["box"] == {"probability": 1.0, "x_max": 250, "y_max": 250, "x_min": 0, "y_min": 0}
+    assert crop["subjects"] == face["subjects"][:1]
+
+
+def test_recognition_without_examples(recognition: Caller, photos: Photos) -> None:
+    (face,) = recognition.done("POST", "/recognize", files={"file": file(photos("Tony_Blair", 4).read_bytes())})[
+        "result"
+    ]
+    assert face["subjects"] == []
+
+
+def test_several_faces(api: Served, recognition: Caller, group_photo: Path, photos: Photos) -> None:
+    upload = {"file": file(group_photo.read_bytes())}
+    detection, verification = caller(api, "detection"), caller(api, "verification")
+    faces = detection.done("POST", "/detect", files=upload)["result"]
+    areas = [(box["x_max"] - box["x_min"]) * (box["y_max"] - box["y_min"]) for box in (face["box"] for face in faces)]
+    assert len(faces) == 6
+    assert all(area > 0.98 * following for area, following in pairwise(areas))  # corners are rounded
+    assert {frozenset(face) for face in faces} == {frozenset({"box"})}
+    assert detection.done("POST", "/detect?limit=2", files=upload)["result"] == faces[:2]
+    sure = sorted(face["box"]["probability"] for face in faces)[3]
+    # Only a greater probability passes.
+    assert len(detection.done("POST", f"/detect?det_prob_threshold={sure!r}", files=upload)["result"]) == 2
+    (largest,) = detection.done("POST", "/detect?limit=1&face_plugins=calculator&status=on", files=upload)["result"]
+    assert len(largest["embedding"]) == 512
+    assert largest["execution_time"].keys() == {"detector", "calculator"}
+    assert recognition.error("POST", "/faces?subject=Group", files=upload) == SEVERAL
+    assert recognition.done("GET", "/subjects") == {"subjects": []}
+    tony = file(photos("Tony_Blair", 2).read_bytes())
+    both = {"source_image": upload["file"], "target_image": tony}
+    assert verification.error("POST", "/verify", files=both) == SEVERAL
+    assert len(verification.done("POST", "/verify?limit=1", files=both)["result"][0]["face_matches"]) == 1
+    turned = {"source_image": tony, "target_image": upload["file"]}
+    (compared,) = verification.done("POST", "/verify", files=turned)["result"]
+    assert [face["box"]["x_min"] for face in compared["face_matches"]] == [face["box"]["x_min"] for face in faces]
+
+
+def test_verification(api: Served, recognition: Caller, photos: Photos) -> None:
+    verification = caller(api, "verification")
+    source, target = photos("Tony_Blair", 2), photos("Tony_Blair", 3)
+    files = {"source_image": file(source.read_bytes()), "target_image": file(target.read_bytes())}
+    expected = scale_of(api.gallery.config.anchors).similarity(cosine(api, source, target))
+    body = verification.done("POST", "/verify?status=1&face_plugins=landmarks", files=files)
+    assert body.keys() == {"result"}
+    (result,) = body["result"]
+    assert result.keys() == {"source_image_face", "face_matches", "plugins_versions"}
+    (match,) = result["face_matches"]
+    assert match["similarity"] == pytest.approx(expected, abs=2e-5)
+    assert match.keys() - {"similarity"} == result["source_image_face"].keys()
+    # The same from base64, from an example, and from embeddings.
+    images = {"source_image": base64_of(source.read_bytes()), "target_image": base64_of(target.read_bytes())}
+    (again,) = verification.done("POST", "/verify", json=images)["result"]
+    assert again["face_matches"][0]["similarity"] == match["similarity"]
+    example = recognition.add("Tony", source.read_bytes())
+    upload = {"file": file(target.read_bytes())}
+    (verified,) = recognition.done("POST", f"/faces/{example}/verify?face_plugins=calculator", files=upload)["result"]
+    assert (verified["subject"], verified["similarity"]) == ("Tony", match["similarity"])
+    assert recognition.error("POST", f"/faces/{UNKNOWN_ID}/verify", files=upload) == (404, 44, "Image Id is incorrect")
+    one, two = (api.gallery.faces(photo)[0].embedding.tolist() for photo in (source, target))
+    ranked = verification.done("POST", "/embeddings/verify", json={"source": one, "targets": [two, one]})["result"]
+    assert [entry["similarity"] for entry in ranked] == [pytest.approx(1, abs=1e-3), match["similarity"]]
+    assert ranked[1]["embedding"] == two
+    # An embedding need not be normalised.
+    scaled = [7 * number for number in two]
+    path = f"/embeddings/faces/{example}/verify"
+    (entry,) = recognition.done("POST", path, json={"embeddings": [scaled]})["result"]
+    assert entry["similarity"] == match["similarity"]
+    (found,) = recognition.done("POST", "/embeddings/recognize", json={"embeddings": [two]})["result"]
+    assert found["similarities"] == [{"subject": "Tony", "similarity": match["similarity"]}]
+
+
+# The wire format
+
+
+def test_json_is_written_as_jackson_does(recognition: Caller) -> None:
+    recognition.done("POST", "/subjects", 201, json={"subject": "Zoë"})
+    assert recognition.send("GET", "/subjects").text == '{\n  "subjects" : [ "Zoë" ]\n}'
+    faces = recognition.send("GET", "/faces").text
+    assert faces.startswith('{\n  "faces" : [ ],\n  "page_number" : 0,\n')
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "?&limit=1&det_prob_threshold=0.2&status=True",  # the Python SDK
+        "?limit=1?det_prob_threshold=0.2?status=yes",  # the JavaScript SDK
+        "?det_prob_threshold=0.2?limit=1&status=ON&unknown=x",
+    ],
+)
+def test_query_strings_of_the_sdks(api: Served, group_photo: Path, query: str) -> None:
+    response = caller(api, "detection").done("POST", f"/detect{query}", files={"file": file(group_photo.read_bytes())})
+    assert len(response["result"]) == 1
+    assert "plugins_versions" in response
+
+
+def test_a_subject_with_question_marks_in_its_name(recognition: Caller, photos: Photos) -> None:
+    """The Python SDK does not encode it."""
+    upload = {"file": file(photos("Tony_Blair", 2).read_bytes())}
+    path = "/faces?subject=Who is it? Tony?det_prob_threshold=0.2"
+    assert recognition.done("POST", path, 201, files=upload)["subject"] == "Who is it? Tony"
+
+
+@pytest.mark.parametrize(
+    ("query", "error"),
+    [
+        ("limit=-1", (400, 26, "Limit should be equal or greater than 0; ")),
+        ("prediction_count=0", (400, 26, "prediction_count should be equal or greater than 1; ")),
+        ("limit=x", UNDEFINED),
+        ("limit=99999999999", UNDEFINED),
+        ("status=maybe", UNDEFINED),
+        ("det_prob_threshold=x", UNDEFINED),
+        ("det_prob_threshold=1.1", NO_FACE),
+        ("det_prob_threshold=nan", NO_FACE),
+        ("face_plugins=a%00", UNDEFINED),
+        ("&".join(["a=b"] * 200), UNDEFINED),
+    ],
+)
+def test_parameters_that_are_refused(
+    recognition: Caller, photos: Photos, query: str, error: tuple[int, int, str]
+) -> None:
+    upload = {"file": file(photos("Tony_Blair", 2).read_bytes())}
+    assert recognition.error("POST", f"/recognize?{query}", files=upload) == error
+
+
+def test_bodies_that_are_refused(api: Served, recognition: Caller, photos: Photos) -> None:
+    photo = photos("Tony_Blair", 2).read_bytes()
+    bomb = BytesIO()  # more pixels than PGFACE_MAX_UPLOAD_PIXELS
+    Image.new("1", (6_000, 5_000)).save(bomb, "PNG")
+    refused: list[tuple[dict[str, Any], tuple[int, int, str]]] = [
+        ({"files": {"other": file(photo)}}, (400, 34, "Required part file is missing")),
+        ({"files": {"file": file(photo, "a.pdf")}}, (400, 21, "File [a.pdf] has an unavailable extension")),
+        ({"files": {"file": file(photo, "jpg")}}, (400, 21, "File [jpg] has an unavailable extension")),
+        ({"json": {"file": "data:image/jpeg;base64,AAAA"}}, (400, 21, "Provided value is not Base64")),
+        ({"json": {"file": None}}, (400, 5, "Field content cannot be empty")),
+        ({"json": {"file": 7}}, UNDEFINED),
+        ({"json": [1]}, UNDEFINED),
+        ({"content": b"{", "headers": {"content-type": "application/json"}}, UNDEFINED),
+        ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, UNDEFINED),
+        ({"content": b"x"}, (415, *UNDEFINED[1:])),
+        ({"files": {"file": file(b"not a photo")}}, NO_FACE),
+        ({"files": {"file": file(photo[:2000])}}, NO_FACE),
+        ({"json": {"file": ""}}, NO_FACE),
+        ({"files": {"file": file(bomb.getvalue(), "bomb.png")}}, NO_FACE),
+    ]
+    before = api.contents()
+    for arguments, error in refused:
+        headers = recognition.headers | arguments.pop("headers", {})
+        for path in ("/recognize", "/faces?subject=x", f"/faces/{UNKNOWN_ID}/verify"):
+            response = api.client.post(f"/api/v1/recognition{path}", headers=headers, **arguments)
+            assert (response.status_code, response.json()["code"], response.json()["message"]) == error, path
+    assert recognition.error("POST", "/recognize", files={"file": file(blank())}) == NO_FACE
+    assert api.contents()[0] == before[0]
+
+
+def test_the_size_of_a_file(api: Served, photos: Photos) -> None:
+    detection = caller(api, "detection")
+    largest = photos("Tony_Blair", 2).read_bytes()
+    largest += bytes(5 * MEBI - len(largest))
+    assert detection.done("POST", "/detect", files={"file": file(largest)})["result"]
+    assert detection.done("POST", "/detect", json={"file": base64_of(largest)})["result"]
+    assert detection.error("POST", "/detect", files={"file": file(largest + b"x")}) == UNDEFINED
+    assert detection.error("POST", "/detect", json={"file": base64_of(largest + b"x")}) == UNDEFINED
+    assert detection.error("POST", "/detect", files={"file": file(2 * largest)}) == UNDEFINED
+
+
+@pytest.mark.parametrize(
+    ("service", "method", "path", "body", "error"),
+    [
+        ("recognition", "POST", "/faces", None, (400, 33, "Required parameter subject is missing")),
+        ("recognition", "POST", "/faces?subject=%20", None, (400, 26, "Subject name is empty; ")),
+        ("recognition", "DELETE", "/faces/x", None, UNDEFINED),
+        ("recognition", "POST", "/faces/delete", {"ids": []}, UNDEFINED),
+        ("recognition", "POST", "/faces/delete", ["x"], UNDEFINED),
+        ("recognition", "PATCH", "/faces", None, (404, 0, "Request method 'PATCH' not supported")),
+        ("recognition", "GET", "/nothing", None, (404, 0, "No message available")),
+        ("recognition", "POST", "/embeddings/recognize", {}, (400, 5, "Field embeddings cannot be empty")),
+        ("recognition", "POST", "/embeddings/recognize", {"embeddings": [["x"]]}, UNDEFINED),
+        ("verification", "POST", "/embeddings/verify", {"source": [1]}, (400, 5, "Field targets cannot be empty")),
+        ("verification", "POST", "/verify", {"source_image": ""}, (400, 5, "Field targetImageBase64 cannot be empty")),
+    ],
+)
+def test_other_errors(
+    api: Served, service: str, method: str, path: str, body: Any, error: tuple[int, int, str]
+) -> None:
+    assert caller(api, service).error(method, path, json=body) == error
+
+
+def test_embeddings_of_another_model_are_refused(recognition: Caller) -> None:
+    for embedding in ([0.5] * 128, [0.0] * 512):
+        status, code, _ = recognition.error("POST", "/embeddings/recognize", json={"embeddings": [embedding]})
+        assert (status, code) == (400, 26)
+    headers = recognition.headers | {"content-type": "application/json"}
+    for number, code in ((b"NaN", 0), (b"9" * 400, 0), (b"true", 0), (b"1e999", 26)):
+        raw = b'{"embeddings": [[' + b", ".join([number] * 512) + b"]]}"
+        answer = recognition.api.client.post("/api/v1/recognition/embeddings/recognize", content=raw, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (400, code), number
+
+
+def test_a_failure_is_json_without_details(
+    api: Served, recognition: Caller, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("a secret of the service")
+
+    monkeypatch.setattr(type(api.gallery), "faces", fail)
+    status, code, message = recognition.error(
+        "POST", "/recognize", files={"file": file(photos("Tony_Blair", 2).read_bytes())}
+    )
+    assert (status, code) == (500, 41)
+    assert "secret" not in message
+
+
+def test_facts(api: Served) -> None:
+    assert api.client.get("/api/v1/config").json() == {"maxFileSize": 5 * MEBI, "maxBodySize": 10 * MEBI}
+    assert api.client.get("/api/v1/consistence/status").json()["status"] == "OK"
+    assert api.client.post("/api/v1/migrate").status_code == 404
+
+
+def test_the_log_and_the_metrics_have_the_operation(api: Served, recognition: Caller) -> None:
+    recognition.done("GET", "/subjects")
+    metrics = api.client.get("/metrics", headers=api.key("metrics")).text
+    assert 'operation="compreface_list_subjects"' in metrics
+
+
+# Search
+
+
+@pytest.mark.slow
+def test_an_index_finds_what_a_scan_finds(
+    connection: Connection, database: Database, random_people: NDArray[np.float32]
+) -> None:
+    """Also if another user is more similar than every subject."""
+    connection.execute("UPDATE users SET external_id = 's' || id WHERE id % 2 = 0")
+    subjects, others = random_people[1:40:2], random_people[0:40:2]
+    probes = [*map(text, subjects), *map(text, subjects + 0.6 * others), *map(text, others + 0.6 * subjects)]
+
+    def answers(count: int) -> list[list[Any]]:
+        query = "SELECT embedding_id FROM find_similar_examples(%s, %s)"
+        return [rows(connection, query, probe, count) for probe in probes]
+
+    scanned = {count: answers(count) for count in (1, 2, 30)}
+    assert fit_search(database, "hnsw", SCAN).method == "hnsw"
+    for count, expected in scanned.items():
+        assert {len(one) for one in expected} == {count}
+        assert answers(count) == expected, count
+
+
+def test_a_scan_returns_the_best_examples_of_subjects(api: Served) -> None:
+    users = api.execute(
+        "INSERT INTO users (name, email, password, external_id) SELECT g, g || '@subject.invalid', '!', "
+        "NULLIF(g, 2)::text FROM generate_series(1, 3) g RETURNING id"
+    )
+    cosines = (0.5, 0.9, 0.7)
+    api.owner.load_embeddings([user_id for (user_id,) in users], np.array([_at(cosine) for cosine in cosines]))
+    found = api.execute(
+        "SELECT external_id, round(similarity::numeric, 3) FROM find_similar_examples(%s, 5)", str(_at(1).tolist())
+    )
+    assert [(name, float(value)) for name, value in found] == [("3", 0.7), ("1", 0.5)]
+
+
+def _at(cosine: float) -> NDArray[np.float32]:
+    """Return a unit embedding with this cosine to the first axis."""
+    embedding = np.zeros(512, np.float32)
+    embedding[:2] = cosine, math.sqrt(1 - cosine**2)
+    return embedding
+
+
+def test_pretty_json_is_json(recognition: Caller, photos: Photos) -> None:
+    upload = {"file": file(photos("Tony_Blair", 2).read_bytes())}
+    response = recognition.send("POST", "/recognize?face_plugins=calculator", files=upload)
+    assert "\n" not in response.text[response.text.index('"embedding" : [') : response.text.index(" ],")]
+    assert len(json.loads(response.text)["result"][0]["embedding"]) == 512
