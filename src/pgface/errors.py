@@ -50,6 +50,7 @@ Catch `PgfaceError` for all errors, or the class of a branch:
     │   ├── NotAuthenticatedError
     │   ├── NotPermittedError
     │   ├── CursorError
+    │   │   └── EventsDeletedError
     │   ├── MediaTypeError
     │   ├── RequestTooLargeError
     │   ├── RequestTooSlowError
@@ -274,6 +275,10 @@ class NotPermittedError(RequestError):
 
 class CursorError(RequestError):
     """This cursor does not belong to this list. Start again without a cursor."""
+
+
+class EventsDeletedError(CursorError):
+    """Events after this cursor were deleted. Read the users again, then the events without a cursor."""
 
 
 class MediaTypeError(RequestError):

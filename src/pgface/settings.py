@@ -166,6 +166,14 @@ class Settings(BaseSettings):
         default=90,
         description="Days after which the service deletes rows of the audit log, at least 30. With 0, it keeps them.",
     )
+    event_days: Annotated[int, Field(ge=0, le=36500)] = Field(
+        default=30, description="Days after which the service deletes events of the gallery. With 0, it keeps them."
+    )
+    search_events: bool = Field(
+        default=False,
+        description="Whether each identification and each verification adds an event. This tells readers of events "
+        "when a person was seen, so do it only if a program needs it.",
+    )
     queue_size: Annotated[int, Field(ge=0)] = Field(
         default=32,
         description="Maximum number of photos that wait for a free worker of the service. The service refuses "

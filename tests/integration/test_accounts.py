@@ -739,7 +739,7 @@ def test_the_commands(pgface: Run, accounts: Accounts, gallery: Gallery) -> None
     with pytest.raises(KeyRefusedError):
         find_key(gallery.database, key)
     refused = pgface("keys", "create", "door", "--scope", "everything", code=1)
-    scopes = "identify, verify, enroll, admin, metrics"
+    scopes = "identify, verify, enroll, events, admin, metrics"
     assert says.UNKNOWN_SCOPE.format(scope="everything", scopes=scopes) in refused.stderr
     shown = pgface("audit", "list").stdout
     assert "key revoked" in shown

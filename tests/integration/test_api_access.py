@@ -14,7 +14,7 @@ from pgface.accounts import Accounts, Client, add_administrator, create_key, rev
 from pgface.accounts.sessions import begin_session
 from support.web_service import PASSWORD, V1, Headers, LoggedInUser, Served, base64_of, bearer, code_of
 
-SCOPES = ("identify", "verify", "enroll", "admin", "metrics")
+SCOPES = ("identify", "verify", "enroll", "events", "admin", "metrics")
 PEOPLE = {"self", "self by cookie", "administrator", "other person"}
 KEYS = {f"key {scope}" for scope in SCOPES}
 WITHOUT_ACCESS = {
@@ -69,6 +69,7 @@ PERMITTED: dict[tuple[str, str], set[str]] = {
     ("DELETE", f"{V1}/auth/logins"): PEOPLE,
     ("DELETE", f"{V1}/auth/logins/{{login_id}}"): PEOPLE,
     ("POST", f"{V1}/introspect"): scoped("verify"),
+    ("GET", f"{V1}/events"): scoped("events"),
     ("GET", f"{V1}/status"): scoped("admin"),
     ("GET", f"{V1}/keys"): scoped("admin"),
     ("POST", f"{V1}/keys"): scoped("admin"),

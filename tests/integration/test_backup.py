@@ -16,6 +16,7 @@ from psycopg.conninfo import make_conninfo
 from pgface.database.embedded.server import binaries
 from pgface.database.pool import connected, initialise
 from pgface.errors import (
+    EventsDeletedError,
     GalleryError,
     GalleryNotEmptyError,
     ModelMismatchError,
@@ -43,6 +44,7 @@ def test_a_restored_gallery_is_identical_to_the_bit(
     enrolled: Gallery, photos: Photos, archive: Path, tmp_path: Path, where: str
 ) -> None:
     before = answers(enrolled, photos)
+    cursor = enrolled.events(after="end").next_cursor
     report = back_up(enrolled.settings, archive)
     assert report.manifest.tables["face_embeddings"] == len(before[3]) == 4
     enrolled.close()
@@ -57,6 +59,9 @@ def test_a_restored_gallery_is_identical_to_the_bit(
     with Gallery.open(settings, engine=enrolled.engine) as gallery:
         assert answers(gallery, photos) == before
         assert gallery.status().index == "hnsw"
+        with pytest.raises(EventsDeletedError):  # the restored gallery begins a new series of events
+            gallery.events(after=cursor)
+        assert [event.kind for event in gallery.events()] == ["gallery_created"]
         # New ids follow the old ones, and deleting a person deletes the restored files.
         assert gallery.add_user("new@example.org").id == 3
         files = [gallery.photo_file(photo) for photo in gallery.photos()]

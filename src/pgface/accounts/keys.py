@@ -20,7 +20,7 @@ from pgface.errors import AccountError, KeyRefusedError, UnknownKeyError
 from pgface.gallery.users import id_in_range
 from pgface.text import cleaned, is_visible
 
-Scope = Literal["identify", "verify", "enroll", "admin", "metrics"]
+Scope = Literal["identify", "verify", "enroll", "events", "admin", "metrics"]
 SCOPES: Final[tuple[str, ...]] = get_args(Scope)
 KEY_PREFIX: Final = "pgface_"
 """Secret scanners find published keys by it."""

@@ -43,6 +43,7 @@ GROUPS: Final[Mapping[str, Mapping[str, _Command]]] = {
     "People": {
         "users": _Command("users", "List, add, merge and delete users.", is_group=True),
         "photos": _Command("photos", "List and delete enrolled photos.", is_group=True),
+        "events": _Command("events", "Show what happened in the gallery."),
     },
     "Accounts": {
         "admins": _Command("admins", "Add, remove and list administrators of the service.", is_group=True),

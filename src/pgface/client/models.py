@@ -279,6 +279,27 @@ class AuditEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened in the gallery."""
+
+    cursor: str
+    """The place of the event. Give it as `after` to read the events that follow."""
+    id: int
+    at: datetime
+    kind: str
+    user_id: int | None
+    """None if there is none, if one statement changed more than 100 users, or if the user was deleted since."""
+    other_user_id: int | None
+    """Of `user_merged`, the user that was deleted."""
+    photo_id: int | None
+    matched: bool | None
+    """Of `identified` and `verified`, whether a user matched."""
+    confidence: float | None
+    count: int
+    """The number of users, photos or faces that one statement changed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """The status of the gallery."""
 

@@ -30,6 +30,7 @@ from pgface.client.models import (
     Challenge,
     Comparison,
     Enrollment,
+    Event,
     Face,
     Gallery,
     Identification,
@@ -312,6 +313,21 @@ def list_audit(
     """List the audit log, the newest entries first. You can ask for one user or one event."""
     query = {"user_id": user_id, "event": event, "limit": limit, "cursor": cursor}
     return Call("GET", "/audit", reads_page("entries", AuditEntry), query=query)
+
+
+# Events
+
+
+def list_events(
+    after: str | None = None, *, limit: int = _MAX_ROWS, kind: Sequence[str] = (), wait: float = 0
+) -> Call[Page[Event]]:
+    """Read the events after a cursor, in order. Keep `next_cursor`, and you get every event exactly once.
+
+    Without a cursor, this begins with the oldest event. `end` returns no event, and the cursor of the newest one. If
+    there is no event, the service waits for one for up to `wait` seconds, at most 30. `next_cursor` is never None.
+    """
+    query = {"after": after, "limit": limit, "kind": kind or None, "wait": wait or None}
+    return Call("GET", "/events", reads_page("events", Event), query=query)
 
 
 # Galleries, for administrators of all galleries

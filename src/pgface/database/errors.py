@@ -16,6 +16,7 @@ from pgface.errors import (
     DatabaseError,
     DatabaseUnreachableError,
     EmbeddingError,
+    EventsDeletedError,
     ModelMismatchError,
     PgvectorError,
     SchemaMissingError,
@@ -29,6 +30,8 @@ PGVECTOR_TOO_OLD = "PGF02"
 """SQLSTATEs raised by the schema's preamble."""
 MODEL_CHANGED = "PGF04"
 """The SQLSTATE raised by `refuse_earlier_model`."""
+EVENTS_DELETED = "PGF05"
+"""The SQLSTATE raised by `read_events`."""
 POOLER = "08P01"
 """The SQLSTATE of messages from pgbouncer itself."""
 
@@ -110,7 +113,7 @@ def wrap_psycopg_errors() -> Iterator[None]:
         raise _from_sqlstate(error) from error
 
 
-def _from_sqlstate(error: psycopg.Error) -> DatabaseError | EmbeddingError | ModelMismatchError:
+def _from_sqlstate(error: psycopg.Error) -> DatabaseError | EmbeddingError | ModelMismatchError | EventsDeletedError:
     message = (error.diag.message_primary or "no reason given").rstrip(".")
     match error:
         case pg.UndefinedTable() | pg.UndefinedFunction() | pg.UndefinedColumn() | pg.InvalidSchemaName():
@@ -151,5 +154,7 @@ def _from_sqlstate(error: psycopg.Error) -> DatabaseError | EmbeddingError | Mod
                 "This gallery has got another model, and this embedding is of the earlier one. Nothing was changed. "
                 "Open the gallery again."
             )
+        case _ if error.sqlstate == EVENTS_DELETED:
+            return EventsDeletedError()
         case _:
             return DatabaseError(f"PostgreSQL says: {message} (SQLSTATE {error.sqlstate}). Nothing was changed.")

@@ -48,6 +48,9 @@ _RESTRICTED: Final[dict[str, tuple[LiteralString, ...]]] = {
     "gallery_locks": ("SELECT", "UPDATE"),
     # Only the owner changes the model. Triggers delete rows with the owner's rights.
     "reembedding": (),
+    # Functions and triggers write events.
+    "gallery_events": ("SELECT",),
+    "event_stream": ("SELECT",),
     "reembedded_faces": (),
 }
 """The service's privileges for tables in which it may not do everything."""
@@ -67,6 +70,9 @@ _FUNCTIONS: Final[tuple[LiteralString, ...]] = (
     "find_access_key",
     "record_event",
     "prune_audit_log",
+    "record_searches",
+    "record_merge",
+    "prune_events",
     "create_gallery",
     "register_gallery",
     "rename_gallery",

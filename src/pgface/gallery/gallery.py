@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from pgface.gallery.config import GalleryConfig
 from pgface.gallery.contested import ContestedFace, accept_face, contested_faces
 from pgface.gallery.enroll import FaceToEnroll, enroll_together, insert_embedding
 from pgface.gallery.enroll_folder import FolderReport, OnProgress, enroll_folder
+from pgface.gallery.events import EventPage, read_events, record_identified, record_verified
 from pgface.gallery.model import EngineCache, GalleryModel
 from pgface.gallery.photo_inventory import remove_strays, take_inventory
 from pgface.gallery.photos import PhotoFiles, is_crop_path
@@ -217,7 +218,7 @@ class Gallery:
         """
         self._model.adopt()
 
-    # Identify and verify: these methods change nothing
+    # Identify and verify: these methods change nothing. With `Settings.search_events` they add events.
 
     def identify(self, photo: PhotoSource, *, threshold: float | None = None, top: int = 1) -> Identification:
         """Identify the faces of a photo (1:N): up to PGFACE_MAX_FACES of the largest.
@@ -700,6 +701,35 @@ class Gallery:
                 within(connection, user_before)
             return user_before
 
+    # Events
+
+    def events(self, *, after: str | None = None, limit: int = 100, kinds: Collection[str] | None = None) -> EventPage:
+        """Read what happened in the gallery, in order: users, photos and faces that were added, changed or deleted.
+
+            >>> page = gallery.events(kinds=["gallery_created"])
+            >>> [event.kind for event in page]
+            ['gallery_created']
+            >>> gallery.events(after=page.next_cursor).events
+            ()
+
+        Keep `next_cursor` and read on from there later. Then you get every event exactly once. An event appears when
+        all transactions that began to write before its own have ended.
+
+        Args:
+            after: read only events after the one with this cursor. By default, begin with the oldest event. "end"
+                returns no event, and the cursor of the newest one.
+            limit: maximum number of events.
+            kinds: read only events of these kinds (`pgface.gallery.events.EventKind`), by default all.
+
+        Raises:
+            CursorError: this is not a cursor.
+            EventsDeletedError: events after the cursor were deleted, because they are older than PGFACE_EVENT_DAYS.
+                Read the users again, and then the events.
+            GalleryError: the limit is out of range, or there is no such kind.
+
+        """
+        return read_events(self._database, after=after, limit=limit, kinds=kinds)
+
     # Bulk work
 
     def load_embeddings(self, user_ids: Any, embeddings: Any) -> int:
@@ -839,7 +869,10 @@ class Gallery:
                 found = [self._database.read("find_similar_faces", values[0], row_factory=class_row(Match))]
             else:
                 found = self._database.read_each("find_similar_faces", values, row_factory=class_row(Match))
-        return [[_with_confidence(match, config) for match in matches] for matches in found]
+        identified = [[_with_confidence(match, config) for match in matches] for matches in found]
+        if self._settings.search_events:
+            record_identified(self._database, identified, config.identify_threshold)
+        return identified
 
     def _verify(
         self, embedding: NDArray[np.float32], user: UserRef, threshold: float, config: GalleryConfig
@@ -857,7 +890,10 @@ class Gallery:
             raise unknown_user(user)
         match, similarity, name, email = rows[0]
         confidence = _confidence_of_pair(match, similarity, config)
-        return Verification(match, similarity, threshold, user_id, name, email, confidence)
+        verification = Verification(match, similarity, threshold, user_id, name, email, confidence)
+        if self._settings.search_events:
+            record_verified(self._database, verification, config.verify_threshold)
+        return verification
 
     def _opened(self, photo: PhotoSource) -> AbstractContextManager[Photo]:
         return open_photo(photo, self._limits, reduced=True)

@@ -234,6 +234,7 @@ def merge_users(connection: psycopg.Connection, user: UserRef, into: UserRef) ->
     for query in ("move_used_frames", "move_photos", "move_embeddings", "move_contested_faces"):
         connection.execute(queries()[query], {"id": merged.id, "into": kept.id})
     connection.execute(queries()["delete_user"], {"id": merged.id})
+    connection.execute(queries()["record_merge"], {"id": merged.id, "into": kept.id})
     return get_user(connection, kept.id)
 
 

@@ -52,6 +52,7 @@ _STATUS: Final[Mapping[type[PgfaceError], int]] = {
     errors.NotAuthenticatedError: 401,
     errors.NotPermittedError: 403,
     errors.CursorError: 400,
+    errors.EventsDeletedError: 410,
     errors.MediaTypeError: 415,
     errors.RequestTooLargeError: 413,
     errors.RequestTooSlowError: 408,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from pgface.accounts import prune_audit, prune_logins
@@ -17,6 +17,7 @@ from pgface.accounts.devices import prune_devices
 from pgface.accounts.idempotency import delete_old_requests
 from pgface.database.pool import Database
 from pgface.errors import PgfaceError
+from pgface.gallery.events import prune_events
 from pgface.server.service import Service
 from pgface.system.resources import return_freed_memory
 
@@ -36,19 +37,36 @@ async def run_housekeeping(service: Service) -> None:
 
 
 def clean_up(service: Service) -> None:
-    """Delete expired logins, attempts, devices, challenges, stored responses, and old rows of the audit log."""
-    database = service.gallery.database
-    deletions: list[Callable[[Database], object]] = [
-        prune_logins,
-        prune_attempts,
-        prune_devices,
-        prune_challenges,
-        delete_old_requests,
-    ]
-    if days := service.settings.audit_days:
-        deletions.append(lambda database: prune_audit(database, max(days, _MIN_AUDIT_DAYS)))
-    for delete in deletions:
+    """Delete expired rows in every gallery."""
+    for database in _databases(service):
+        for delete in _deletions(service):
+            try:
+                delete(database)
+            except PgfaceError as error:  # the next run tries again
+                _log.warning("Expired rows could not be deleted. %s", error)
+
+
+def _databases(service: Service) -> Iterator[Database]:
+    """Open the default gallery and the named ones, one after another."""
+    yield service.gallery.database
+    try:
+        names = [info.name for info in service.galleries.list()]
+    except PgfaceError as error:
+        _log.warning("The galleries could not be listed. %s", error)
+        return
+    for name in names:
         try:
-            delete(database)
-        except PgfaceError as error:  # the next run tries again
-            _log.warning("Expired rows could not be deleted. %s", error)
+            database = service.galleries[name].database
+        except PgfaceError as error:  # it was deleted in the meantime, or its server cannot be reached
+            _log.warning("Expired rows of a gallery could not be deleted. %s", error)
+            continue
+        yield database
+
+
+def _deletions(service: Service) -> Iterator[Callable[[Database], object]]:
+    """Return what deletes expired logins, attempts, devices, challenges and responses, and old rows of the logs."""
+    yield from (prune_logins, prune_attempts, prune_devices, prune_challenges, delete_old_requests)
+    if audit_days := service.settings.audit_days:
+        yield lambda database: prune_audit(database, max(audit_days, _MIN_AUDIT_DAYS))
+    if event_days := service.settings.event_days:
+        yield lambda database: prune_events(database, event_days)

@@ -41,6 +41,7 @@ _TAGS: Final = {
     "photos": "Enroll photos, and list and delete them.",
     "faces": "Identify, verify, compare and detect faces. These operations store nothing of a photo.",
     "auth": "Register, log in and log out, manage your account, and check tokens for other applications.",
+    "events": "What happened in the gallery, for other programs.",
     "administration": "The gallery's status, API keys, and the audit log.",
     "operations": "Health checks and metrics.",
 }
@@ -51,6 +52,7 @@ _PROBLEMS: Final = {
     404: "There is no such user, photo, login or key.",
     408: "The body did not arrive in time.",
     409: "It exists already, or a request with this Idempotency-Key is running.",
+    410: "Events after the cursor were deleted.",
     413: "The body or the photo is too large.",
     415: "The media type of the body is wrong, or the file is not a photo.",
     422: "The request, or a photo in it, cannot be used.",

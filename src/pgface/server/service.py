@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from functools import partial
 from typing import Annotated, Final, ParamSpec, TypeVar
@@ -20,6 +20,7 @@ from pgface.galleries import Galleries
 from pgface.gallery import Gallery
 from pgface.server import metrics
 from pgface.server.body_budget import BodyBudget
+from pgface.server.event_watcher import EventWatcher
 from pgface.server.work_queue import Requester, WorkQueue
 from pgface.settings import Settings
 from pgface.system.resources import usable_cores
@@ -62,6 +63,8 @@ class Service:
     """The service of the default gallery. None for that one itself."""
     is_known: bool = True
     """Whether the caller named a gallery that exists. If not, `gallery` is an empty one."""
+    event_watcher: EventWatcher = field(default_factory=EventWatcher)
+    """Wakes requests that wait for an event."""
 
     @classmethod
     def create(cls, gallery: Gallery) -> Service:

@@ -1,6 +1,6 @@
 // Generated from docs/reference/openapi.json by `make typescript`.
-// SHA-256 of the document and scripts/generate.js: 861d41e1372d35a9b287ed552109dd10fe3233931c3534ce58e44c4913dcb602
-// SHA-256 of the rest of this file: aea031ddadc00831fb148cefdfa9bb8862ab04e82ee40ba1bda1699003edfe76
+// SHA-256 of the document and scripts/generate.js: dda735e2be48be469d4d1107ad93c9baf48abb45b7cc3166f260e042c256f081
+// SHA-256 of the rest of this file: 442af3d1c2faa85fb4563daacc53a0e9b424b55e06ccf097999af862d44f3435
 
 import { type CallOptions, type CreateOptions, Sender, itemsOfPages, segment } from "../operation.js";
 import type {
@@ -22,6 +22,7 @@ import type {
   EnrollByEmailRequest,
   EnrollRequest,
   EnrollResponse,
+  EventPageResponse,
   FaceLoginRequest,
   GalleryList,
   GalleryResponse,
@@ -34,6 +35,7 @@ import type {
   IntrospectResponse,
   KeyList,
   ListAuditQuery,
+  ListEventsQuery,
   ListPhotosQuery,
   ListUsersQuery,
   LoginList,
@@ -526,6 +528,27 @@ export abstract class Operations extends Sender {
    */
   introspect(body: IntrospectRequest, options?: CallOptions): Promise<IntrospectResponse> {
     return this.send({ method: "POST", path: `/api/v1/introspect`, inGallery: true, response: "json", body }, options);
+  }
+
+  /**
+   * Read the events.
+   *
+   * Returns events in order. A reader that keeps `next_cursor` gets every event exactly once.
+   *
+   * Who may call it: administrators, and programs with the scope `events` or `admin`.
+   */
+  listEvents(query?: ListEventsQuery, options?: CallOptions): Promise<EventPageResponse> {
+    return this.send(
+      {
+        method: "GET",
+        path: `/api/v1/events`,
+        inGallery: true,
+        response: "json",
+        isRepeatable: true,
+        query: { ...query },
+      },
+      options,
+    );
   }
 
   /**

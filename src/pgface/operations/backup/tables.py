@@ -41,9 +41,17 @@ TABLES: Final = (
     "known_devices",
 )
 """The tables of a gallery that an archive contains."""
-NOT_KEPT: Final = ("login_challenges", "reembedding", "reembedded_faces", "galleries", "gallery_script")
-"""Logins by face in progress, which expire before a restore, what `pgface reembed` has embedded so far, and the
-registry of other galleries, each of which has archives of its own."""
+NOT_KEPT: Final = (
+    "login_challenges",
+    "reembedding",
+    "reembedded_faces",
+    "galleries",
+    "gallery_script",
+    "gallery_events",
+    "event_stream",
+)
+"""Logins by face in progress, which expire before a restore, what `pgface reembed` has embedded so far, the registry of
+other galleries, each of which has archives of its own, and events, whose order is that of one server's transactions."""
 MIGRATIONS: Final = "pgface_migrations"
 LOCKS: Final = "gallery_locks"
 """Every new gallery already has these two tables."""
