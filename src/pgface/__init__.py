@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pgface.errors import PgfaceError
     from pgface.faces.engines.base import Box, Engine, Face, Quality
     from pgface.gallery import Gallery
+    from pgface.gallery.attributes import ExternalId
     from pgface.gallery.enroll_folder import FolderReport
     from pgface.results import (
         Comparison,
@@ -34,6 +35,7 @@ __all__ = [
     "Comparison",
     "Engine",
     "Enrollment",
+    "ExternalId",
     "Face",
     "FolderReport",
     "Gallery",
@@ -52,6 +54,7 @@ __all__ = [
 _MODULES: Final = dict.fromkeys(__all__, "results") | {
     "Box": "faces.engines.base",
     "Engine": "faces.engines.base",
+    "ExternalId": "gallery.attributes",
     "Face": "faces.engines.base",
     "FolderReport": "gallery.enroll_folder",
     "Gallery": "gallery.gallery",

@@ -65,6 +65,7 @@ Catch `PgfaceError` for all errors, or the class of a branch:
         ├── AmbiguousUserError
         ├── UnknownPhotoError
         ├── DuplicateEmailError
+        ├── DuplicateExternalIdError
         └── FaceOfAnotherUserError
 """
 
@@ -331,6 +332,10 @@ class UnknownPhotoError(GalleryError):
 
 class DuplicateEmailError(GalleryError):
     """A user with this e-mail is already in the gallery."""
+
+
+class DuplicateExternalIdError(GalleryError):
+    """Another user of the gallery has this external id. Give each user an id of their own."""
 
 
 class FaceOfAnotherUserError(GalleryError):

@@ -44,6 +44,7 @@ _STATUS: Final[Mapping[type[PgfaceError], int]] = {
     errors.AmbiguousUserError: 409,
     errors.UnknownPhotoError: 404,
     errors.DuplicateEmailError: 409,
+    errors.DuplicateExternalIdError: 409,
     errors.FaceOfAnotherUserError: 409,
     errors.RequestError: 422,
     errors.NotAuthenticatedError: 401,
