@@ -76,6 +76,8 @@ class Match:
     embedding_id: int
     confidence: float | None = None
     """0 to 100, see `pgface.thresholds`. None below the gallery's own threshold, and in a gallery without a model."""
+    external_id: str | None = None
+    """The id of this user in another system."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

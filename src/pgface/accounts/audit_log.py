@@ -28,6 +28,7 @@ Event = Literal[
     "administrator added",
     "administrator removed",
     "user added",
+    "user changed",
     "user deleted",
     "photo enrolled",
     "photo deleted",

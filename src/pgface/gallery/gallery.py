@@ -643,7 +643,13 @@ class Gallery:
             return get_user(connection, user)
 
     def users(
-        self, *, after: int = 0, limit: int | None = None, text: str | None = None, labels: Sequence[str] = ()
+        self,
+        *,
+        after: int = 0,
+        limit: int | None = None,
+        text: str | None = None,
+        labels: Sequence[str] = (),
+        external_id: str | None = None,
     ) -> list[User]:
         """List the users in the order of their ids.
 
@@ -655,12 +661,13 @@ class Gallery:
             limit: maximum number of users, by default all.
             text: list only users with this text in their name or e-mail. Case does not matter.
             labels: list only users who have all of these labels.
+            external_id: list only the user with this external id.
 
         Raises:
-            GalleryError: a label cannot be used.
+            GalleryError: a label or the external id cannot be used.
 
         """
-        return read_users(self._database, after=after, limit=limit, text=text, labels=labels)
+        return read_users(self._database, after=after, limit=limit, text=text, labels=labels, external_id=external_id)
 
     def photos(self, user: UserRef | None = None, *, after: int = 0, limit: int | None = None) -> list[StoredPhoto]:
         """List the enrolled photos in the order of their ids, of one user or of all users.

@@ -190,9 +190,16 @@ def read_users(
     limit: int | None = None,
     text: str | None = None,
     labels: Iterable[str] = (),
+    external_id: str | None = None,
 ) -> list[User]:
     """List the users in the order of their ids. See `Gallery.users`."""
-    values = {"after": after, "limit": limit, "text": text, "labels": list(clean_labels(labels))}
+    values = {
+        "after": after,
+        "limit": limit,
+        "text": text,
+        "labels": list(clean_labels(labels)),
+        "external_id": clean_external_id(external_id) if external_id is not None else None,
+    }
     return database.read("select_users", values, row_factory=class_row(User))
 
 
@@ -242,7 +249,7 @@ def update_user(
         "labels": None if labels is None else list(clean_labels(labels)),
         "metadata": None if metadata is None else Jsonb(clean_metadata(metadata)),
     }
-    with _unique_external_id():
+    with unique_external_id():
         connection.execute(queries()["update_user"], values)
     return get_user(connection, found.id)
 
@@ -343,7 +350,7 @@ def _insert_user(
 ) -> User | None:
     """Return the new user, after waiting for other transactions that add this e-mail. None if a user has it."""
     values = {"email": email, "name": clean_name(name or email.partition("@")[0]), "password": password}
-    with _unique_external_id(), connection.cursor(row_factory=class_row(User)) as cursor:
+    with unique_external_id(), connection.cursor(row_factory=class_row(User)) as cursor:
         return cursor.execute(queries()["insert_user"], values | _parameters(attributes or Attributes())).fetchone()
 
 
@@ -356,7 +363,7 @@ def _parameters(attributes: Attributes) -> dict[str, Any]:
 
 
 @contextmanager
-def _unique_external_id() -> Iterator[None]:
+def unique_external_id() -> Iterator[None]:
     """Raise `DuplicateExternalIdError` if another user has the external id."""
     try:
         yield

@@ -72,6 +72,7 @@ FROM users u
 WHERE u.id > %(after)s
     AND u.is_person
     AND u.labels @> %(labels)s::text[]
+    AND (%(external_id)s::text IS NULL OR u.external_id = %(external_id)s)
     AND (%(text)s::text IS NULL OR strpos(lower(u.name || ' ' || u.email), lower(%(text)s)) > 0)
 ORDER BY u.id
 LIMIT %(limit)s;
