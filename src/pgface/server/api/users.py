@@ -26,7 +26,7 @@ def list_users(
     _: Annotated[Caller, require_scope("admin")],
     search: Annotated[str | None, Query(max_length=255, description="A part of the name or the e-mail.")] = None,
     label: Annotated[
-        list[str] | None, Query(max_length=64, description="A label. Repeat it for users who have all of these labels.")
+        list[str] | None, Query(max_length=32, description="A label. Repeat it for users who have all of these labels.")
     ] = None,
     external_id: Annotated[str | None, Query(max_length=255, description="The external id of one user.")] = None,
     limit: Limit = 50,

@@ -90,8 +90,8 @@ ExternalId = Annotated[
     Text, Field(max_length=255, description="The id of the user in another system, unique in the gallery.")
 ]
 Labels = Annotated[
-    list[Annotated[Text, Field(max_length=255)]],
-    Field(max_length=64, description="Up to 32 labels of 1 to 64 characters."),
+    list[Annotated[Text, Field(min_length=1, max_length=64)]],
+    Field(max_length=32, description="The labels of the user."),
 ]
 Metadata = Annotated[
     dict[str, Any],
