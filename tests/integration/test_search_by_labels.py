@@ -13,6 +13,7 @@ from pgface.database.pool import Database
 from pgface.gallery.bulk import copy_embeddings
 from pgface.search.fit import fit_search
 from pgface.search.state import SearchMethod
+from pgface.search.vector_index.check import check_index
 from support.galleries import axis, enroll_synthetic, rows
 from support.searched_gallery import SCAN, text
 
@@ -72,11 +73,16 @@ def test_the_answer_is_that_of_an_exact_scan(
     fit_search(database, method, SCAN)
     noise = np.random.default_rng(6).standard_normal((PEOPLE, 512)).astype(np.float32)
     photos = labelled_people + 0.8 * noise / np.linalg.norm(noise, axis=1, keepdims=True)
+    if method == "hnsw":
+        checked = check_index(database, probes=40, labels=["many"]).identification
+        assert checked.rank_1 is not None
+        assert checked.recall is not None
+        assert (checked.effort, checked.rank_1.share, checked.recall.share) == (None, 1, 1)
     # The first person, whom 40 twins without the label resemble, and people with and without the labels.
-    probes = [text(photos[number]) for number in (0, 99, 400, 777, 1_199, 1_250)]
+    probes = [text(photos[number]) for number in (0, 99, 1_250)]
     for labels in (["all"], ["many"], ["many", "few"], ["few"], ["twin"], ["no one"], []):
         for probe in probes:
-            for count in (1, 5, 60):
+            for count in (1, 60):
                 found = among(connection, probe, labels, count)
                 assert found == exactly(connection, probe, labels, count), (labels, count)
     assert among(connection, probes[0], ["many"])[0][0] == 1
@@ -91,7 +97,7 @@ def test_the_answer_is_that_of_an_exact_scan(
     # Few people remain among many faces without a person.
     connection.execute("UPDATE users SET is_person = id IN (1, 7)")
     assert [user_id for user_id, _ in among(connection, axis(0), [], people_only=True)] == [7]
-    assert among(connection, probes[5], [], people_only=True) == []
+    assert among(connection, probes[2], [], people_only=True) == []
     with pytest.raises(Exception, match="zero vector"):
         among(connection, axis(0, scale=0), ["all"])
     assert rows(connection, "SELECT * FROM find_similar_faces_among(NULL, '{all}')") == []
