@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from pgface.errors import PgfaceError
     from pgface.faces.engines.base import Box, Engine, Face, Quality
+    from pgface.galleries import Galleries, GalleryInfo
     from pgface.gallery import Gallery
     from pgface.gallery.attributes import ExternalId
     from pgface.gallery.enroll_folder import FolderReport
@@ -38,7 +39,9 @@ __all__ = [
     "ExternalId",
     "Face",
     "FolderReport",
+    "Galleries",
     "Gallery",
+    "GalleryInfo",
     "Identification",
     "IdentifiedFace",
     "Match",
@@ -57,7 +60,9 @@ _MODULES: Final = dict.fromkeys(__all__, "results") | {
     "ExternalId": "gallery.attributes",
     "Face": "faces.engines.base",
     "FolderReport": "gallery.enroll_folder",
+    "Galleries": "galleries",
     "Gallery": "gallery.gallery",
+    "GalleryInfo": "galleries",
     "PgfaceError": "errors",
     "Quality": "faces.engines.base",
     "Settings": "settings",

@@ -61,6 +61,8 @@ Catch `PgfaceError` for all errors, or the class of a branch:
     └── GalleryError
         ├── GalleryNotEmptyError
         ├── ModelMismatchError
+        ├── UnknownGalleryError
+        ├── DuplicateGalleryError
         ├── UnknownUserError
         ├── AmbiguousUserError
         ├── UnknownPhotoError
@@ -316,6 +318,14 @@ class GalleryNotEmptyError(GalleryError):
 
 class ModelMismatchError(GalleryError):
     """This gallery is bound to another model. Embeddings of two models cannot be compared."""
+
+
+class UnknownGalleryError(GalleryError):
+    """There is no such gallery. `pgface galleries list` shows the galleries."""
+
+
+class DuplicateGalleryError(GalleryError):
+    """A gallery with this name exists already."""
 
 
 class UnknownUserError(GalleryError):

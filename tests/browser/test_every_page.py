@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, Response, ViewportSize, expect
 
 from pgface.accounts import COMMAND_LINE, Accounts, add_administrator, create_key
 from pgface.errors import LoginRefusedError
+from pgface.galleries import Galleries
 from pgface.gallery import Gallery
 from support.chromium import SCREENSHOTS, opened_tab
 from support.gallery_service import Service, new_gallery, serving
@@ -66,6 +67,9 @@ PAGES = {
     "admin-status": (ADMIN, "/admin/status"),
     "admin-keys": (ADMIN, "/admin/keys"),
     "admin-revoke-key": (ADMIN, "/admin/keys/{key}/revoke"),
+    "admin-galleries": (ADMIN, "/admin/galleries"),
+    "admin-delete-gallery": (ADMIN, "/admin/galleries/laboratory-of-the-faculty_2026.spring/delete"),
+    "admin-named-gallery": (ADMIN, "/galleries/laboratory-of-the-faculty_2026.spring/admin/gallery"),
     "admin-audit": (ADMIN, "/admin/audit"),
     "admin-audit-of-one": (ADMIN, "/admin/audit?user={ada}&outcome=done"),
     "admin-audit-none": (ADMIN, "/admin/audit?event=key+revoked"),
@@ -84,7 +88,8 @@ def service(
         with pytest.raises(LoginRefusedError):
             accounts.log_in(NEWCOMER, "wrong")
         ada = gallery.add_user(ADA, "Ada Lovelace")
-        add_administrator(gallery.database, ada.id, COMMAND_LINE)
+        add_administrator(gallery.database, ada.id, COMMAND_LINE, all_galleries=True)
+        Galleries(gallery).create("laboratory-of-the-faculty_2026.spring")
         for number in (1, 5):
             gallery.enroll(faces_dir / "Jacques_Chirac" / f"Jacques_Chirac_{number:04}.jpg", ADA)
         for person, email, name in PICTURED:

@@ -26,7 +26,7 @@ from schemathesis.specs.openapi.checks import (
 from pgface.accounts.sessions import begin_session
 from pgface.server.app import create_app
 from pgface.server.openapi import operations, schema_of
-from pgface.server.schemas import admin, auth, faces, photos, users
+from pgface.server.schemas import admin, auth, faces, galleries, photos, users
 from pgface.server.schemas import operations as health
 from pgface.server.schemas.base import RequestBody, ResponseBody
 from support.web_service import V1, Headers, Place, Running, Served, bearer, gallery_for_a_process, running
@@ -65,6 +65,11 @@ OPERATION_IDS = [
     "create_api_key",
     "revoke_api_key",
     "list_audit",
+    "list_galleries",
+    "create_gallery",
+    "get_gallery",
+    "rename_gallery",
+    "delete_gallery",
     "healthz",
     "readyz",
     "get_metrics",
@@ -106,7 +111,7 @@ def test_every_operation_is_described_with_examples(name: str) -> None:
 
 MODELS: dict[str, type[BaseModel]] = {
     name: model
-    for module in (users, photos, faces, auth, admin, health)
+    for module in (users, photos, faces, auth, admin, galleries, health)
     for name, model in vars(module).items()
     if isinstance(model, type) and issubclass(model, RequestBody | ResponseBody) and model.__module__ == module.__name__
 }

@@ -16,8 +16,8 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from pgface.accounts import Accounts, Client, add_administrator
-from pgface.server.auth import COOKIE
 from pgface.server.connections import BoundedProtocol, usable_prefix
+from pgface.server.service import COOKIE
 from support.sentences.api import WHERE_THE_DOCUMENT_IS
 from support.web_service import PASSWORD, V1, Place, Running, gallery_for_a_process, running
 

@@ -23,7 +23,7 @@ from pgface.errors import LoginRefusedError, UnknownUserError
 from pgface.evaluation.run import apply_calibration, propose_to_follow
 from pgface.gallery import Gallery
 from pgface.server.app import create_app
-from pgface.server.auth import COOKIE
+from pgface.server.service import COOKIE
 from pgface.server.web.translations import translate
 from pgface.settings import Settings
 from pgface.thresholds import CALIBRATE_AGAIN

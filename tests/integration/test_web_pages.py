@@ -23,7 +23,7 @@ from starlette.testclient import TestClient
 from pgface.accounts import Accounts, Client, read_audit
 from pgface.gallery import Gallery
 from pgface.server.app import create_app
-from pgface.server.auth import COOKIE
+from pgface.server.service import COOKIE
 from pgface.settings import Settings
 from support.embedded_server import eventually
 from support.galleries import link_pack

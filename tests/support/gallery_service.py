@@ -12,7 +12,7 @@ from playwright.sync_api import Page
 
 from pgface.accounts.sessions import begin_session
 from pgface.gallery import Gallery
-from pgface.server.auth import COOKIE
+from pgface.server.service import COOKIE
 from pgface.settings import Settings
 from support.databases import create_database, drop_database
 from support.galleries import ODD_SCHEMA

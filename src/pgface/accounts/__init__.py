@@ -4,7 +4,7 @@ from pgface.accounts.accounts import Accounts
 from pgface.accounts.administrators import (
     Administrator,
     add_administrator,
-    is_administrator,
+    administrator_rights,
     list_administrators,
     remove_administrator,
 )
@@ -30,9 +30,9 @@ __all__ = [
     "NewLogin",
     "add_administrator",
     "addresses_of_logins",
+    "administrator_rights",
     "create_key",
     "find_key",
-    "is_administrator",
     "list_administrators",
     "list_keys",
     "prune_audit",

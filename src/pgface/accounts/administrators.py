@@ -24,20 +24,31 @@ class Administrator:
     name: str
     email: str
     since: datetime
+    all_galleries: bool = False
+    """Whether they administer all galleries. Only for administrators of the default gallery."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values."""
-        return {"id": self.id, "name": self.name, "email": self.email, "since": self.since.isoformat()}
+        return {
+            "id": self.id,
+            "name": self.name,
+            "email": self.email,
+            "since": self.since.isoformat(),
+            "all_galleries": self.all_galleries,
+        }
 
 
-def add_administrator(database: Database, user: UserRef, client: Client) -> User:
+def add_administrator(database: Database, user: UserRef, client: Client, *, all_galleries: bool = False) -> User:
     """Make a user an administrator. The service's role has no right to do this.
+
+    With `all_galleries`, the user of a default gallery administers also all galleries of its registry.
 
     Raises:
         UnknownUserError: there is no such user.
 
     """
-    return _change(database, "add_administrator", "administrator added", user, client)
+    query = "add_administrator_of_all" if all_galleries else "add_administrator"
+    return _change(database, query, "administrator added", user, client)
 
 
 def remove_administrator(database: Database, user: UserRef, client: Client) -> User:
@@ -50,9 +61,10 @@ def remove_administrator(database: Database, user: UserRef, client: Client) -> U
     return _change(database, "remove_administrator", "administrator removed", user, client)
 
 
-def is_administrator(database: Database, user_id: int) -> bool:
-    """Whether this user is an administrator."""
-    return database.read("is_administrator", {"user_id": user_id}, row_factory=scalar_row) == [True]
+def administrator_rights(database: Database, user_id: int) -> tuple[bool, bool]:
+    """Return whether this user is an administrator, and whether they administer all galleries."""
+    found: list[bool] = database.read("administrator_rights", {"user_id": user_id}, row_factory=scalar_row)
+    return bool(found), found == [True]
 
 
 def list_administrators(database: Database) -> list[Administrator]:

@@ -36,6 +36,9 @@ Event = Literal[
     "face contested",
     "face accepted",
     "users merged",
+    "gallery created",
+    "gallery renamed",
+    "gallery deleted",
 ]
 
 _MAX_REASON_LENGTH: Final = 200

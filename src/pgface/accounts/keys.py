@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Literal, get_args
 
@@ -36,6 +36,8 @@ class ApiKey:
     last_used_at: datetime | None
     """Exact to the minute."""
     revoked_at: datetime | None
+    all_galleries: bool = False
+    """Whether it works for all galleries. Only for keys of the default gallery."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values."""
@@ -44,10 +46,14 @@ class ApiKey:
         }
 
 
-def create_key(database: Database, name: str, scopes: Collection[str], client: Client) -> tuple[str, ApiKey]:
+def create_key(
+    database: Database, name: str, scopes: Collection[str], client: Client, *, all_galleries: bool = False
+) -> tuple[str, ApiKey]:
     """Create a key, and return the key and its row. The key itself is not stored.
 
-    The service's role needs an administrator's `client.authority`. The gallery's owner needs none.
+    The service's role needs an administrator's `client.authority`. The gallery's owner needs none. With
+    `all_galleries`, a key of the default gallery works for all galleries of its registry, and needs the authority of an
+    administrator of all of them.
 
     Raises:
         AccountError: the name cannot be used, or a scope is missing or unknown.
@@ -69,6 +75,9 @@ def create_key(database: Database, name: str, scopes: Collection[str], client: C
     }
     with database.transaction() as connection, connection.cursor(row_factory=class_row(ApiKey)) as cursor:
         (stored,) = cursor.execute(queries()["create_key"], values).fetchall()
+        if all_galleries:
+            cursor.execute(queries()["open_all_galleries"], {"id": stored.id, "authority": client.authority})
+            stored = replace(stored, all_galleries=True)
         record(connection, "key created", client, key_id=stored.id)
     return key, stored
 

@@ -1,4 +1,4 @@
-"""Changes of users and photos by the API and the pages, each with its row in the audit log.
+"""Changes of users, photos and galleries by the API and the pages, each with its row in the audit log.
 
 A change and its row are one transaction, so that there is never one without the other.
 """
@@ -17,6 +17,7 @@ from pgface.database.sql import queries
 from pgface.errors import GalleryError, NotPermittedError, UnknownPhotoError
 from pgface.faces.face_choice import WhichFace
 from pgface.faces.photo import Upload
+from pgface.galleries import Galleries, GalleryInfo, Within
 from pgface.gallery import Gallery
 from pgface.gallery.users import UserRef
 from pgface.results import Enrollment, StoredPhoto, User
@@ -150,6 +151,31 @@ def delete_photo(gallery: Gallery, client: Client, user_id: int, photo_id: int) 
 def delete_face(gallery: Gallery, client: Client, user_id: int) -> None:
     """Delete all photos and embeddings of a user. The account stays."""
     gallery.erase_face(user_id, within=_recording("face deleted", client, user_id))
+
+
+def create_gallery(
+    galleries: Galleries, client: Client, name: str, *, model: str | None = None, database_url: str | None = None
+) -> GalleryInfo:
+    """Create a gallery (see `Galleries.create`)."""
+    within = _recording_gallery("gallery created", client)
+    return galleries.create(name, model=model, database_url=database_url, authority=client.authority, within=within)
+
+
+def rename_gallery(galleries: Galleries, client: Client, name: str, new_name: str) -> GalleryInfo:
+    """Rename a gallery (see `Galleries.rename`), and describe it."""
+    within = _recording_gallery("gallery renamed", client)
+    galleries.rename(name, new_name, authority=client.authority, within=within)
+    return galleries.describe(new_name)
+
+
+def delete_gallery(galleries: Galleries, client: Client, name: str) -> None:
+    """Delete a gallery (see `Galleries.delete`)."""
+    within = _recording_gallery("gallery deleted", client)
+    galleries.delete(name, authority=client.authority, within=within)
+
+
+def _recording_gallery(event: Event, client: Client) -> Within:
+    return lambda connection: record(connection, event, client)
 
 
 def _recording(event: Event, client: Client, user_id: int | None = None) -> Any:

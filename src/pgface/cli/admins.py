@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from pgface.accounts import COMMAND_LINE, add_administrator, list_administrators, remove_administrator
@@ -15,10 +17,15 @@ app = typer.Typer()
 
 
 @app.command()
-def add(user: UserArgument) -> None:
+def add(
+    user: UserArgument,
+    all_galleries: Annotated[
+        bool, typer.Option("--all-galleries", help="Also of all galleries, which they can then create and delete.")
+    ] = False,
+) -> None:
     """Make a user an administrator, who can see and change all data after a login with their password."""
     with Database.open(get_settings()) as database:
-        found = add_administrator(database, user_ref(user), COMMAND_LINE)
+        found = add_administrator(database, user_ref(user), COMMAND_LINE, all_galleries=all_galleries)
     say(f"{full_name(found.name, found.email)} is an administrator.")
 
 
@@ -38,7 +45,7 @@ def list_all(json: JsonOption = False) -> None:
     print_results(
         found,
         json,
-        ("id", "name", "e-mail", "since"),
-        lambda one: (one.id, one.name, shown_email(one.email), when(one.since)),
+        ("id", "name", "e-mail", "galleries", "since"),
+        lambda one: (one.id, one.name, shown_email(one.email), "all" if one.all_galleries else "this", when(one.since)),
         empty="There are no administrators.",
     )

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
+from pgface.cli.named_gallery import WITHOUT_GALLERY, add_gallery_option
 from pgface.cli.streams import print_version
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class _Command(NamedTuple):
 GROUPS: Final[Mapping[str, Mapping[str, _Command]]] = {
     "Gallery": {
         "init": _Command("gallery", "Create the gallery or upgrade it, and bind it to its model."),
+        "galleries": _Command("galleries", "Create, list, rename and delete named galleries.", is_group=True),
         "status": _Command("gallery", "Show the gallery, its model and its server."),
         "schema": _Command("gallery", "Print the gallery's whole schema as SQL."),
         "models": _Command("models", "List, install and check face models.", is_group=True),
@@ -134,6 +136,8 @@ def _load(name: str) -> Any:
     if not gc.isenabled():  # see `pgface.__main__`
         gc.freeze()
         gc.enable()
+    if name not in WITHOUT_GALLERY:
+        add_gallery_option(group)
     if not command.is_group:
         return group.commands[name]
     group.name = name

@@ -19,12 +19,15 @@ app = typer.Typer()
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A label for the key.")],
     scope: Annotated[str, typer.Option(metavar="SCOPE,...", help=f"What the key may do: {', '.join(SCOPES)}.")],
+    all_galleries: Annotated[
+        bool, typer.Option("--all-galleries", help="Let the key work for all galleries, not only the default one.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Create a key for a program. It is printed only once, because pgface stores only its hash."""
     scopes = [one.strip() for one in scope.split(",") if one.strip()]
     with Database.open(get_settings()) as database:
-        key, stored = create_key(database, name, scopes, COMMAND_LINE)
+        key, stored = create_key(database, name, scopes, COMMAND_LINE, all_galleries=all_galleries)
     if json:
         print_json({"key": key} | stored.to_json())
     else:
@@ -39,11 +42,12 @@ def list_api_keys(json: JsonOption = False) -> None:
     print_results(
         keys,
         json,
-        ("id", "name", "scopes", "since", "last used", "revoked"),
+        ("id", "name", "scopes", "galleries", "since", "last used", "revoked"),
         lambda key: (
             key.id,
             key.name,
             ", ".join(key.scopes),
+            "all" if key.all_galleries else "this",
             *(when(moment) for moment in (key.created_at, key.last_used_at, key.revoked_at)),
         ),
         empty="There are no keys.",

@@ -69,6 +69,11 @@ class GalleryConnection(Connection[Any]):
                 self.execute(self.settings_of_transaction)
             yield
 
+    schema_name: str | None = None
+    """The schema that unqualified names lead to."""
+    _pooled = False
+    _knows_vectors = False
+
     def enter(self, schema_name: str, pooling: Pooling) -> None:
         """Set up the session, and make unqualified names lead to the gallery's schema and then to pgvector's.
 
@@ -77,22 +82,54 @@ class GalleryConnection(Connection[Any]):
             DatabaseAccessError: this user may not use the schema.
 
         """
+        self.set_up(pooling)
+        self.switch(schema_name)
+
+    def set_up(self, pooling: Pooling) -> None:
+        """Set up the session. `switch` then enters a gallery."""
         with wrap_psycopg_errors():
-            pooled = self.is_pooled(pooling)
-            self._require_schema(schema_name)
-            self.prepare_threshold = None if pooled else 0
-            if not pooled:
+            self._pooled = self.is_pooled(pooling)
+            self.prepare_threshold = None if self._pooled else 0
+            if not self._pooled:
                 set_up_session(self)
-            with self.transaction() if pooled else nullcontext():
-                values = {"schema": schema_name, "for_transaction": pooled}
+
+    def switch(self, schema_name: str) -> None:
+        """Make unqualified names lead to a gallery's schema. Nothing is sent if they already do.
+
+        Raises:
+            SchemaMissingError, DatabaseAccessError: as for `enter`.
+
+        """
+        if self.schema_name == schema_name:
+            return
+        self.schema_name = None
+        with wrap_psycopg_errors():
+            self._require_schema(schema_name)
+            with self.transaction() if self._pooled else nullcontext():
+                values = {"schema": schema_name, "for_transaction": self._pooled}
                 path_and_zone = self.execute(queries()["enter_gallery"], values).fetchone()
                 if path_and_zone is None:
                     raise SchemaMissingError
                 self._read_times_in_server_zone()
-            if pooled:
+            if self._pooled:
                 path, zone = path_and_zone
                 names = f"; SET LOCAL search_path = {path}; SET LOCAL TimeZone = {zone}".encode()
                 self.settings_of_transaction = settings_statements(self, local=True) + names
+        self.schema_name = schema_name
+
+    def require_same_schema(self) -> None:
+        """Check that the gallery's schema still exists.
+
+        After another session has dropped it, names lead to the next schema of the search path, and to the data of
+        another gallery. So what was read before this check is used only after it.
+
+        Raises:
+            SchemaMissingError: the gallery was deleted.
+
+        """
+        if self.execute("SELECT current_schema()::text").fetchone() != (self.schema_name,):
+            self.schema_name = None
+            raise SchemaMissingError("This gallery was deleted.")
 
     def _require_schema(self, schema_name: str) -> None:
         usable = "SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = %s"
@@ -129,5 +166,7 @@ class GalleryConnection(Connection[Any]):
 
     def register_vectors(self) -> None:
         """Send and receive pgvector's types in binary form. Call it after `enter`, which sets the search path."""
-        with wrap_psycopg_errors(), nullcontext() if self.has_session else self.gallery_transaction():
-            register_vector(self)
+        if not self._knows_vectors:
+            with wrap_psycopg_errors(), nullcontext() if self.has_session else self.gallery_transaction():
+                register_vector(self)
+            self._knows_vectors = True

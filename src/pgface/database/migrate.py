@@ -9,7 +9,7 @@ from psycopg import sql
 
 from pgface.database.errors import wrap_psycopg_errors
 from pgface.database.session import WAIT_TO_MIGRATE, require_text, set_up_transaction
-from pgface.database.sql import Migration, lock, migrations, preamble, statements
+from pgface.database.sql import Migration, gallery_script, lock, migrations, preamble, statements
 from pgface.errors import SchemaMissingError, SchemaTooNewError
 
 
@@ -40,6 +40,7 @@ def migrate(connection: psycopg.Connection, schema_name: str, *, alone: bool = F
             connection.execute(
                 "INSERT INTO pgface_migrations (version, name) VALUES (%s, %s)", (migration.version, migration.name)
             )
+        _keep_script(connection)
         return missing
 
 
@@ -77,6 +78,17 @@ def _enter_schema(connection: psycopg.Connection, schema_name: str, *, alone: bo
     row = connection.execute("SELECT to_regnamespace(quote_ident(%s)) IS NULL", (schema_name,)).fetchone()
     if row == (True,):
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema_name)))
+
+
+def _keep_script(connection: psycopg.Connection) -> None:
+    """Write the statements that make a gallery into the database, where the function create_gallery() runs them."""
+    script = gallery_script()
+    kept = connection.execute("SELECT statement FROM gallery_script ORDER BY position").fetchall()
+    if [statement for (statement,) in kept] != script:
+        connection.execute("DELETE FROM gallery_script")
+        with connection.cursor() as cursor:
+            insert = "INSERT INTO gallery_script (position, statement) VALUES (%s, %s)"
+            cursor.executemany(insert, list(enumerate(script)))
 
 
 def _run(connection: psycopg.Connection, script: LiteralString) -> None:

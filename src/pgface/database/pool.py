@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Any, Self, TypeVar
 
@@ -46,7 +46,7 @@ class Database:
 
     def __init__(
         self,
-        pool: ConnectionPool[GalleryConnection],
+        pool: ConnectionPool[GalleryConnection] | None,
         resources: ExitStack,
         url: str,
         embedded: EmbeddedPostgres | None,
@@ -57,6 +57,7 @@ class Database:
         self._opening = threading.Lock()
         self._resources = resources
         self._embedded = embedded
+        self._parent: Database | None = None
         self.is_lost = False
         """Whether the last attempt to reach PostgreSQL failed."""
         self.url = url
@@ -86,8 +87,21 @@ class Database:
             pool = _open_pool(url, settings)
             return cls(pool, resources.pop_all(), url, embedded, settings)
 
+    @classmethod
+    def sharing(cls, parent: Self, schema_name: str) -> Self:
+        """Open another gallery of the same database with the same connections. Closing it leaves them open.
+
+        Each use of a connection checks at its end that the schema still exists (see `require_same_schema`).
+        """
+        settings = parent._settings.model_copy(update={"schema_name": schema_name})
+        database = cls(None, ExitStack(), parent.url, None, settings)
+        database._parent = parent
+        return database
+
     @property
     def _pool(self) -> ConnectionPool[GalleryConnection]:
+        if self._parent is not None:
+            return self._parent._pool
         if self._opened_pool is None:
             with self._opening:
                 self._opened_pool = self._opened_pool or _open_pool(self.url, self._settings)
@@ -116,8 +130,9 @@ class Database:
     def transaction(self) -> Iterator[Connection]:
         """Yield a connection in a transaction. It commits at the end, and rolls back on an error."""
         try:
-            with wrap_psycopg_errors(), self._pool.connection() as connection, connection.gallery_transaction():
+            with wrap_psycopg_errors(), self._borrowed() as connection, connection.gallery_transaction():
                 yield connection
+                self._require_same_schema(connection)
         except DatabaseUnreachableError:
             self._recover()
             raise
@@ -149,9 +164,10 @@ class Database:
             SessionNeededError: as for `dedicated_connection`.
 
         """
-        with wrap_psycopg_errors(), self._pool.connection() as connection:
+        with wrap_psycopg_errors(), self._borrowed() as connection:
             if connection.has_session:
                 yield connection
+                self._require_same_schema(connection)
                 return
         with self.dedicated_connection() as own:
             yield own
@@ -222,8 +238,27 @@ class Database:
             self.is_lost = False
             return result
 
+    @contextmanager
+    def _borrowed(self) -> Iterator[GalleryConnection]:
+        with self._pool.connection() as connection:
+            self._enter(connection)
+            yield connection
+
+    def _enter(self, connection: GalleryConnection) -> None:
+        """Let names lead to this gallery, also on a connection that another gallery used before."""
+        connection.switch(self._settings.schema_name)
+        connection.register_vectors()
+
+    def _require_same_schema(self, connection: GalleryConnection) -> None:
+        # The schema of a gallery that does not share its connections can only be dropped by hand.
+        if self._parent is not None:
+            connection.require_same_schema()
+
     def _recover(self) -> None:
         """Restore working connections for the next try."""
+        if self._parent is not None:
+            self._parent._recover()
+            return
         if self._embedded is not None:
             with self._embedded:  # starts the server if it was killed
                 pass
@@ -235,12 +270,13 @@ class Database:
         with wrap_psycopg_errors():
             connection = self._pool.getconn()
             try:
+                self._enter(connection)
                 cursor = connection.reading_cursor
                 cursor.row_factory = row_factory
-                if connection.has_session:
-                    return run(cursor)
-                with connection.gallery_transaction():
-                    return run(cursor)
+                with nullcontext() if connection.has_session else connection.gallery_transaction():
+                    found = run(cursor)
+                    self._require_same_schema(connection)
+                    return found
             finally:
                 self._pool.putconn(connection)
 
@@ -250,7 +286,7 @@ def _open_pool(url: str, settings: Settings) -> ConnectionPool[GalleryConnection
         url,
         connection_class=GalleryConnection,
         kwargs=_CONNECTION,
-        configure=partial(_configure, settings=settings, pooling=settings.pooling),
+        configure=partial(GalleryConnection.set_up, pooling=settings.pooling),
         min_size=1,
         max_size=settings.pool_size,
         timeout=settings.connect_timeout,
@@ -272,12 +308,20 @@ def _open_pool(url: str, settings: Settings) -> ConnectionPool[GalleryConnection
 def initialise(settings: Settings) -> list[Migration]:
     """Create the gallery's schema or upgrade it, and return the migrations that were run.
 
+    This upgrades also the galleries of the same database that its registry names.
+
     Raises:
         DatabaseError: for the reasons of `Database.open` and `pgface.database.migrate.migrate`.
 
     """
     with connected(settings) as connection:
-        return migrate(connection, settings.schema_name)
+        ran = migrate(connection, settings.schema_name)
+        with connection.transaction():
+            connection.execute(queries()["enter_schema"], {"schema": settings.schema_name})
+            named = connection.execute(queries()["select_local_schemas"]).fetchall()
+        for (schema_name,) in named:
+            migrate(connection, schema_name)
+        return ran
 
 
 @contextmanager

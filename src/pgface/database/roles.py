@@ -39,7 +39,9 @@ _RESTRICTED: Final[dict[str, tuple[LiteralString, ...]]] = {
         "SELECT (id, user_id, confidence, created_at, expires_at, is_active, password_given)",
         "DELETE",
     ),
-    "api_keys": ("SELECT (id, name, scopes, created_at, last_used_at, revoked_at)",),
+    "api_keys": ("SELECT (id, name, scopes, created_at, last_used_at, revoked_at, all_galleries)",),
+    "galleries": ("SELECT",),
+    "gallery_script": (),
     "audit_log": ("SELECT",),
     "gallery_locks": ("SELECT", "UPDATE"),
     # Only the owner changes the model. Triggers delete rows with the owner's rights.
@@ -61,6 +63,12 @@ _FUNCTIONS: Final[tuple[LiteralString, ...]] = (
     "revoke_api_key",
     "record_event",
     "prune_audit_log",
+    "create_gallery",
+    "register_gallery",
+    "rename_gallery",
+    "delete_gallery",
+    "gallery_sizes",
+    "open_all_galleries",
 )
 """Functions that run with the owner's privileges and check their arguments. No other role may call them."""
 
@@ -68,11 +76,14 @@ _FUNCTIONS: Final[tuple[LiteralString, ...]] = (
 def require_own(connection: psycopg.Connection, schema_name: str, role: str) -> None:
     """Check that a role has no privileges for tables of another schema or database. Roles belong to the whole server.
 
+    The schemas of the galleries in this gallery's registry are not others.
+
     Raises:
         DatabaseError: it has such privileges, so that its password would open both.
 
     """
     with wrap_psycopg_errors():
+        own_schemas = [schema_name, *_registered_schemas(connection, schema_name)]
         elsewhere = connection.execute(
             """
             SELECT d.datname
@@ -80,11 +91,15 @@ def require_own(connection: psycopg.Connection, schema_name: str, role: str) -> 
             WHERE s.refclassid = 'pg_authid'::regclass AND r.rolname = %s AND s.classid = 'pg_class'::regclass
                 AND NOT (
                     d.datname = current_database()
-                    AND s.objid IN (SELECT oid FROM pg_class WHERE relnamespace = quote_ident(%s)::regnamespace)
+                    AND s.objid IN (
+                        SELECT c.oid FROM pg_class c
+                        JOIN pg_namespace n ON n.oid = c.relnamespace
+                        WHERE n.nspname = ANY (%s)
+                    )
                 )
             LIMIT 1
             """,
-            (role, schema_name),
+            (role, own_schemas),
         ).fetchone()
     if elsewhere is not None:
         raise DatabaseError(
@@ -115,6 +130,7 @@ def grant_service(connection: psycopg.Connection, schema_name: str, role: str) -
         _run(connection, "GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role}", schema_name, role)
         for function in _FUNCTIONS:
             _run(connection, f"GRANT EXECUTE ON FUNCTION {{schema}}.{function} TO {{role}}", schema_name, role)
+        _copy_rights(connection, schema_name)
 
 
 def grant_reader(connection: psycopg.Connection, schema_name: str, role: str) -> None:
@@ -131,6 +147,22 @@ def grant_reader(connection: psycopg.Connection, schema_name: str, role: str) ->
         _run(connection, f"GRANT {_SELECT_USERS} ON {{schema}}.users TO {{role}}", schema_name, role)
         for table in (*_SEARCH_TABLES, *_OWNER_TABLES):
             _run(connection, "GRANT SELECT ON {schema}.{table} TO {role}", schema_name, role, table)
+        _copy_rights(connection, schema_name)
+
+
+def _registered_schemas(connection: psycopg.Connection, schema_name: str) -> list[str]:
+    """List the schemas of the galleries in this gallery's registry."""
+    registry = sql.SQL("SELECT schema_name FROM {}.galleries WHERE database_url IS NULL").format(
+        sql.Identifier(schema_name)
+    )
+    return [name for (name,) in connection.execute(registry).fetchall()]
+
+
+def _copy_rights(connection: psycopg.Connection, schema_name: str) -> None:
+    """Give all roles the same rights in the galleries of the registry."""
+    copy = sql.SQL("SELECT {}.copy_gallery_rights(%s)").format(sql.Identifier(schema_name))
+    for registered in _registered_schemas(connection, schema_name):
+        connection.execute(copy, (registered,))
 
 
 def _begin(connection: psycopg.Connection, schema_name: str, role: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -30,9 +31,61 @@ from pgface.thresholds import anchors_of
 
 if TYPE_CHECKING:
     from pgface.faces.engines.base import Engine
+    from pgface.gallery.gallery import Gallery
 
 _MAX_CONFIG_AGE = 5.0
 """Seconds after which the gallery's configuration is read again."""
+
+
+class EngineCache:
+    """The engines that several galleries share, one for each model."""
+
+    def __init__(self, default: Gallery) -> None:
+        """Begin with the engine of this gallery, which is loaded when it is needed."""
+        self._default = default
+        self._engines: dict[ModelIdentity, Engine] = {}
+        self._lock = threading.Lock()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Load the engines again in a child process."""
+        leave_to_parent(self._engines)
+        self._engines, self._lock = {}, threading.Lock()
+
+    def get(self, identity: ModelIdentity, load: Callable[[], Engine]) -> Engine:
+        """Return the engine of a model, loaded once. An engine of another model is an error of the caller's."""
+        if identity == self._default.config.identity:
+            return self._default.engine
+        with self._lock:
+            if identity not in self._engines:
+                engine = load()
+                self._engines[engine.identity] = engine
+                return engine
+            return self._engines[identity]
+
+    def identity(self, model: str | None) -> ModelIdentity:
+        """Return the identity of a model by its name or folder, by default that of the default gallery.
+
+        Raises:
+            ModelError: the model cannot be loaded.
+
+        """
+        config = self._default.config
+        if config.model_name is not None and model in (None, config.model_name):
+            return config.identity
+        settings = self._default.settings
+        wanted = model or settings.model
+        with self._lock:
+            known = [engine.identity for engine in self._engines.values() if engine.identity.name == wanted]
+        if known:
+            return known[0]
+        from pgface.faces.models.install import keep_pack
+
+        engine = _loader(settings, wanted)()
+        keep_pack(wanted, settings.models_dir, engine)
+        with self._lock:
+            self._engines[engine.identity] = engine
+        return engine.identity
 
 
 class GalleryModel:
@@ -42,13 +95,21 @@ class GalleryModel:
         settings: the models folder, and where inference runs.
         database: the gallery's connections.
         engine: use this engine instead of loading the gallery's model.
+        engines: the engines of other galleries, to use the same one for the same model.
 
     Raises:
         ModelMismatchError: the engine has another model than the gallery.
 
     """
 
-    def __init__(self, settings: Settings, database: Database, engine: Engine | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        engine: Engine | None = None,
+        *,
+        engines: EngineCache | None = None,
+    ) -> None:
         self._settings = settings
         self._database = database
         self.config = read_config(database)
@@ -56,6 +117,7 @@ class GalleryModel:
         self.reload: Callable[[], Engine] | None = None
         """Loads the engine in another process. None if the engine was passed to `__init__`."""
         self._engine = engine
+        self._engines = engines
         self._read_at = time.monotonic()
         if engine is not None and self.config.model_name is not None:
             _require_same_model(self.config, engine)
@@ -78,7 +140,7 @@ class GalleryModel:
             raise ModelNotInstalledError("This gallery is not bound to a model yet. Run `pgface init`.")
         load = self._loader(self.config.model_name)
         try:
-            engine = load()
+            engine = load() if self._engines is None else self._engines.get(self.config.identity, load)
         except (ModelNotInstalledError, UnknownModelError) as error:
             name = self.config.model_name
             if comes_with_package(name) or (self._settings.models_dir / name).is_dir():
@@ -211,13 +273,17 @@ class GalleryModel:
         self.config = read_config(self._database)
 
     def _loader(self, model: str) -> Callable[[], Engine]:
-        return partial(
-            load_engine,
-            model,
-            models_dir=self._settings.models_dir,
-            detector_size=self._settings.detector_size,
-            execution_provider=self._settings.execution_provider,
-        )
+        return _loader(self._settings, model)
+
+
+def _loader(settings: Settings, model: str) -> Callable[[], Engine]:
+    return partial(
+        load_engine,
+        model,
+        models_dir=settings.models_dir,
+        detector_size=settings.detector_size,
+        execution_provider=settings.execution_provider,
+    )
 
 
 def _require_same_model(config: GalleryConfig, engine: Engine) -> None:

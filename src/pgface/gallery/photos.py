@@ -16,6 +16,7 @@ import io
 import logging
 import os
 import re
+import shutil
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
@@ -111,6 +112,12 @@ class PhotoFiles:
             raise GalleryError("A backup is copying the photo files. Try again when it has ended.")
         for filepath in filepaths:
             _remove(self.path(filepath))
+
+    def remove_all(self) -> None:
+        """Delete all crops of this gallery in this photos folder, after the gallery was deleted."""
+        folder = self._root / str(self._gallery_id)
+        with _storage_errors(folder), suppress(FileNotFoundError):
+            shutil.rmtree(folder)
 
     def open_crop(self, filepath: str) -> BinaryIO | None:
         """Open the file of a committed row, which may still be under `incoming`. None if it does not exist.

@@ -15,8 +15,9 @@ from starlette.exceptions import HTTPException
 
 from pgface.gallery import Gallery
 from pgface.server import metrics, web
-from pgface.server.api import admin, auth, faces, operations, photos, users
+from pgface.server.api import admin, auth, faces, galleries, operations, photos, users
 from pgface.server.error_handlers import answer_error
+from pgface.server.galleries import GalleryMiddleware, GalleryServices
 from pgface.server.housekeeping import run_housekeeping
 from pgface.server.middleware import RequestContextMiddleware
 from pgface.server.openapi import document_of
@@ -50,6 +51,7 @@ def create_app(gallery: Gallery | None = None) -> FastAPI:
                 return_large_blocks()
             opened.engine  # noqa: B018 - load the model before the first request
             app.state.service = Service.create(opened)
+            app.state.galleries = GalleryServices(app.state.service)
             metrics.observe()
             if gallery is None:
                 # 150,000 objects of modules and models stay as long as the process. Without this, Python's garbage
@@ -79,11 +81,12 @@ def create_app(gallery: Gallery | None = None) -> FastAPI:
         # These two have handlers of FastAPI's own. All other errors reach `RequestContextMiddleware`.
         exception_handlers={RequestValidationError: answer_error, HTTPException: answer_error},
     )
-    for module in (users, photos, faces, auth, admin):
+    for module in (users, photos, faces, auth, admin, galleries):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(operations.router)
     web.add_pages(app)
     app.add_middleware(RequestLimitsMiddleware)
+    app.add_middleware(GalleryMiddleware)
     app.add_middleware(RequestContextMiddleware)  # the outermost
     app.openapi = document_of(app)  # type: ignore[method-assign]
     return app

@@ -13,14 +13,18 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
-from pgface.accounts import ApiKey, Login, find_key, is_administrator
+from pgface.accounts import ApiKey, Login, administrator_rights, find_key
 from pgface.accounts.keys import KEY_PREFIX, Scope
-from pgface.errors import NotAuthenticatedError, NotPermittedError
+from pgface.errors import (
+    KeyRefusedError,
+    NotAuthenticatedError,
+    NotLoggedInError,
+    NotPermittedError,
+    UnknownGalleryError,
+)
 from pgface.gallery.users import id_in_range
-from pgface.server.service import Service, service_of
+from pgface.server.service import COOKIE, Service, cookie_of, service_of
 
-COOKIE: Final = "__Host-pgface"
-"""Browsers accept a cookie with this prefix only over HTTPS or from localhost, and send it only to this host."""
 _SAME_ORIGIN: Final = "same-origin"
 
 
@@ -32,6 +36,8 @@ class UserPrincipal:
     """The token of the request."""
     login: Login
     administrator: bool
+    operator: bool = False
+    """Whether the user administers all galleries."""
 
     @property
     def name(self) -> str:
@@ -54,11 +60,13 @@ class KeyPrincipal:
     key: ApiKey
     secret: str = field(repr=False)
     """The key of the request."""
+    of_home: bool = False
+    """Whether it is a key of the default gallery for all galleries, and this is another one."""
 
     @property
     def name(self) -> str:
         """The caller's name in the logs."""
-        return f"key {self.key.id}"
+        return f"{'operator ' if self.of_home else ''}key {self.key.id}"
 
     def may(self, scope: Scope) -> bool:
         """Whether the key has this scope. The scope `admin` includes all others."""
@@ -69,7 +77,39 @@ class KeyPrincipal:
         return False
 
 
-Caller = UserPrincipal | KeyPrincipal
+@dataclass(frozen=True, slots=True)
+class OperatorPrincipal:
+    """An administrator of all galleries, who is a user of the default gallery and not of this one."""
+
+    secret: str = field(repr=False)
+    """The token of the request."""
+    login: Login
+    administrator: bool = True
+
+    @property
+    def name(self) -> str:
+        """The caller's name in the logs."""
+        return f"operator {self.login.user_id}"
+
+    def may(self, scope: Scope) -> bool:  # noqa: ARG002 - the same signature as KeyPrincipal.may
+        """Return True, because an operator may use the whole gallery."""
+        return True
+
+    def is_user(self, user_id: int) -> bool:  # noqa: ARG002 - the same signature as UserPrincipal.is_user
+        """Return False, because the ids of users are those of another gallery."""
+        return False
+
+
+Caller = UserPrincipal | KeyPrincipal | OperatorPrincipal
+
+
+def is_operator(caller: Caller) -> bool:
+    """Whether a caller of the default gallery may administer all galleries."""
+    if isinstance(caller, KeyPrincipal):
+        return caller.key.all_galleries and not caller.of_home and caller.may("admin")
+    return isinstance(caller, UserPrincipal) and caller.operator
+
+
 Permits = Callable[[Request, Caller], bool]
 T = TypeVar("T")
 
@@ -122,8 +162,12 @@ async def find_caller(request: Request) -> Caller | None:
         if scheme.lower() != "bearer" or not secret.strip():
             raise NotAuthenticatedError
         caller = await service.run_db(_find_principal, service, secret.strip())
-    elif (token := request.cookies.get(COOKIE)) and is_same_origin(request):
+    elif not is_same_origin(request):
+        return None
+    elif token := request.cookies.get(cookie_of(request)):
         caller = await service.run_db(find_user, service, token)
+    elif service.home is not None and (token := request.cookies.get(COOKIE)):
+        caller = await service.run_db(find_operator, service, token)
     else:
         return None
     request.state.caller = caller
@@ -152,14 +196,55 @@ def find_user(service: Service, token: str) -> UserPrincipal:
     """
     login = service.accounts.who(token)
     # A face alone gives no access to other users' data: NIST SP 800-63B-4, section 3.2.3.
-    administrator = login.password_given and is_administrator(service.gallery.database, login.user_id)
-    return UserPrincipal(token, login, administrator)
+    if not login.password_given:
+        return UserPrincipal(token, login, administrator=False)
+    is_one, of_all = administrator_rights(service.gallery.database, login.user_id)
+    return UserPrincipal(token, login, is_one, operator=of_all and service.home is None)
+
+
+def find_operator(service: Service, token: str) -> OperatorPrincipal:
+    """Find the administrator of all galleries who is logged in to the default gallery with this token.
+
+    Raises:
+        NotLoggedInError: the token is not valid, or the user is not such an administrator.
+        UnknownGalleryError: the user is, and the gallery that the request names does not exist.
+
+    """
+    home = service.home
+    if home is None:
+        raise NotLoggedInError
+    login = home.accounts.who(token)
+    if not (login.password_given and administrator_rights(home.gallery.database, login.user_id)[1]):
+        raise NotLoggedInError
+    _require_known(service)
+    return OperatorPrincipal(token, login)
 
 
 def _find_principal(service: Service, secret: str) -> Caller:
     if secret.startswith(KEY_PREFIX):
+        return _find_key(service, secret)
+    try:
+        return find_user(service, secret)
+    except NotLoggedInError:
+        return find_operator(service, secret)
+
+
+def _find_key(service: Service, secret: str) -> KeyPrincipal:
+    try:
         return KeyPrincipal(find_key(service.gallery.database, secret), secret)
-    return find_user(service, secret)
+    except KeyRefusedError:
+        if service.home is None:
+            raise
+        key = find_key(service.home.gallery.database, secret)
+        if not key.all_galleries:
+            raise
+    _require_known(service)
+    return KeyPrincipal(key, secret, of_home=True)
+
+
+def _require_known(service: Service) -> None:
+    if not service.is_known:
+        raise UnknownGalleryError
 
 
 def require_scope(scope: Scope, *, or_user: bool = False, or_self: bool = False) -> Any:

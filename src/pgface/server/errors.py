@@ -40,6 +40,8 @@ _STATUS: Final[Mapping[type[PgfaceError], int]] = {
     errors.UnknownKeyError: 404,
     errors.GalleryError: 422,
     errors.ModelMismatchError: 503,
+    errors.UnknownGalleryError: 404,
+    errors.DuplicateGalleryError: 409,
     errors.UnknownUserError: 404,
     errors.AmbiguousUserError: 409,
     errors.UnknownPhotoError: 404,
@@ -61,6 +63,7 @@ _STATUS: Final[Mapping[type[PgfaceError], int]] = {
 
 _PUBLIC_SENTENCES: Final[Mapping[type[PgfaceError], str]] = {
     # These replace the error's own sentence, which is for the operator or names other people.
+    errors.UnknownGalleryError: "There is no such gallery.",
     errors.UnknownUserError: "There is no such user.",
     errors.AmbiguousUserError: "Several users have this name. Give user_id or email.",
     errors.UnknownPhotoError: "There is no such photo.",
@@ -233,5 +236,9 @@ def internal_problem(request: Request) -> JSONResponse:
 
 
 def _root(request: Request) -> str:
-    """Return the path of the service on its host. Starlette adds the path of a mounted app to `root_path`."""
-    return str(request.scope.get("app_root_path", request.scope.get("root_path", "")))
+    """Return the path of the service on its host. Starlette adds the path of a mounted app to `root_path`.
+
+    The pages that explain errors are not repeated below the path of a gallery.
+    """
+    names = ("pgface.root_path", "app_root_path", "root_path")
+    return str(next((request.scope[name] for name in names if name in request.scope), ""))

@@ -10,10 +10,11 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import BaseModel
 
-from pgface.server.auth import COOKIE, CallerGuard
+from pgface.server.auth import CallerGuard
 from pgface.server.bodies import JSON, MULTIPART, BodyRoute
 from pgface.server.errors import MEDIA_TYPE, Problem
 from pgface.server.schemas.base import RequestBody, ResponseBody, example_of
+from pgface.server.service import COOKIE
 
 Document = dict[str, Any]
 

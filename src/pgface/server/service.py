@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from functools import partial
 from typing import Annotated, Final, ParamSpec, TypeVar
@@ -16,6 +16,7 @@ from fastapi import Depends, Request
 from pgface.accounts import Accounts, Client, FaceLogin
 from pgface.accounts.devices import devices_in
 from pgface.accounts.tokens import token_hash
+from pgface.galleries import Galleries
 from pgface.gallery import Gallery
 from pgface.server import metrics
 from pgface.server.body_budget import BodyBudget
@@ -28,6 +29,8 @@ _MAX_WAITING_PASSWORDS: Final = 64
 _QUERY_THREADS: Final = 40
 """The maximum of concurrent queries outside of the work queues. More of them wait for a thread."""
 
+COOKIE: Final = "__Host-pgface"
+"""Browsers accept a cookie with this prefix only over HTTPS or from localhost, and send it only to this host."""
 DEVICE_COOKIE: Final = "__Host-pgface-device"
 """The cookie of a browser that a user has logged in with. It gives no access."""
 
@@ -53,6 +56,12 @@ class Service:
     """Runs work that only queries PostgreSQL."""
     timezone: tzinfo
     """The time zone of timestamps that have none, such as those of the specification's columns."""
+    galleries: Galleries
+    """The registry of the other galleries."""
+    home: Service | None = None
+    """The service of the default gallery. None for that one itself."""
+    is_known: bool = True
+    """Whether the caller named a gallery that exists. If not, `gallery` is an empty one."""
 
     @classmethod
     def create(cls, gallery: Gallery) -> Service:
@@ -87,6 +96,22 @@ class Service:
             BodyBudget(anonymous_bytes),
             ThreadPoolExecutor(_QUERY_THREADS, thread_name_prefix="pgface-query"),
             timezone,
+            Galleries(gallery),
+        )
+
+    def for_gallery(self, gallery: Gallery, *, is_known: bool) -> Service:
+        """Return the service of another gallery, with the queues and limits of this one."""
+        with gallery.database.transaction() as connection:
+            timezone = connection.info.timezone
+        accounts = Accounts(gallery)
+        return replace(
+            self,
+            gallery=gallery,
+            accounts=accounts,
+            face_login=FaceLogin(gallery, accounts),
+            timezone=timezone,
+            home=self,
+            is_known=is_known,
         )
 
     @property
@@ -105,6 +130,7 @@ class Service:
         self.inference.close()
         self.hashing.close()
         self.queries.shutdown(wait=False)
+        self.galleries.close()
 
     def as_utc(self, value: datetime) -> datetime:
         """Convert a timestamp of the database to UTC."""
@@ -112,9 +138,19 @@ class Service:
 
 
 def service_of(request: Request) -> Service:
-    """Return the service that received this request."""
-    service: Service = request.app.state.service
+    """Return the service of the gallery that this request is for."""
+    service: Service = request.scope.get("pgface.service") or request.app.state.service
     return service
+
+
+def cookie_of(request: Request, name: str = COOKIE) -> str:
+    """Return the name of a cookie in the gallery of this request.
+
+    Each gallery has its own cookies, so that a browser can be logged in to several. The names are made from the name in
+    the path, so they do not say whether the gallery exists.
+    """
+    gallery = request.scope.get("pgface.gallery")
+    return name if gallery is None else f"{name}-{token_hash(gallery)[:16]}"
 
 
 def requester_of(request: Request) -> Requester:
@@ -125,7 +161,7 @@ def requester_of(request: Request) -> Requester:
 
     def name() -> str:
         caller = getattr(request.state, "caller", None)
-        if caller is not None and caller.name.startswith("key "):
+        if caller is not None and "key " in caller.name:
             return str(caller.name)
         client = client_of(request)
         networks = client.networks
@@ -145,7 +181,7 @@ def client_of(request: Request) -> Client:
         address=request.client.host if request.client else None,
         actor=caller.name if caller else None,
         authority=token_hash(caller.secret) if caller else None,
-        devices=devices_in(request.cookies.get(DEVICE_COOKIE)),
+        devices=devices_in(request.cookies.get(cookie_of(request, DEVICE_COOKIE))),
     )
 
 

@@ -72,6 +72,15 @@ def preamble() -> LiteralString:
     return _read("preamble.sql").replace(":known_version:", str(migrations()[-1].version))
 
 
+@cache
+def gallery_script() -> list[str]:
+    """Return the statements that make a gallery in the schema of the search path, as `init_sql` does."""
+    script = list[str](statements(preamble()))
+    for migration in migrations():
+        script += [*statements(migration.sql), _record(migration)]
+    return script
+
+
 def init_sql() -> str:
     """Return the whole schema as one script for `psql -v ON_ERROR_STOP=1 -f`, which can run again."""
     first, *later = migrations()

@@ -38,8 +38,9 @@ TABLES: Final = (
     "known_devices",
 )
 """The tables of a gallery that an archive contains."""
-NOT_KEPT: Final = ("login_challenges", "reembedding", "reembedded_faces")
-"""Logins by face in progress, which expire before a restore, and what `pgface reembed` has embedded so far."""
+NOT_KEPT: Final = ("login_challenges", "reembedding", "reembedded_faces", "galleries", "gallery_script")
+"""Logins by face in progress, which expire before a restore, what `pgface reembed` has embedded so far, and the
+registry of other galleries, each of which has archives of its own."""
 MIGRATIONS: Final = "pgface_migrations"
 LOCKS: Final = "gallery_locks"
 """Every new gallery already has these two tables."""

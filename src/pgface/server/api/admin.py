@@ -7,8 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from pgface.accounts import create_key, list_keys, read_audit, revoke_key
+from pgface.errors import NotPermittedError
 from pgface.server.api.ids import MAX_ID, KeyId
-from pgface.server.auth import Caller, require_scope
+from pgface.server.auth import Caller, is_operator, require_scope
 from pgface.server.bodies import BodyRoute
 from pgface.server.cursors import Cursor, Limit, decode_cursor, page
 from pgface.server.schemas.admin import (
@@ -42,12 +43,16 @@ def list_api_keys(service: ServiceDep, _: CurrentAdmin) -> KeyList:
 @router.post("/keys", status_code=201, summary="Create an API key")
 async def create_api_key(
     service: ServiceDep,
-    _: CurrentAdmin,
+    caller: CurrentAdmin,
     client: ClientDep,
     body: CreateKeyRequest,
 ) -> CreateKeyResponse:
     """Returns the key, which pgface does not store. If you repeat the request, you get another key."""
-    key, stored = await service.run_db(create_key, service.gallery.database, body.name, body.scopes, client)
+    if body.all_galleries and not is_operator(caller):
+        raise NotPermittedError("Only an administrator of all galleries may create a key for all of them.")
+    key, stored = await service.run_db(
+        create_key, service.gallery.database, body.name, body.scopes, client, all_galleries=body.all_galleries
+    )
     return CreateKeyResponse(key=key, about=KeyResponse.of(stored, service))
 
 

@@ -17,6 +17,11 @@ class CreateKeyRequest(RequestBody):
 
     name: Name = Field(description="What the key is for.")
     scopes: list[Scope] = Field(min_length=1, description="What the key permits.")
+    all_galleries: bool = Field(
+        default=False,
+        description="Whether the key works for all galleries. Only an administrator of all galleries can create such a "
+        "key, in the default gallery.",
+    )
 
 
 class KeyResponse(ResponseBody):
@@ -30,6 +35,7 @@ class KeyResponse(ResponseBody):
             "created_at": "2026-05-04T08:00:00Z",
             "last_used_at": "2026-05-04T09:30:00Z",
             "revoked_at": None,
+            "all_galleries": False,
         }
     )
 
@@ -39,6 +45,7 @@ class KeyResponse(ResponseBody):
     created_at: Timestamp
     last_used_at: Timestamp | None = Field(description="Accurate to the minute.")
     revoked_at: Timestamp | None
+    all_galleries: bool = Field(description="Whether the key works for all galleries.")
 
 
 class KeyList(ResponseBody):

@@ -91,18 +91,20 @@ def delete_photo(service: ServiceDep, person: CurrentUser, client: ClientDep, ph
 
 
 @router.post("/sessions/{login_id}/end")
-def end_session(service: ServiceDep, person: CurrentUser, client: ClientDep, login_id: LoginId) -> Response:
+def end_session(
+    request: Request, service: ServiceDep, person: CurrentUser, client: ClientDep, login_id: LoginId
+) -> Response:
     """End one of the user's sessions, which may be this one."""
     with suppress(UnknownLoginError):
         service.accounts.end_login(person.login.user_id, login_id, client=client)
-    return _logged_out("logged-out") if login_id == person.login.id else _done("session-ended")
+    return _logged_out(request, "logged-out") if login_id == person.login.id else _done("session-ended")
 
 
 @router.post("/sessions/end")
-def end_all_sessions(service: ServiceDep, person: CurrentUser, client: ClientDep) -> Response:
+def end_all_sessions(request: Request, service: ServiceDep, person: CurrentUser, client: ClientDep) -> Response:
     """End all of the user's sessions, including this one."""
     service.accounts.log_out_everywhere(person.login.user_id, client=client)
-    return _logged_out("logged-out-everywhere")
+    return _logged_out(request, "logged-out-everywhere")
 
 
 @router.post("/password")
@@ -166,7 +168,7 @@ async def delete_account(
         return refused(
             request, "delete_account.html", error, problem=wrong_password(request, error), login=person.login
         )
-    return _logged_out("account-deleted")
+    return _logged_out(request, "account-deleted")
 
 
 async def _page_with_error(
@@ -208,7 +210,7 @@ def _done(event: str) -> Response:
     return redirect(f"/account?done={event}")
 
 
-def _logged_out(event: str) -> Response:
+def _logged_out(request: Request, event: str) -> Response:
     response = redirect(f"/login?done={event}")
-    clear_login_cookie(response)
+    clear_login_cookie(response, request)
     return response

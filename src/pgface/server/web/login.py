@@ -18,6 +18,7 @@ from pgface.errors import (
 )
 from pgface.gallery.users import is_email, is_reserved
 from pgface.server import logins
+from pgface.server.auth import OperatorPrincipal, UserPrincipal
 from pgface.server.errors import known_problems
 from pgface.server.logins import log_in_by_password, require_open_registration
 from pgface.server.schemas.auth import LoginRequest, RegisterRequest
@@ -64,6 +65,8 @@ class RegistrationForm(RegisterRequest):
 @router.get("/")
 def start_page(viewer: Viewer) -> Response:
     """Redirect to the account, or to the login."""
+    if isinstance(viewer, OperatorPrincipal):
+        return redirect("/admin/gallery")
     return redirect("/account" if viewer else "/login")
 
 
@@ -79,7 +82,7 @@ async def choose_language(form: ChosenLanguage) -> Response:
 @router.get("/login")
 def login_page(request: Request, viewer: Viewer, next_path: NextPath = None, done: str = "") -> Response:
     """Show the form. A logged-in user is redirected to the next page."""
-    if viewer is not None:
+    if isinstance(viewer, UserPrincipal):
         return redirect(local_path(next_path))
     return render(request, "login.html", email="", next=local_path(next_path), done=done, wrong=False)
 
@@ -103,18 +106,18 @@ async def log_in(
 @router.get("/login/face")
 def face_page(request: Request, viewer: Viewer, next_path: NextPath = None) -> Response:
     """Show the page with the camera. A logged-in user is redirected to the next page."""
-    if viewer is not None:
+    if isinstance(viewer, UserPrincipal):
         return redirect(local_path(next_path))
     return render(request, "face_login.html", next=local_path(next_path))
 
 
 @router.post("/logout")
-def log_out(service: ServiceDep, viewer: Viewer, client: ClientDep) -> Response:
+def log_out(request: Request, service: ServiceDep, viewer: Viewer, client: ClientDep) -> Response:
     """End the login, so that also a copied cookie no longer works, and delete the cookie."""
-    if viewer is not None:
+    if isinstance(viewer, UserPrincipal):
         service.accounts.log_out(viewer.secret, client=client)
     response = redirect("/login?done=logged-out")
-    clear_login_cookie(response)
+    clear_login_cookie(response, request)
     return response
 
 

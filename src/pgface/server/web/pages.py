@@ -32,10 +32,10 @@ from pgface.errors import (
     TooManyAttemptsError,
 )
 from pgface.gallery.users import shown_email
-from pgface.server.auth import COOKIE, Guard, UserPrincipal, find_user, is_same_origin
+from pgface.server.auth import Guard, OperatorPrincipal, UserPrincipal, find_operator, find_user, is_same_origin
 from pgface.server.bodies import FormRoute
 from pgface.server.errors import headers_of, log_if_failure, public_detail, status_of
-from pgface.server.service import DEVICE_COOKIE, client_of, service_of
+from pgface.server.service import COOKIE, DEVICE_COOKIE, client_of, cookie_of, service_of
 from pgface.server.web.translations import N_, NAMES, Language, language_of, translate
 
 _MAX_QUERY_LENGTH = 400
@@ -65,14 +65,20 @@ async def require_same_origin(request: Request) -> None:
 
 
 @Guard
-async def get_viewer(request: Request) -> UserPrincipal | None:
-    """Return the logged-in user of the cookie, or None. The request may come from a link of another site."""
-    token = request.cookies.get(COOKIE)
-    if not token:
-        return None
+async def get_viewer(request: Request) -> UserPrincipal | OperatorPrincipal | None:
+    """Return the logged-in user of the cookie, or None. The request may come from a link of another site.
+
+    An administrator of all galleries who is logged in to the default gallery needs no login to another one.
+    """
     service = service_of(request)
+    person: UserPrincipal | OperatorPrincipal
     try:
-        person = await service.run_db(find_user, service, token)
+        if token := request.cookies.get(cookie_of(request)):
+            person = await service.run_db(find_user, service, token)
+        elif service.home is not None and (token := request.cookies.get(COOKIE)):
+            person = await service.run_db(find_operator, service, token)
+        else:
+            return None
     except NotLoggedInError:
         return None
     request.state.caller = person
@@ -84,17 +90,17 @@ async def get_current_user(request: Request) -> UserPrincipal:
     """Return the logged-in user of the cookie.
 
     Raises:
-        NotAuthenticatedError: there is no logged-in user.
+        NotAuthenticatedError: there is no logged-in user of this gallery.
 
     """
     person = await get_viewer(request)
-    if person is None:
+    if not isinstance(person, UserPrincipal):
         raise NotAuthenticatedError
     return person
 
 
 @Guard
-async def get_current_admin(request: Request) -> UserPrincipal:
+async def get_current_admin(request: Request) -> UserPrincipal | OperatorPrincipal:
     """Return the logged-in administrator of the cookie.
 
     Raises:
@@ -102,7 +108,9 @@ async def get_current_admin(request: Request) -> UserPrincipal:
         NotPermittedError: the user is not an administrator.
 
     """
-    person = await get_current_user(request)
+    person = await get_viewer(request)
+    if person is None:
+        raise NotAuthenticatedError
     if not person.administrator:
         raise NotPermittedError(
             N_("Only administrators may see this page. The command `pgface admins add` makes a user an administrator.")
@@ -110,7 +118,7 @@ async def get_current_admin(request: Request) -> UserPrincipal:
     return person
 
 
-Viewer = Annotated[UserPrincipal | None, Depends(get_viewer)]
+Viewer = Annotated[UserPrincipal | OperatorPrincipal | None, Depends(get_viewer)]
 CurrentUser = Annotated[UserPrincipal, Depends(get_current_user)]
 
 
@@ -121,7 +129,11 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
     service = service_of(request)
     caller = getattr(request.state, "caller", None)
     common = {
-        "viewer": caller if isinstance(caller, UserPrincipal) else None,
+        "viewer": caller if isinstance(caller, UserPrincipal | OperatorPrincipal) else None,
+        "is_user": isinstance(caller, UserPrincipal),
+        "is_operator": isinstance(caller, OperatorPrincipal) or getattr(caller, "operator", False),
+        "gallery_name": request.scope.get("pgface.gallery"),
+        "home": request.scope.get("pgface.root_path", request.scope.get("root_path", "")),
         "path": path_of(request),
         "root": request.scope.get("root_path", ""),
         "here": _address_of(request),
@@ -168,7 +180,7 @@ def error_page(request: Request, error: PgfaceError) -> Response:
         # After the login, a page that was requested with GET is shown again.
         next_path = path_of(request) if request.method == "GET" else "/"
         response = redirect(f"/login?next={quote(next_path, safe='/')}")
-        clear_login_cookie(response)
+        clear_login_cookie(response, request)
         return response
     return refused(request, "error.html", error)
 
@@ -251,16 +263,18 @@ async def set_login_cookie(response: Response, request: Request, login: NewLogin
     """Set the cookie of the login and the cookie of the known browser. Scripts cannot read them."""
     service = service_of(request)
     seconds = int(service.settings.login_hours * 3600)
-    response.set_cookie(COOKIE, login.token, max_age=seconds, secure=True, httponly=True, samesite="lax")
+    response.set_cookie(cookie_of(request), login.token, max_age=seconds, secure=True, httponly=True, samesite="lax")
     with suppress(DatabaseError):  # the login works without the second cookie
         device = await service.run_db(remember_device, service.gallery.database, login.user_id, client_of(request))
         days = DEVICE_DAYS * 24 * 3600
-        response.set_cookie(DEVICE_COOKIE, device, max_age=days, secure=True, httponly=True, samesite="strict")
+        response.set_cookie(
+            cookie_of(request, DEVICE_COOKIE), device, max_age=days, secure=True, httponly=True, samesite="strict"
+        )
 
 
-def clear_login_cookie(response: Response) -> None:
+def clear_login_cookie(response: Response, request: Request) -> None:
     """Delete the cookie of the login."""
-    response.delete_cookie(COOKIE, secure=True, httponly=True, samesite="lax")
+    response.delete_cookie(cookie_of(request), secure=True, httponly=True, samesite="lax")
 
 
 class _UnderRoot(Extension):

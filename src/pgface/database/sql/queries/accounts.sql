@@ -120,13 +120,17 @@ SELECT id, name, scopes, created_at, last_used_at, revoked_at
 FROM create_api_key(%(name)s, %(key)s, %(scopes)s, %(authority)s);
 
 -- find_key --
-SELECT id, name, scopes, created_at, last_used_at, revoked_at
-FROM find_api_key(%(key)s);
+SELECT f.*, k.all_galleries
+FROM find_api_key(%(key)s) f
+JOIN api_keys k ON k.id = f.id;
 
 -- select_keys --
-SELECT id, name, scopes, created_at, last_used_at, revoked_at
+SELECT id, name, scopes, created_at, last_used_at, revoked_at, all_galleries
 FROM api_keys
 ORDER BY id;
+
+-- open_all_galleries --
+SELECT open_all_galleries(%(id)s, %(authority)s);
 
 -- revoke_key --
 SELECT revoke_api_key(%(id)s, %(authority)s);
@@ -180,14 +184,20 @@ WHERE EXISTS (SELECT FROM face_embeddings fe WHERE fe.user_id = %(user_id)s)
 -- add_administrator --
 INSERT INTO administrators (user_id) VALUES (%(user_id)s) ON CONFLICT DO NOTHING RETURNING user_id;
 
+-- add_administrator_of_all --
+INSERT INTO administrators (user_id, all_galleries) VALUES (%(user_id)s, TRUE)
+ON CONFLICT (user_id) DO UPDATE SET all_galleries = TRUE WHERE NOT administrators.all_galleries
+RETURNING user_id;
+
 -- remove_administrator --
 DELETE FROM administrators WHERE user_id = %(user_id)s RETURNING user_id;
 
--- is_administrator --
-SELECT EXISTS (SELECT FROM administrators WHERE user_id = %(user_id)s);
+-- administrator_rights --
+-- A row for an administrator: whether they administer all galleries.
+SELECT all_galleries FROM administrators WHERE user_id = %(user_id)s;
 
 -- select_administrators --
-SELECT u.id, u.name, u.email, a.since
+SELECT u.id, u.name, u.email, a.since, a.all_galleries
 FROM administrators a
 JOIN users u ON u.id = a.user_id
 ORDER BY u.id;

@@ -8,7 +8,7 @@ from typing import Final, Literal
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from pgface.accounts import is_administrator, use_cases
+from pgface.accounts import administrator_rights, use_cases
 from pgface.accounts.listings import has_password, measured_photos
 from pgface.errors import WeakPasswordError
 from pgface.server.api.ids import PhotoId, UserId
@@ -110,7 +110,7 @@ def _page(
         status,
         person=user,
         metadata=json.dumps(dict(user.metadata), ensure_ascii=False),
-        administrator=is_administrator(database, user_id),
+        administrator=administrator_rights(database, user_id)[0],
         has_password=has_password(database, user_id),
         logins=service.accounts.logins(user_id),
         photos=shown,

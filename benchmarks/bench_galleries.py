@@ -1,0 +1,120 @@
+"""Measure many small galleries in one service: creation, memory, connections, and the cost of changing between them.
+
+Runs `pgface serve` on the embedded PostgreSQL in a temporary folder, which is deleted at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import psycopg
+
+from output import Output, argument_parser
+from pgface import Galleries, Gallery, Settings
+from pgface.accounts import Client, create_key
+from pgface.database.embedded.server import EmbeddedPostgres
+from pgface.operations.bench.report import table
+from pgface.operations.bench.timing import Row
+from service_process import RunningService, postmaster, processor_seconds, running
+
+PACKAGES = ("pgface", "fastapi", "uvicorn", "psycopg", "psycopg-pool")
+_ROUNDS = 200
+
+
+def main() -> None:
+    parser = argument_parser(__doc__)
+    parser.add_argument("--galleries", type=int, default=1_000, help="number of galleries (1000)")
+    arguments = parser.parse_args()
+    output = Output(arguments, PACKAGES)
+    with tempfile.TemporaryDirectory(prefix="pgface_bench_") as folder:
+        rows = list(_measure(arguments, Path(folder), output))
+    output.console.print(table("many galleries", rows))
+    output.add(rows)
+    output.finish()
+
+
+def _measure(arguments: argparse.Namespace, scratch: Path, output: Output) -> Iterator[Row]:
+    settings = Settings.model_validate({"database_url": None, "data_dir": scratch / "data"})
+    with EmbeddedPostgres(settings.postgres_dir), Gallery.create(settings) as default:
+        key, _ = create_key(default.database, "benchmark", ["admin"], Client(), all_galleries=True)
+        with running(settings, scratch / "alone.log") as service:
+            _ask(service, key, "/api/v1/users")
+            alone = service.memory()
+        output.console.print(f"creating {arguments.galleries:,} galleries ...")
+        yield from _creation(default, settings, arguments.galleries)
+        with running(settings, scratch / "service.log") as service:
+            started = service.memory()
+            paths = [f"/api/v1/galleries/{_name(number)}/users" for number in range(arguments.galleries)]
+            for path in paths:
+                _ask(service, key, path)
+            yield Row(
+                f"memory (PSS) of the service, {arguments.galleries:,} galleries",
+                f"at the start {started:.0f} MiB, after a request to each {service.memory():.0f} MiB",
+                f"without galleries {alone:.0f} MiB",
+            )
+            yield Row("connections to PostgreSQL after it", f"{_connections(default)}", "PGFACE_POOL_SIZE is 4")
+            yield from _changing(service, key, paths)
+
+
+def _name(number: int) -> str:
+    return f"gallery-{number}"
+
+
+def _creation(default: Gallery, settings: Settings, number: int) -> Iterator[Row]:
+    server, process = postmaster(settings), psutil.Process()
+    before = processor_seconds(server) + processor_seconds(process), _megabytes(default)
+    with Galleries.open(settings) as galleries:
+        for each in range(number):
+            galleries.create(_name(each))
+    spent = processor_seconds(server) + processor_seconds(process) - before[0]
+    yield Row("processor time to create a gallery", f"{spent / number * 1e3:.0f} ms", "")
+    yield Row("disk of an empty gallery", f"{(_megabytes(default) - before[1]) / number:.2f} MiB", "")
+
+
+def _changing(service: RunningService, key: str, paths: list[str]) -> Iterator[Row]:
+    """Compare requests to one gallery with requests to many in turn."""
+    took: dict[str, list[float]] = {"one gallery": [], "another gallery each time": []}
+    for number in range(_ROUNDS):
+        for kind, path in (("one gallery", paths[0]), ("another gallery each time", paths[number % len(paths)])):
+            began = time.perf_counter()
+            _ask(service, key, path)
+            took[kind].append(time.perf_counter() - began)
+    one, another = (statistics.median(times) * 1e3 for times in took.values())
+    yield Row(
+        "list the users of another gallery each time: p50",
+        f"{another:.2f} ms",
+        f"of one gallery: {one:.2f} ms, ratio {another / one:.2f}",
+    )
+
+
+def _ask(service: RunningService, key: str, path: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
+    connection.request("GET", path, headers={"Authorization": f"Bearer {key}"})
+    response = connection.getresponse()
+    response.read()
+    assert response.status == 200, (path, response.status)
+    connection.close()
+
+
+def _connections(default: Gallery) -> int:
+    with psycopg.connect(default.url) as connection:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        (number,) = connection.execute(query).fetchone() or (0,)
+    return int(number)
+
+
+def _megabytes(default: Gallery) -> float:
+    with psycopg.connect(default.url) as connection:
+        (size,) = connection.execute("SELECT pg_database_size(current_database())").fetchone() or (0,)
+    return float(size) / 1024 / 1024
+
+
+if __name__ == "__main__":
+    main()
