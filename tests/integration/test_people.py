@@ -7,6 +7,7 @@ from psycopg import Connection
 
 from pgface import ExternalId
 from pgface.errors import DuplicateExternalIdError, GalleryError, UnknownUserError
+from pgface.evaluation.stored_embeddings import stored_embeddings
 from pgface.gallery import Gallery
 from support.galleries import axis, between, rows
 from support.photos import Photos
@@ -117,6 +118,8 @@ def test_a_face_without_a_person_is_found_but_not_listed(gallery: Gallery, conne
     assert [user.name for user in gallery.users()] == ["Person"]
     assert gallery.status().users == 1
     assert rows(connection, "SELECT users FROM gallery_size()") == [(1,)]
+    evaluated = stored_embeddings(gallery.database, gallery.settings.photos_dir, gallery.config.id)
+    assert [photo.person for photo in evaluated.photos] == ["person@example.org"]
     assert gallery.user(face.id).name == "Face"
     with pytest.raises(UnknownUserError):
         gallery.user("Face")

@@ -196,16 +196,18 @@ def _check_identification(
     seconds: float,
 ) -> SearchCheck:
     values = {"threshold": threshold, "labels": list(labels)}
-    name = "identified_among" if labels else "identified"
+    query, exact_query = "identified", "identified_exactly"
+    if labels:
+        query, exact_query = "identified_among", "identified_among_exactly"
 
-    def search(query: str, wanted: int) -> Search:
+    def search(name: str, wanted: int) -> Search:
         return lambda probe: _similarities(
-            connection, query, values | {"embedding": probe, "count": wanted}, prepare=True
+            connection, name, values | {"embedding": probe, "count": wanted}, prepare=True
         )
 
-    one, took = _timed(search(name, 1), probes, seconds, _MIN_PROBES)
-    several, _ = _timed(search(name, count), probes[: len(one)], seconds, _MIN_PROBES)
-    _, scans = _timed(search(f"{name}_exactly", 1), probes[:_MAX_SCANS], _MAX_SCAN_SECONDS, _MIN_SCANS)
+    one, took = _timed(search(query, 1), probes, seconds, _MIN_PROBES)
+    several, _ = _timed(search(query, count), probes[: len(one)], seconds, _MIN_PROBES)
+    _, scans = _timed(search(exact_query, 1), probes[:_MAX_SCANS], _MAX_SCAN_SECONDS, _MIN_SCANS)
     # At the threshold, PostgreSQL may count a person as above it and NumPy as below it.
     wanted = [similarities[similarities >= threshold + _TOLERANCE] for similarities in exact_people]
     state = read_search_state(connection)
