@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-fast lint bench bench-search docs constraints clean
+.PHONY: setup demo test test-fast lint bench bench-search docs typescript constraints clean
 
 setup: $(VENV)/.installed
 
@@ -41,6 +41,9 @@ docs: setup # the pages that are generated from the code, and all of them as a s
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --nitpicky --quiet --fresh-env docs docs/_build
 	@echo "Open docs/_build/index.html. For the search, run: $(BIN)/python -m http.server --directory docs/_build 8080"
 
+typescript: # the TypeScript client from docs/reference/openapi.json, and a package to install (needs Node)
+	cd clients/typescript && npm ci && npm run generate && npm run lint && npm pack && npm test
+
 bench: setup # side by side with the parts it is made of; some fifteen minutes
 	$(BIN)/python benchmarks/bench_gallery.py
 	$(BIN)/python benchmarks/bench_service.py
@@ -60,3 +63,4 @@ constraints: # needs uv; versions and hashes only, for every platform, and no ad
 
 clean:
 	rm -rf $(VENV) demo-data build dist docs/_build .mypy_cache .pytest_cache .ruff_cache
+	cd clients/typescript && rm -rf node_modules dist *.tgz

@@ -2770,7 +2770,7 @@ CREATE TABLE IF NOT EXISTS galleries (
     id INTEGER GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     -- NULL for the empty gallery. The service looks there for the callers of a gallery that does not exist, so that they get
     -- the same answers as callers without rights.
-    name TEXT UNIQUE CHECK (name ~ '^[A-Za-z0-9_.-]{1,255}$'),
+    name TEXT UNIQUE CHECK (name ~ '^[A-Za-z0-9_.-]{1,255}$' AND name NOT IN ('.', '..')),
     schema_name TEXT NOT NULL,
     -- The URL of another server. NULL for this database.
     database_url TEXT,
@@ -2923,8 +2923,8 @@ SET client_min_messages = warning
 AS $$
 DECLARE
     home CONSTANT TEXT := current_schema();
-    number INTEGER;
-    made TEXT;
+    -- Random, because the status of a gallery shows it. A number would reveal how many galleries there are.
+    made CONSTANT TEXT := 'pgface_' || replace(gen_random_uuid()::text, '-', '');
     script TEXT[];
     statement TEXT;
 BEGIN
@@ -2933,12 +2933,10 @@ BEGIN
     IF gallery_name IS NOT NULL AND NOT EXISTS (SELECT FROM galleries WHERE name IS NULL) THEN
         PERFORM create_gallery(NULL, model, authority);
     END IF;
-    INSERT INTO galleries (name, schema_name) VALUES (gallery_name, '') ON CONFLICT (name) DO NOTHING RETURNING id INTO number;
-    IF number IS NULL THEN
+    INSERT INTO galleries (name, schema_name) VALUES (gallery_name, made) ON CONFLICT (name) DO NOTHING;
+    IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    SELECT format('pgface_%s_%s', left(id::text, 8), number) INTO made FROM gallery;
-    UPDATE galleries SET schema_name = made WHERE id = number;
     SELECT array_agg(s.statement ORDER BY s.position) INTO script FROM gallery_script s;
     EXECUTE format('CREATE SCHEMA %I', made);
     PERFORM set_config('search_path', quote_ident(made), true);

@@ -25,12 +25,13 @@ from pgface.database.sql import queries
 from pgface.errors import DuplicateGalleryError, GalleryError, UnknownGalleryError
 from pgface.faces.models.registry import model_defaults
 from pgface.gallery import Gallery
-from pgface.gallery.model import EngineCache, GalleryModel
+from pgface.gallery.model import EngineCache
 from pgface.gallery.photos import PhotoFiles
 from pgface.settings import Settings
 from pgface.thresholds import anchors_of
 
-_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,255}")
+_NAME: Final = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_.-]{1,255}")
+"""Clients and proxies remove `.` and `..` from paths."""
 _MAX_OPEN: Final = 256
 """Galleries that stay open. Each has caches and perhaps a thread, but no connections of its own."""
 
@@ -284,7 +285,7 @@ class Galleries:
         database = Database.sharing(self._server_of(entry, settings), entry.schema_name)
         with database.transaction() as connection:
             require_current(connection)
-        return Gallery(settings, database, GalleryModel(settings, database, engines=self._engines))
+        return Gallery.open_shared(settings, database, self._engines)
 
     def _server_of(self, entry: _Entry, settings: Settings) -> Database:
         if entry.database_url is None:

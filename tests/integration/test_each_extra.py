@@ -160,13 +160,13 @@ def test_fonts_bring_letters_of_other_scripts(python: Path, tmp_path: Path) -> N
     assert all(Path(file).is_relative_to(packages_of(python)) for file in files)
 
 
-@with_extras("server", "sface")
-def test_server_serves(python: Path, pgface: Command, settings: Settings, tmp_path: Path) -> None:
+@with_extras("server", "client", "sface")
+def test_server_serves_the_client(python: Path, pgface: Command, settings: Settings, tmp_path: Path) -> None:
     pgface("init")
     command = [str(python), "-m", "pgface", "serve", "--port", "0"]
     with serving_by(command, environment_of(settings), tmp_path) as service:
-        program = f"import urllib.request as r; print(r.urlopen({service.url + '/readyz'!r}).status)"
-        assert run(python, "-c", program, cwd=tmp_path) == "200\n"
+        program = f"from pgface.client import Client; print(Client({service.url!r}).readyz().ready)"
+        assert run(python, "-c", program, cwd=tmp_path, more={"NO_PROXY": "127.0.0.1"}) == "True\n"
         assert service.end() == 0
 
 

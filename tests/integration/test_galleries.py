@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -73,7 +74,7 @@ def test_people_of_one_gallery_are_not_found_in_another(galleries: Galleries, ph
     assert galleries["a"].engine is galleries["b"].engine is galleries.default.engine
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a/b", "é", "a\n", "x" * 256, "a;b"])
+@pytest.mark.parametrize("name", ["", ".", "..", "a b", "a/b", "é", "a\n", "x" * 256, "a;b"])
 def test_other_names_are_refused(galleries: Galleries, name: str) -> None:
     with pytest.raises(GalleryError):
         galleries.create(name)
@@ -113,8 +114,10 @@ def test_a_deleted_gallery_never_answers_with_the_data_of_another(galleries: Gal
     assert [user.email for user in galleries.default.users()] == ["default@example.org"]
 
 
-def test_many_galleries_share_few_connections(galleries: Galleries) -> None:
-    settings = galleries.default.settings.model_copy(update={"pool_size": 2})
+@pytest.mark.parametrize("pooling", ["session", "transaction"])
+def test_many_galleries_share_few_connections(galleries: Galleries, pooling: str) -> None:
+    """With `transaction`, pgface sets the search path in each transaction, as behind pgbouncer."""
+    settings = galleries.default.settings.model_copy(update={"pool_size": 2, "pooling": pooling})
     names = [f"gallery-{number}" for number in range(6)]
     with Galleries.open(settings) as shared:
         for name in names:
@@ -346,6 +349,14 @@ def test_no_operation_reveals_that_a_gallery_exists(two: TwoGalleries) -> None:
     assert [len(gallery.users()) for gallery in (two.one, two.two)] == before
 
 
+def test_a_gallery_reveals_nothing_about_the_service(two: TwoGalleries) -> None:
+    headers = two.key(two.one, "admin", "metrics")
+    for path in ("metrics", "readyz", "healthz", "galleries/two/login"):
+        assert two.api.client.get(f"/galleries/one/{path}", headers=headers).status_code == 404, path
+    numbered = [info.schema_name for info in two.galleries.list()]
+    assert all(re.fullmatch("pgface_[0-9a-f]{32}", schema_name) for schema_name in numbered)
+
+
 def test_operators_create_rename_and_delete_galleries(two: TwoGalleries) -> None:
     client = two.api.client
     headers = two.key(two.api.owner, "admin", all_galleries=True)
@@ -402,7 +413,8 @@ def test_pages_belong_to_a_gallery(two: TwoGalleries) -> None:
     client = two.api.client
     one, nowhere = (client.get(f"/galleries/{name}/login") for name in ("one", "nowhere"))
     assert one.status_code == nowhere.status_code == 200
-    assert one.text.replace("/galleries/one", "") == nowhere.text.replace("/galleries/nowhere", "")
+    as_elsewhere = one.text.replace("/galleries/one/", "/galleries/nowhere/").replace(">one<", ">nowhere<")
+    assert as_elsewhere == nowhere.text
     assert 'action="/galleries/one/login"' in one.text
     moved = client.get("/galleries/one/account", follow_redirects=False)
     assert moved.headers["location"].startswith("/galleries/one/login")

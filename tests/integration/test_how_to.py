@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "pgface"
-SERVICE_PAGES = ("service", "api-client", "operations", "behind-a-proxy", "security")
+SERVICE_PAGES = ("service", "api-client", "python-client", "operations", "behind-a-proxy", "security")
 PAGES = (
     *("quick-start", "quick-start.id", "init", "thresholds", "performance", "troubleshooting", "accounts", "flask"),
     *("reembed", "people"),
@@ -218,6 +218,14 @@ def test_api_client(with_service: Reader) -> None:
     assert (with_service.folder / "door.header").stat().st_mode & 0o777 == 0o600
 
 
+def test_python_client(with_service: Reader) -> None:
+    said = with_service.follow("python-client.md")
+    assert (with_service.folder / "door.key").stat().st_mode & 0o777 == 0o600
+    key = (with_service.folder / "door.key").read_text().strip()
+    assert key.startswith("pgface_")
+    assert key not in said
+
+
 def test_operations(with_service: Reader) -> None:
     said = with_service.follow("operations.md")
     assert '"ready":true' in said
@@ -283,6 +291,7 @@ def test_commands_that_are_not_run_have_a_reason() -> None:
         ),
         *((page, "it serves until it is ended") for page in ("service", "behind-a-proxy", "security")),
         ("flask", "it serves until it is ended"),
+        ("python-client", "it installs packages"),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
+import tarfile
 import tomllib
 import zipfile
 from collections.abc import Iterator
@@ -111,6 +112,14 @@ def test_the_wheel_contains_only_the_package(wheel: Path) -> None:
     expected = {file.relative_to(ROOT / "src").as_posix() for file in package}
     assert {name for name in names if not name.startswith(information)} == expected
     assert {"pgface/py.typed", f"{information}licenses/LICENSE"} <= set(names)
+
+
+def test_the_source_distribution_leaves_out_the_clients_in_other_languages(published: Path) -> None:
+    (source,) = published.glob("*.tar.gz")
+    with tarfile.open(source) as archive:
+        names = archive.getnames()
+    assert any("/src/pgface/" in name for name in names)
+    assert [name for name in names if "/clients/" in name] == []
 
 
 def test_the_wheel_installs_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from pgface.gallery.config import GalleryConfig
 from pgface.gallery.contested import ContestedFace, accept_face, contested_faces
 from pgface.gallery.enroll import FaceToEnroll, enroll_together, insert_embedding
 from pgface.gallery.enroll_folder import FolderReport, OnProgress, enroll_folder
-from pgface.gallery.model import GalleryModel
+from pgface.gallery.model import EngineCache, GalleryModel
 from pgface.gallery.photo_inventory import remove_strays, take_inventory
 from pgface.gallery.photos import PhotoFiles, is_crop_path
 from pgface.gallery.status import read_status
@@ -142,6 +142,13 @@ class Gallery:
             gallery = cls(settings, database, GalleryModel(settings, database, engine))
             gallery._clean()
             undo.pop_all()
+        return gallery
+
+    @classmethod
+    def open_shared(cls, settings: Settings, database: Database, engines: EngineCache) -> Self:
+        """Open a gallery with connections and engines that other galleries use, too. See `pgface.galleries`."""
+        gallery = cls(settings, database, GalleryModel(settings, database, engines=engines))
+        gallery._clean()
         return gallery
 
     def bind(self, model: str | None = None) -> None:

@@ -21,7 +21,8 @@ from pgface.gallery import Gallery
 from pgface.server.service import Service
 
 _API: Final = re.compile(r"/api/v1/galleries/([^/]+)(/(?!galleries(?:/|$)).+)")
-_PAGES: Final = re.compile(r"/galleries/([^/]+)(/.*)")
+_PAGES: Final = re.compile(r"/galleries/([^/]+)(/(?!(?:metrics|healthz|readyz)$).*)")
+"""The metrics are those of all galleries together, so only a key of the default gallery may read them."""
 
 
 class GalleryServices:

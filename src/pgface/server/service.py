@@ -162,7 +162,8 @@ def requester_of(request: Request) -> Requester:
     def name() -> str:
         caller = getattr(request.state, "caller", None)
         if caller is not None and "key " in caller.name:
-            return str(caller.name)
+            # Keys of two galleries may have the same number.
+            return f"{caller.name} of {request.scope.get('pgface.gallery')}"
         client = client_of(request)
         networks = client.networks
         return networks[-1] if networks else client.actor or ""

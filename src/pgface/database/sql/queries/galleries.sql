@@ -36,4 +36,4 @@ SELECT
 
 -- new_schema_name --
 -- A name for a schema on another server, which no other gallery has.
-SELECT format('pgface_%%s', replace(gen_random_uuid()::text, '-', '_'));
+SELECT 'pgface_' || replace(gen_random_uuid()::text, '-', '');
