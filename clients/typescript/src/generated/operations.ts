@@ -1,6 +1,6 @@
 // Generated from docs/reference/openapi.json by `make typescript`.
-// SHA-256 of the document and scripts/generate.js: 861d41e1372d35a9b287ed552109dd10fe3233931c3534ce58e44c4913dcb602
-// SHA-256 of the rest of this file: aea031ddadc00831fb148cefdfa9bb8862ab04e82ee40ba1bda1699003edfe76
+// SHA-256 of the document and scripts/generate.js: 7b1ee11a5be8538c53df41168bf89b0c6372205566d29d8cd0d3a425ec04e193
+// SHA-256 of the rest of this file: 7b9b9026d574c085ec32d4c6b121c36e2c76fd61b49408ec0cfddbe1923eb48a
 
 import { type CallOptions, type CreateOptions, Sender, itemsOfPages, segment } from "../operation.js";
 import type {
@@ -47,6 +47,7 @@ import type {
   RenameGalleryRequest,
   StatusResponse,
   TokenResponse,
+  UpdateUserRequest,
   UserPage,
   UserResponse,
   VerifyRequest,
@@ -123,6 +124,20 @@ export abstract class Operations extends Sender {
         response: "json",
         isRepeatable: true,
       },
+      options,
+    );
+  }
+
+  /**
+   * Change a user.
+   *
+   * Changes only the fields that you send.
+   *
+   * Who may call it: administrators, and programs with the scope `admin`.
+   */
+  updateUser(userId: number, body: UpdateUserRequest, options?: CallOptions): Promise<UserResponse> {
+    return this.send(
+      { method: "PATCH", path: `/api/v1/users/${segment(userId)}`, inGallery: true, response: "json", body },
       options,
     );
   }

@@ -1,6 +1,6 @@
 // Generated from docs/reference/openapi.json by `make typescript`.
-// SHA-256 of the document and scripts/generate.js: 861d41e1372d35a9b287ed552109dd10fe3233931c3534ce58e44c4913dcb602
-// SHA-256 of the rest of this file: ccac8cb6ba2eaa0804e301df50cd5010336b0c834b40ddca9dcdcd4a5ca746c7
+// SHA-256 of the document and scripts/generate.js: 7b1ee11a5be8538c53df41168bf89b0c6372205566d29d8cd0d3a425ec04e193
+// SHA-256 of the rest of this file: de3e0546947c22e938ac5c8ec3ec68d319871b974a0e7f34bab6fe6e5e739f01
 
 import type { Photo } from "../photos.js";
 export type paths = Record<string, never>;
@@ -129,6 +129,19 @@ export interface components {
       email: string;
       /** @description By default the first part of the e-mail. */
       name?: string | null;
+      external_id?: string | null;
+      /**
+       * @description The labels of the user.
+       * @default []
+       */
+      labels?: string[];
+      /**
+       * @description A JSON object of up to 8 kB, with up to 8 levels. In a form, its text.
+       * @default {}
+       */
+      metadata?: {
+        [key: string]: unknown;
+      };
     };
     /** @description A photo in which to detect faces. */
     DetectRequest: {
@@ -162,6 +175,20 @@ export interface components {
       email?: string | null;
       /** @description The name of a user who is added. By default the first part of the e-mail. Without an e-mail, the name identifies the user, like the name of a folder for `pgface enroll --folder`. The e-mail is then `<name>@pgface.invalid`. */
       name?: string | null;
+      /** @description The external id of a user who is added. */
+      external_id?: string | null;
+      /**
+       * @description The labels of a user who is added.
+       * @default []
+       */
+      labels?: string[];
+      /**
+       * @description The metadata of a user who is added. In a form, its text.
+       * @default {}
+       */
+      metadata?: {
+        [key: string]: unknown;
+      };
     };
     /** @description A photo to enroll for a user. */
     EnrollRequest: {
@@ -280,6 +307,11 @@ export interface components {
        * @default 1
        */
       top?: number;
+      /**
+       * @description Search only among the users who have all of these labels.
+       * @default []
+       */
+      labels?: string[];
     };
     /** @description The users in a photo, for every face, the largest first. */
     IdentifyResponse: {
@@ -365,6 +397,8 @@ export interface components {
       similarity: number;
       /** @description 0 to 100: 50 is reached by 1 in 100 pairs of strangers, 80 by 1 in 1,000, 90 by 1 in 10,000, 99 by 1 in a million. Null below `gallery_threshold`. */
       confidence: number | null;
+      /** @description The id of the user in another system. */
+      external_id: string | null;
     };
     /** @description The user and the login of the request's token. */
     MeResponse: {
@@ -487,6 +521,18 @@ export interface components {
       /** Format: date-time */
       expires_at: string;
     };
+    /** @description What to change of a user. A field that you leave out stays as it is. */
+    UpdateUserRequest: {
+      name?: string | null;
+      /** @description Null deletes the external id. */
+      external_id?: string | null;
+      /** @description The new labels, in place of all earlier ones. */
+      labels?: string[] | null;
+      /** @description The new metadata, in place of all earlier ones. */
+      metadata?: {
+        [key: string]: unknown;
+      } | null;
+    };
     /** @description A page of users. */
     UserPage: {
       /** @description The cursor of the next page. Null at the end. */
@@ -502,6 +548,13 @@ export interface components {
       created_at: string;
       photos: number;
       embeddings: number;
+      /** @description The id of the user in another system. */
+      external_id: string | null;
+      /** @description Sorted. */
+      labels: string[];
+      metadata: {
+        [key: string]: unknown;
+      };
     };
     /** @description A photo and the user whom it is claimed to show. */
     VerifyRequest: {
@@ -535,6 +588,10 @@ export interface components {
     ListUsersQuery: {
       /** @description A part of the name or the e-mail. */
       search?: string | null;
+      /** @description A label. Repeat it for users who have all of these labels. */
+      label?: string[] | null;
+      /** @description The external id of one user. */
+      external_id?: string | null;
       /**
        * @description The maximum of rows.
        * @default 50
@@ -629,6 +686,7 @@ export type RegisterRequest = components["schemas"]["RegisterRequest"];
 export type RenameGalleryRequest = components["schemas"]["RenameGalleryRequest"];
 export type StatusResponse = components["schemas"]["StatusResponse"];
 export type TokenResponse = components["schemas"]["TokenResponse"];
+export type UpdateUserRequest = components["schemas"]["UpdateUserRequest"];
 export type UserPage = components["schemas"]["UserPage"];
 export type UserResponse = components["schemas"]["UserResponse"];
 export type VerifyRequest = components["schemas"]["VerifyRequest"];
