@@ -38,11 +38,11 @@ class User:
     photos: int
     """Number of enrolled photos."""
     embeddings: int
-    external_id: str | None
+    external_id: str | None = None
     """The id of the user in another system."""
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] = ()
     """Sorted."""
-    metadata: dict[str, Any] = field(hash=False)
+    metadata: dict[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class Match:
     """Cosine of the probe and this user's most similar embedding, -1 to 1."""
     confidence: float | None
     """0 to 100. None below the gallery's own threshold."""
-    external_id: str | None
+    external_id: str | None = None
     """The id of the user in another system."""
 
 

@@ -41,7 +41,7 @@ class UpdateUserRequest(RequestBody):
     model_config = example({"labels": ["staff", "night shift"], "metadata": {"room": 12}})
 
     name: Name | None = None
-    external_id: ExternalId | None = Field(default=None, description="Null deletes the external id.")
+    external_id: ExternalId | None = Field(default=None, description="Null or an empty text deletes the external id.")
     labels: Labels | None = Field(default=None, description="The new labels, in place of all earlier ones.")
     metadata: Metadata | None = Field(default=None, description="The new metadata, in place of all earlier ones.")
 
