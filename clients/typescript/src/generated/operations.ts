@@ -1,5 +1,5 @@
 // Generated from docs/reference/openapi.json by `make typescript`.
-// SHA-256 of the document and scripts/generate.js: 7b1ee11a5be8538c53df41168bf89b0c6372205566d29d8cd0d3a425ec04e193
+// SHA-256 of the document and scripts/generate.js: b403a6f8ef519a7ec1388a7931fa5dcc5f063cb9d7032af0ff79a504f8df9e99
 // SHA-256 of the rest of this file: 7b9b9026d574c085ec32d4c6b121c36e2c76fd61b49408ec0cfddbe1923eb48a
 
 import { type CallOptions, type CreateOptions, Sender, itemsOfPages, segment } from "../operation.js";

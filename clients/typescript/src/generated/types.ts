@@ -1,6 +1,6 @@
 // Generated from docs/reference/openapi.json by `make typescript`.
-// SHA-256 of the document and scripts/generate.js: 7b1ee11a5be8538c53df41168bf89b0c6372205566d29d8cd0d3a425ec04e193
-// SHA-256 of the rest of this file: de3e0546947c22e938ac5c8ec3ec68d319871b974a0e7f34bab6fe6e5e739f01
+// SHA-256 of the document and scripts/generate.js: b403a6f8ef519a7ec1388a7931fa5dcc5f063cb9d7032af0ff79a504f8df9e99
+// SHA-256 of the rest of this file: a471d420db08a0e7dd881b27f9bf1cc3946f88967f64c39af37befad4ed6c331
 
 import type { Photo } from "../photos.js";
 export type paths = Record<string, never>;
@@ -524,7 +524,7 @@ export interface components {
     /** @description What to change of a user. A field that you leave out stays as it is. */
     UpdateUserRequest: {
       name?: string | null;
-      /** @description Null deletes the external id. */
+      /** @description Null or an empty text deletes the external id. */
       external_id?: string | null;
       /** @description The new labels, in place of all earlier ones. */
       labels?: string[] | null;
