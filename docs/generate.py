@@ -185,7 +185,13 @@ def _plain(number: float) -> str:
 
 _ONE = {"characters": "character", "entries": "entry"}
 _PLACES = {"query": "In the query.", "header": "A header."}
-_KINDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "`true` or `false`"}
+_KINDS = {
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "`true` or `false`",
+    "object": "JSON object",
+}
 _MAX_LINE = 100
 
 # What depends on the machine is said in words.

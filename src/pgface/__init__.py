@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pgface.faces.engines.base import Box, Engine, Face, Quality
     from pgface.galleries import Galleries, GalleryInfo
     from pgface.gallery import Gallery
+    from pgface.gallery.attributes import ExternalId
     from pgface.gallery.enroll_folder import FolderReport
     from pgface.results import (
         Comparison,
@@ -35,6 +36,7 @@ __all__ = [
     "Comparison",
     "Engine",
     "Enrollment",
+    "ExternalId",
     "Face",
     "FolderReport",
     "Galleries",
@@ -55,6 +57,7 @@ __all__ = [
 _MODULES: Final = dict.fromkeys(__all__, "results") | {
     "Box": "faces.engines.base",
     "Engine": "faces.engines.base",
+    "ExternalId": "gallery.attributes",
     "Face": "faces.engines.base",
     "FolderReport": "gallery.enroll_folder",
     "Galleries": "galleries",

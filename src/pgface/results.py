@@ -10,7 +10,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +30,19 @@ class User:
     photos: int
     """Number of enrolled photos."""
     embeddings: int
+    external_id: str | None = None
+    """The id that another system gave to this user. It is unique in the gallery."""
+    labels: Sequence[str] = ()
+    """Sorted. Lists and identification can be limited to users with some labels."""
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """A JSON object. pgface stores it and does not use it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", tuple(self.labels))  # a list from PostgreSQL
 
     def to_json(self) -> dict[str, Any]:
         """Return values that `json.dumps` accepts."""
-        return asdict(self) | {"created_at": self.created_at.isoformat()}
+        return asdict(self) | {"created_at": self.created_at.isoformat(), "labels": list(self.labels)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +76,8 @@ class Match:
     embedding_id: int
     confidence: float | None = None
     """0 to 100, see `pgface.thresholds`. None below the gallery's own threshold, and in a gallery without a model."""
+    external_id: str | None = None
+    """The id of this user in another system."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -46,6 +46,7 @@ PERMITTED: dict[tuple[str, str], set[str]] = {
     ("GET", f"{V1}/users"): scoped("admin"),
     ("POST", f"{V1}/users"): scoped("enroll"),
     ("GET", f"{V1}/users/{{user_id}}"): scoped("admin") | SELF,
+    ("PATCH", f"{V1}/users/{{user_id}}"): scoped("admin"),
     ("DELETE", f"{V1}/users/{{user_id}}"): scoped("admin"),
     ("GET", f"{V1}/users/{{user_id}}/photos"): scoped("admin") | SELF,
     ("POST", f"{V1}/users/{{user_id}}/photos"): scoped("enroll") | SELF,

@@ -37,6 +37,7 @@ OPERATION_IDS = [
     "list_users",
     "create_user",
     "get_user",
+    "update_user",
     "delete_user",
     "list_photos",
     "enroll_photo",

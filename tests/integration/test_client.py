@@ -127,12 +127,22 @@ def faces(admin: Any, photos: Photos) -> None:
     enrolled = admin.enroll_photo(blair.id, photos("Tony_Blair", 2))
     assert (enrolled.added, enrolled.user.photos) == (True, 1)
     with photos("Colin_Powell", 1).open("rb") as opened:
-        other = admin.enroll_photo_by_email(opened, "colin@example.org", "Colin Powell")
+        other = admin.enroll_photo_by_email(
+            opened, "colin@example.org", "Colin Powell", external_id="emp-1", labels=["a", "b"], metadata={"k": [1.5]}
+        )
+    assert (other.user.external_id, other.user.labels, other.user.metadata) == ("emp-1", ("a", "b"), {"k": [1.5]})
     again = admin.enroll_photo_by_email(photos("Colin_Powell", 1), "colin@example.org")
     assert (other.added, again.added, again.photo_id) == (True, False, other.photo_id)
     probe = photos("Tony_Blair", 3).read_bytes()
     found = admin.identify(probe, top=2)
     assert [match.name for match in found.faces[0].matches] == ["Tony Blair"]
+    assert admin.identify(probe, labels=["a"]).faces[0].matches == ()
+    changed = admin.update_user(blair.id, external_id="emp-2", labels=["b"])
+    assert (changed.name, changed.external_id, changed.labels) == ("Tony Blair", "emp-2", ("b",))
+    assert admin.identify(probe, labels=["b"]).faces[0].matches[0].external_id == "emp-2"
+    assert [len(admin.list_users(label=labels).items) for labels in ("b", ["a", "b"])] == [2, 1]
+    assert admin.list_users(external_id="emp-2").items[0].id == blair.id
+    assert admin.update_user(blair.id, external_id="").external_id is None
     assert found.faces[0].quality.face_size == pytest.approx(found.faces[0].box.width, abs=0.1)
     assert admin.verify(probe, email="tony@example.org").match
     assert not admin.verify(probe, user_id=other.user.id).match

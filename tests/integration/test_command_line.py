@@ -68,7 +68,7 @@ def test_enroll_identify_verify_compare(pgface: Run, photos: Photos, tmp_path: P
     assert len(face["box"]) == 4
     assert face["identified"] is True
     (match,) = face["matches"]
-    assert match.keys() == {"user_id", "name", "email", "similarity", "confidence", "embedding_id"}
+    assert match.keys() == {"user_id", "name", "email", "similarity", "confidence", "embedding_id", "external_id"}
     assert match["name"] == "Colin Powell"
     with Image.open(picture) as annotated, Image.open(powell[2]) as original:
         assert annotated.size == original.size

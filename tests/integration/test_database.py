@@ -39,6 +39,8 @@ from support.sentences import database as says
 
 SPECIFICATION = Path(__file__).with_name("specification.sql")
 
+EVERY_USER: dict[str, Any] = {"after": 0, "limit": None, "text": None, "labels": [], "external_id": None}
+
 
 def settings_for(url: str, tmp_path: Path) -> Settings:
     return Settings.model_validate({"database_url": url, "data_dir": tmp_path, "connect_timeout": 3})
@@ -271,11 +273,25 @@ def test_reads_survive_a_lost_connection_and_transactions_are_rolled_back(settin
         with database.autocommit() as connection:
             pid = connection.info.backend_pid
         end_session(settings, pid)
-        assert database.read("select_users", {"after": 0, "limit": None, "text": None}, row_factory=tuple_row) == []
+        assert (
+            database.read(
+                "select_users",
+                EVERY_USER,
+                row_factory=tuple_row,
+            )
+            == []
+        )
 
         with pytest.raises(DatabaseUnreachableError, match=says.CONNECTION_WAS_LOST.pattern()):
             add_two_users_and_lose_the_connection_between(database, settings)
-        assert database.read("select_users", {"after": 0, "limit": None, "text": None}, row_factory=tuple_row) == []
+        assert (
+            database.read(
+                "select_users",
+                EVERY_USER,
+                row_factory=tuple_row,
+            )
+            == []
+        )
 
 
 @pytest.mark.slow
@@ -291,7 +307,16 @@ def test_a_killed_embedded_server_is_started_again(tmp_path: Path) -> None:
         with database.transaction() as connection:  # a transaction is not repeated, but the next one works
             assert rows(connection, "SELECT email FROM users") == [("a@example.org",)]
         kill_server(settings)
-        assert len(database.read("select_users", {"after": 0, "limit": None, "text": None}, row_factory=tuple_row)) == 1
+        assert (
+            len(
+                database.read(
+                    "select_users",
+                    EVERY_USER,
+                    row_factory=tuple_row,
+                )
+            )
+            == 1
+        )
 
 
 def kill_server(settings: Settings) -> None:

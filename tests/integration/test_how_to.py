@@ -35,7 +35,7 @@ SOURCE = ROOT / "src" / "pgface"
 SERVICE_PAGES = ("service", "api-client", "python-client", "operations", "behind-a-proxy", "security")
 PAGES = (
     *("quick-start", "quick-start.id", "init", "thresholds", "performance", "troubleshooting", "accounts", "flask"),
-    "reembed",
+    *("reembed", "people"),
     *SERVICE_PAGES,
 )
 ALICE = "Donald_Rumsfeld"
@@ -131,6 +131,10 @@ def test_thresholds(reader_with_gallery: Reader, faces_dir: Path) -> None:
     confidences = re.findall(r"^ *(\d+\.\d+)$", said, re.MULTILINE)
     assert len(confidences) == 2
     assert float(confidences[0]) == pytest.approx(float(confidences[1]))
+
+
+def test_people(reader_with_gallery: Reader) -> None:
+    assert "night shift, staff" in reader_with_gallery.follow("people.md")
 
 
 def test_reembed(reader: Reader, faces_dir: Path, server_url: str, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import numpy as np
 import psycopg
@@ -35,6 +36,9 @@ from support.photos import Photos
 from support.sentences import database as says
 
 pytestmark = pytest.mark.slow
+
+EVERY_USER: dict[str, Any] = {"after": 0, "limit": None, "text": None, "labels": [], "external_id": None}
+NEW_USER: dict[str, Any] = {"password": "!", "external_id": None, "labels": [], "metadata": "{}"}
 
 VERSIONS = ("postgres16", "postgres18")
 SCHROEDER, BUSH, POWELL = "Gerhard_Schroeder", "George_W_Bush", "Colin_Powell"
@@ -205,15 +209,17 @@ def test_galleries_of_one_database_never_see_each_other(settings: Settings, pool
         with Database.open(own) as database:
             for turn in range(rounds):
                 with database.transaction() as connection:
-                    values = {"name": own.schema_name, "email": f"{turn}-{mine}", "password": "!"}
+                    values = NEW_USER | {"name": own.schema_name, "email": f"{turn}-{mine}"}
                     connection.execute(queries()["insert_user"], values)
                 found = database.read(
-                    "select_users", {"after": 0, "limit": 10_000, "text": None}, row_factory=tuple_row
+                    "select_users",
+                    EVERY_USER,
+                    row_factory=tuple_row,
                 )
                 assert {name for _, name, *_ in found} == {own.schema_name}
                 several = database.read_each(
                     "select_users",
-                    [{"after": after, "limit": 3, "text": None} for after in (0, 1)],
+                    [EVERY_USER | {"after": after, "limit": 3} for after in (0, 1)],
                     row_factory=tuple_row,
                 )
                 assert {name for answer in several for _, name, *_ in answer} <= {own.schema_name}
@@ -237,7 +243,11 @@ def test_galleries_of_one_database_never_see_each_other(settings: Settings, pool
     assert done == [rounds] * 8
     for own in (settings, others):
         with Database.open(own) as database:
-            found = database.read("select_users", {"after": 0, "limit": 10_000, "text": None}, row_factory=tuple_row)
+            found = database.read(
+                "select_users",
+                EVERY_USER,
+                row_factory=tuple_row,
+            )
             assert len(found) == 4 * rounds
 
 

@@ -390,17 +390,20 @@ def test_functions_are_bound_to_their_gallery_and_few_are_in_sql(connection: Con
 
 
 def test_the_script_defines_everything_once_and_in_its_sections() -> None:
-    script = init_sql()
-    made = re.findall(
-        r"^CREATE (?:OR REPLACE )?(?:UNLOGGED )?([A-Z]+(?: INDEX)?) (?:IF NOT EXISTS )?(\w+)", script, re.MULTILINE
-    )
-    assert len(made) > 100
-    assert len(set(made)) == len(made)
+    # A migration may replace a function of an earlier one.
+    for migration in migrations():
+        made = re.findall(
+            r"^CREATE (?:OR REPLACE )?(?:UNLOGGED )?([A-Z]+(?: INDEX)?) (?:IF NOT EXISTS )?(\w+)",
+            migration.sql,
+            re.MULTILINE,
+        )
+        assert migration.version > 1 or len(made) > 100
+        assert len(set(made)) == len(made)
+    script = migrations()[0].sql  # later functions stand in the files of their migrations
     sections = [script.index(f"-- {number}. {title}") for number, title in enumerate(SECTIONS, start=1)]
     assert sections == sorted(sections)
     internal = script[sections[3] :]
-    first_version = script[: script.index("-- MIGRATION 2")]  # later functions stand in the files of their migrations
-    for name, comment in re.findall(r"COMMENT ON \w+ (\w+)\(.*\) IS\s+'(\w+:?)", first_version):
+    for name, comment in re.findall(r"COMMENT ON \w+ (\w+)\(.*\) IS\s+'(\w+:?)", script):
         is_internal = comment == "Internal:"
         first = name in ("refuse_zero_vector", "require_cosine")  # verify_face is bound to them when it is made
         assert is_internal == (first or f"COMMENT ON FUNCTION {name}(" in internal), name

@@ -19,9 +19,10 @@ def test_the_examples_give_the_results_of_the_page(connection: Connection) -> No
             cursor = connection.execute(statement.encode())
             if cursor.description is not None:
                 answers.append(cursor.fetchall())
-    identified, best, verified, counts, confidence, refreshed, gallery, nearest, left = answers
+    identified, best, labelled, verified, counts, confidence, refreshed, gallery, nearest, left = answers
     assert [(name, float(similarity)) for name, similarity in identified] == [("First User", 1.0)]
     assert best == [("First User", 1.0)]
+    assert labelled == [("First User", 1.0)]
     assert verified == [("first@example.org", True, 1.0), ("second@example.org", False, 0.0)]
     assert counts == [("first@example.org", 1), ("second@example.org", 0)]
     assert confidence == [(None,)]
@@ -32,10 +33,11 @@ def test_the_examples_give_the_results_of_the_page(connection: Connection) -> No
 
 
 def test_the_signatures_on_the_page_are_correct(connection: Connection) -> None:
-    page = PAGE.read_text(encoding="utf-8")
+    page = " ".join(PAGE.read_text(encoding="utf-8").split())
     for name in (
         "find_similar_face",
         "find_similar_faces",
+        "find_similar_faces_among",
         "verify_face",
         "get_user_embeddings_count",
         "similarity_confidence",

@@ -34,7 +34,9 @@ def filled(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     with Gallery.create(settings, model="sface") as gallery:
         ids = [gallery.add_user(f"p{number}@example.org", f"Person «{number}»").id for number in range(4)]
         gallery.load_embeddings(np.array(ids)[np.arange(600) % 3], some_vectors(600))
+        gallery.update_user(ids[0], external_id="emp-0", labels=["b", "a"], metadata={"é": [0.1, {"n": None}]})
         with gallery.database.transaction() as connection:
+            connection.execute("UPDATE users SET is_person = FALSE, labels = '{c}' WHERE id = %s", (ids[2],))
             for seed in range(3):
                 vector = some_vectors(1, seed=seed + 1)[0].astype(np.float32)  # as other SQL may write them
                 connection.execute("INSERT INTO face_embeddings (user_id, embedding) VALUES (1, %s)", (vector,))
@@ -58,6 +60,13 @@ def embeddings(settings: Settings) -> list[tuple[str, str, bytes]]:
     return [(email, name, vector.to_numpy().tobytes()) for email, name, vector in found]
 
 
+def attributes(settings: Settings) -> list[Any]:
+    with Gallery.open(settings) as gallery, gallery.database.transaction() as connection:
+        columns = "email, external_id, labels, metadata, is_person"
+        query = f"SELECT {columns} FROM users u WHERE EXISTS (SELECT FROM face_embeddings WHERE user_id = u.id)"
+        return sorted(rows(connection, query))
+
+
 @in_both_schemas
 @FORMATS
 def test_export_and_import_to_the_bit(filled: Settings, other: Settings, tmp_path: Path, destination: str) -> None:
@@ -72,6 +81,8 @@ def test_export_and_import_to_the_bit(filled: Settings, other: Settings, tmp_pat
     assert progress[-1] == (603, 603)
     wanted = [(email, "Has another name here" if "1" in email else n, v) for email, n, v in embeddings(filled)]
     assert embeddings(other) == wanted
+    assert [row[1:] for row in attributes(other)] == [row[1:] for row in attributes(filled)]
+    assert attributes(other)[0][1:] == ("emp-0", ["a", "b"], {"é": [0.1, {"n": None}]}, True)
     before = embeddings(other)
     again = import_gallery(other, tmp_path / destination)
     assert (again.new.users, again.new.embeddings) == (0, 0)

@@ -51,10 +51,18 @@ def archive(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def enrolled(gallery: Gallery, photos: Photos) -> Iterator[Gallery]:
-    """A gallery with two people, two photos and a token of each, and changed thresholds."""
+    """A gallery with two people, two photos and a token of each, external ids, labels, and changed thresholds."""
+    about: dict[str, Any] = {"labels": ["staff", "ä"], "metadata": {"a": [0.1, "é"]}}
     for person in ENROLLED:
         for number in (1, 2):
-            gallery.enroll(photos(person, number), f"{person}@example.org", name=person, face="largest")
+            gallery.enroll(
+                photos(person, number),
+                f"{person}@example.org",
+                name=person,
+                external_id=person,
+                face="largest",
+                **about,
+            )
     with gallery.database.transaction() as connection:
         connection.execute("UPDATE gallery SET verify_threshold = 0.31, identify_threshold = 0.41")
         connection.execute("INSERT INTO auth_tokens (user_id, token, confidence) SELECT id, email, 0.5 FROM users")

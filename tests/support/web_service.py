@@ -145,8 +145,8 @@ class Served:
 
     def delete_users(self) -> None:
         """Delete all users, attempts and stored responses."""
-        for user in self.owner.users():
-            self.owner.erase_user(user.id)
+        for (user_id,) in self.execute("SELECT id FROM users"):
+            self.owner.erase_user(user_id)
         self.execute("DELETE FROM login_attempts")
         self.execute("DELETE FROM idempotent_requests")
 

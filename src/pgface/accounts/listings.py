@@ -11,6 +11,7 @@ from psycopg.rows import class_row, dict_row, scalar_row, tuple_row
 
 from pgface.accounts.audit_log import AuditEntry
 from pgface.database.pool import Database
+from pgface.gallery.attributes import clean_labels
 from pgface.gallery.users import id_in_range
 
 _BATCH_ROWS: Final = 500
@@ -27,6 +28,8 @@ class UserWithFace:
     photos: int
     photo_id: int | None
     """None for a user without photos."""
+    external_id: str | None
+    labels: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +66,16 @@ def gallery_size(database: Database) -> tuple[int, int]:
     return users, embeddings
 
 
-def users_with_faces(database: Database, *, text: str | None, after: int, limit: int) -> list[UserWithFace]:
-    """List users with ids above `after`, whose name or e-mail contains `text`, in the order of their ids."""
-    values = {"after": after, "limit": limit, "text": text}
+def users_with_faces(
+    database: Database, *, text: str | None, labels: Iterable[str], after: int, limit: int
+) -> list[UserWithFace]:
+    """List users with ids above `after` and all of the labels, whose name or e-mail contains `text`, by their ids.
+
+    Raises:
+        GalleryError: a label cannot be used.
+
+    """
+    values = {"after": after, "limit": limit, "text": text, "labels": list(clean_labels(labels))}
     return database.read("select_faces_of_users", values, row_factory=class_row(UserWithFace))
 
 

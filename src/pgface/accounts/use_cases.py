@@ -5,6 +5,7 @@ A change and its row are one transaction, so that there is never one without the
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import psycopg
@@ -24,9 +25,36 @@ from pgface.results import Enrollment, StoredPhoto, User
 _ADMINISTRATORS_ENROLL: Final = "Only administrators enroll photos here, because a face alone is enough to log in."
 
 
-def add_user(gallery: Gallery, client: Client, email: str, name: str | None = None) -> User:
+def add_user(
+    gallery: Gallery,
+    client: Client,
+    email: str,
+    name: str | None = None,
+    *,
+    external_id: str | None = None,
+    labels: Sequence[str] = (),
+    metadata: Mapping[str, Any] | None = None,
+) -> User:
     """Add a user without a photo and without a password (see `Gallery.add_user`)."""
-    return gallery.add_user(email, name, within=_recording("user added", client))
+    within = _recording("user added", client)
+    return gallery.add_user(email, name, external_id=external_id, labels=labels, metadata=metadata, within=within)
+
+
+def update_user(
+    gallery: Gallery,
+    client: Client,
+    user: UserRef,
+    *,
+    name: str | None = None,
+    external_id: str | None = None,
+    labels: Sequence[str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> User:
+    """Change a user (see `Gallery.update_user`). The audit log does not contain the values."""
+    within = _recording("user changed", client)
+    return gallery.update_user(
+        user, name=name, external_id=external_id, labels=labels, metadata=metadata, within=within
+    )
 
 
 def delete_user(gallery: Gallery, client: Client, user_id: int) -> None:
@@ -46,12 +74,24 @@ def enroll_photo(
     user: UserRef,
     *,
     name: str | None = None,
+    external_id: str | None = None,
+    labels: Sequence[str] = (),
+    metadata: Mapping[str, Any] | None = None,
     face: WhichFace = "only",
     allow_other_user: bool = False,
 ) -> Enrollment:
     """Enroll the face of a photo (see `Gallery.enroll`)."""
-    within = _recording_enrollment(client)
-    return gallery.enroll(photo, user, name=name, face=face, allow_other_user=allow_other_user, within=within)
+    return gallery.enroll(
+        photo,
+        user,
+        name=name,
+        external_id=external_id,
+        labels=labels,
+        metadata=metadata,
+        face=face,
+        allow_other_user=allow_other_user,
+        within=_recording_enrollment(client),
+    )
 
 
 def enroll_own_photo(

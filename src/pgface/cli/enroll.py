@@ -10,7 +10,16 @@ import typer
 
 from pgface.cli.failures import PHOTO_ERRORS, exit_if_any, failure
 from pgface.cli.gallery import open_gallery
-from pgface.cli.options import FaceChoice, JsonOption, NewNameOption, user_ref
+from pgface.cli.options import (
+    ExternalIdOption,
+    FaceChoice,
+    JsonOption,
+    LabelsOption,
+    MetadataOption,
+    NewNameOption,
+    metadata_of,
+    user_ref,
+)
 from pgface.cli.output import box_text, print_json, print_table, say
 from pgface.gallery.users import shown_email
 
@@ -39,6 +48,9 @@ def enroll(
         ),
     ] = None,
     name: NewNameOption = None,
+    external_id: ExternalIdOption = None,
+    labels: LabelsOption = None,
+    metadata: MetadataOption = None,
     folder: Annotated[
         Path | None,
         typer.Option(parser=_folder, metavar="FOLDER", help="Enroll a folder of people: FOLDER/<person>/<photo>."),
@@ -63,10 +75,13 @@ def enroll(
     json: JsonOption = False,
 ) -> None:
     """Enroll photos of a user, or a folder of people."""
+    about = metadata_of(metadata)
+    new = {"external_id": external_id, "labels": labels, "metadata": about}
+    new = {option: value for option, value in new.items() if value is not None}
     if (folder is None) == (not photos):
         raise typer.BadParameter("give photos and --user, or --folder")
     if folder is not None:
-        if user or name or faces == "all":
+        if user or name or faces == "all" or new:
             raise typer.BadParameter("--folder takes people from its subfolders' names and one face from each photo")
         from pgface.cli.enroll_folder import enroll_folder
 
@@ -74,15 +89,19 @@ def enroll(
         return
     if not user or (len(user) > 1 and faces != "all"):
         raise typer.BadParameter("give one --user, or one for each face with --faces all")
-    if name is not None and faces == "all":
-        raise typer.BadParameter("--name is for one new user. With --faces all, add the users first")
-    _enroll_photos(photos or [], [user_ref(u) for u in user], name, faces, allow_other_user, json)
+    if (name is not None or new) and faces == "all":
+        raise typer.BadParameter(
+            "--name, --external-id, --label and --metadata are for one new user. With --faces all, add the users first"
+        )
+    if name is not None:
+        new["name"] = name
+    _enroll_photos(photos or [], [user_ref(u) for u in user], new, faces, allow_other_user, json)
 
 
 def _enroll_photos(
     photos: list[Path],
     users: list[UserRef],
-    name: str | None,
+    new: dict[str, Any],
     faces: FaceChoice | Literal["all"],
     allow_other_user: bool,
     json: bool,
@@ -95,9 +114,7 @@ def _enroll_photos(
                 if faces == "all":
                     enrolled = gallery.enroll_all(photo, users, allow_other_user=allow_other_user)
                 else:
-                    enrolled = [
-                        gallery.enroll(photo, users[0], name=name, face=faces, allow_other_user=allow_other_user)
-                    ]
+                    enrolled = [gallery.enroll(photo, users[0], face=faces, allow_other_user=allow_other_user, **new)]
             except PHOTO_ERRORS as error:
                 failed.append(failure(photo, error))
             else:

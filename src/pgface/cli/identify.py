@@ -11,7 +11,15 @@ import typer
 
 from pgface.cli.failures import PHOTO_ERRORS, exit_if_any, failure
 from pgface.cli.gallery import open_gallery
-from pgface.cli.options import FaceOption, JsonOption, ThresholdOption, UserOption, file_ending_in, user_ref
+from pgface.cli.options import (
+    FaceOption,
+    JsonOption,
+    ThresholdOption,
+    UserOption,
+    WithLabelsOption,
+    file_ending_in,
+    user_ref,
+)
 from pgface.cli.output import box_text, print_json, print_result, print_table, say
 from pgface.errors import StorageError
 from pgface.gallery.users import full_name, shown_email
@@ -30,6 +38,7 @@ def identify(
     photos: Annotated[list[Path], typer.Argument(metavar="PHOTO", help="Photos with one face or many.")],
     threshold: ThresholdOption = None,
     top: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Maximum number of people for each face.")] = 1,
+    labels: WithLabelsOption = None,
     annotate_to: Annotated[
         Path | None,
         typer.Option(
@@ -48,7 +57,7 @@ def identify(
     with open_gallery() as gallery:
         for number, photo in enumerate(photos, start=1):
             try:
-                answer = gallery.identify(photo, threshold=threshold, top=top)
+                answer = gallery.identify(photo, threshold=threshold, top=top, labels=labels or ())
                 answers.append(replace(answer, photo=str(photo)))
                 if annotate_to is not None:
                     legends[str(photo)] = _annotate(photo, answer, _numbered(annotate_to, number, len(photos)))

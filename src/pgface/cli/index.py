@@ -22,6 +22,7 @@ from pgface.cli.output import (
     when,
 )
 from pgface.database.pool import Database
+from pgface.gallery.attributes import clean_labels
 from pgface.search.vector_index.advice import IndexAdvice, advise_indexes
 from pgface.search.vector_index.build import IndexBuild, build_index
 from pgface.search.vector_index.check import IndexCheck, SearchCheck, Share, check_index
@@ -130,11 +131,20 @@ def check(
             help="hnsw.ef_search or ivfflat.probes to try. The server's setting by default.",
         ),
     ] = None,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--label",
+            metavar="LABEL",
+            help="Measure identification among the users with this label. Repeat it for users with all of them.",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Measure how often each index gives the exact answer, and the latency with and without it."""
+    among = clean_labels(labels or ())
     with Database.open(get_settings()) as database, _steps() as tell:
-        found = check_index(database, probes=probes, count=k, effort=effort, on_step=tell)
+        found = check_index(database, probes=probes, count=k, effort=effort, labels=among, on_step=tell)
     if json:
         print_json(found.to_json())
     else:

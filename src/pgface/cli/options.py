@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -43,11 +44,26 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for con
 AfterOption = Annotated[int, typer.Option(min=0, max=_MAX_INT, metavar="ID", help="Start after this id.")]
 LimitOption = Annotated[int, typer.Option(min=1, max=_MAX_INT, metavar="N", help="Maximum number of rows.")]
 
-_USER_HELP = "E-mail, id or name of the user."
+_USER_HELP = "E-mail, id or name of the user, or external:ID."
+_EXTERNAL = "external:"
+"""The start of an argument that is an external id."""
 UserArgument = Annotated[str, typer.Argument(metavar="USER", help=_USER_HELP)]
 UserOption = Annotated[str, typer.Option("--user", metavar="USER", help=_USER_HELP)]
 NewNameOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="Name of a new user. The part before the @ by default.")
+]
+ExternalIdOption = Annotated[
+    str | None, typer.Option("--external-id", metavar="ID", help="Id of the user in another system.")
+]
+LabelsOption = Annotated[
+    list[str] | None, typer.Option("--label", metavar="LABEL", help="A label of the user. You can repeat it.")
+]
+WithLabelsOption = Annotated[
+    list[str] | None,
+    typer.Option("--label", metavar="LABEL", help="Only users with this label. Repeat it for users with all of them."),
+]
+MetadataOption = Annotated[
+    str | None, typer.Option(metavar="JSON", help="A JSON object that is stored with the user, up to 8 kB.")
 ]
 PhotoIdArgument = Annotated[int, typer.Argument(metavar="ID", help="Id of the photo.")]
 
@@ -79,12 +95,18 @@ CacheOption = Annotated[
 
 
 def user_ref(text: str) -> UserRef:
-    """Read a user from an argument: digits are an id, anything else is an e-mail or a name.
+    """Read a user from an argument: digits are an id, and after `external:` comes an external id.
+
+    Anything else is an e-mail or a name.
 
     Raises:
         UnknownUserError: the number is longer than any id.
 
     """
+    if text.startswith(_EXTERNAL):
+        from pgface.gallery.attributes import ExternalId
+
+        return ExternalId(text.removeprefix(_EXTERNAL))
     if not (text.isascii() and text.isdigit()):
         return text
     digits = text.lstrip("0") or "0"
@@ -92,3 +114,16 @@ def user_ref(text: str) -> UserRef:
         shown = text if len(text) <= 20 else f"{text[:20]}..."
         raise UnknownUserError(f"There is no user with the id {shown}. `pgface users list` shows the users.")
     return int(digits)
+
+
+def metadata_of(text: str | None) -> dict[str, Any] | None:
+    """Read metadata from an option. None if it was not given."""
+    if text is None:
+        return None
+    try:
+        metadata = json.loads(text)
+    except (ValueError, RecursionError):
+        metadata = None
+    if not isinstance(metadata, dict):
+        raise typer.BadParameter("it must be a JSON object, such as '{\"room\": 12}'", param_hint="--metadata")
+    return metadata

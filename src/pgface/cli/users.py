@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from json import dumps
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,11 +12,16 @@ import typer
 from pgface.cli.gallery import open_gallery
 from pgface.cli.options import (
     AfterOption,
+    ExternalIdOption,
     JsonOption,
+    LabelsOption,
     LimitOption,
+    MetadataOption,
     NewNameOption,
     UserArgument,
+    WithLabelsOption,
     YesOption,
+    metadata_of,
     user_ref,
 )
 from pgface.cli.output import print_facts, print_json, print_result, print_results, print_table, say, when
@@ -48,25 +54,71 @@ def audited(event: Event) -> Callable[[psycopg.Connection, Any], None]:
 def add(
     email: Annotated[str, typer.Argument(metavar="EMAIL", help="E-mail of the new user.")],
     name: NewNameOption = None,
+    external_id: ExternalIdOption = None,
+    labels: LabelsOption = None,
+    metadata: MetadataOption = None,
     json: JsonOption = False,
 ) -> None:
     """Add a user without photos."""
+    about = metadata_of(metadata)
     with open_gallery() as gallery:
-        user = gallery.add_user(email, name, within=audited("user added"))
+        user = gallery.add_user(
+            email, name, external_id=external_id, labels=labels or (), metadata=about, within=audited("user added")
+        )
     print_result(user.to_json(), f"Added user {user.id}: {full_name(user.name, user.email)}.", json)
 
 
+@app.command()
+def update(
+    user: UserArgument,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="The new name.")] = None,
+    external_id: Annotated[
+        str | None,
+        typer.Option("--external-id", metavar="ID", help="The new id in another system. An empty text deletes it."),
+    ] = None,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option("--label", metavar="LABEL", help="A new label, in place of all earlier ones. You can repeat it."),
+    ] = None,
+    no_labels: Annotated[bool, typer.Option("--no-labels", help="Delete all labels.")] = False,
+    metadata: Annotated[
+        str | None,
+        typer.Option(metavar="JSON", help="The new metadata, in place of all earlier ones: a JSON object, up to 8 kB."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Change the name, external id, labels or metadata of a user."""
+    if no_labels and labels:
+        raise typer.BadParameter("give --label or --no-labels, not both")
+    about = metadata_of(metadata)
+    with open_gallery() as gallery:
+        changed = gallery.update_user(
+            user_ref(user),
+            name=name,
+            external_id=external_id,
+            labels=[] if no_labels else labels or None,
+            metadata=about,
+            within=audited("user changed"),
+        )
+    print_result(changed.to_json(), f"Changed user {changed.id}: {full_name(changed.name, changed.email)}.", json)
+
+
 @app.command("list")
-def list_users(after: AfterOption = 0, limit: LimitOption = 100, json: JsonOption = False) -> None:
+def list_users(
+    labels: WithLabelsOption = None, after: AfterOption = 0, limit: LimitOption = 100, json: JsonOption = False
+) -> None:
     """List the users, ordered by id."""
     with Database.open(get_settings()) as database:
-        users = read_users(database, after=after, limit=limit)
+        users = read_users(database, after=after, limit=limit, labels=labels or ())
+    empty = "There are no users yet. Add one with `pgface enroll`."
+    if after or labels:
+        empty = "There are no users after this id." if after else "No user has these labels."
     print_results(
         users,
         json,
         ("id", "name", "e-mail", "photos", "embeddings", "since"),
         lambda u: (u.id, u.name, shown_email(u.email), u.photos, u.embeddings, when(u.created_at)),
-        empty="There are no users after this id." if after else "There are no users yet. Add one with `pgface enroll`.",
+        empty=empty,
     )
     if len(users) == limit and not json:
         say(f"There may be more. Continue with --after {users[-1].id}")
@@ -85,6 +137,9 @@ def show(user: UserArgument, json: JsonOption = False) -> None:
         "id": found.id,
         "name": found.name,
         "e-mail": shown_email(found.email),
+        "external id": found.external_id,
+        "labels": ", ".join(found.labels) or None,
+        "metadata": dumps(dict(found.metadata), ensure_ascii=False) if found.metadata else None,
         "since": when(found.created_at),
         "photos": found.photos,
         "embeddings": found.embeddings,

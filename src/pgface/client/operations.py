@@ -5,7 +5,8 @@ The names are those of the operations in the OpenAPI document.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import httpx
@@ -56,21 +57,58 @@ _MAX_ROWS = 100
 # Users
 
 
-def list_users(search: str | None = None, *, limit: int = _MAX_ROWS, cursor: str | None = None) -> Call[Page[User]]:
-    """List the users in the order of their ids. `search` is a part of the name or the e-mail."""
-    query = {"search": search, "limit": limit, "cursor": cursor}
+def list_users(
+    search: str | None = None,
+    *,
+    label: str | Sequence[str] | None = None,
+    external_id: str | None = None,
+    limit: int = _MAX_ROWS,
+    cursor: str | None = None,
+) -> Call[Page[User]]:
+    """List the users in the order of their ids.
+
+    Args:
+        search: a part of the name or the e-mail.
+        label: a label, or several that a user must all have.
+        external_id: the external id of one user.
+        limit: the maximum of users on a page.
+        cursor: the `next_cursor` of the previous page.
+
+    """
+    query = {"search": search, "label": label, "external_id": external_id, "limit": limit, "cursor": cursor}
     return Call("GET", "/users", reads_page("users", User), query=query)
 
 
-def create_user(email: str, name: str | None = None, *, idempotency_key: str | None = None) -> Call[User]:
+def create_user(
+    email: str,
+    name: str | None = None,
+    *,
+    external_id: str | None = None,
+    labels: Sequence[str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    idempotency_key: str | None = None,
+) -> Call[User]:
     """Add a user without a photo and without a password. By default the name is the first part of the e-mail."""
-    fields = {"email": email, "name": name}
+    fields = {"email": email, "name": name, "external_id": external_id, "labels": labels, "metadata": metadata}
     return _creation("/users", reads(User), idempotency_key, fields=fields)
 
 
 def get_user(user_id: int) -> Call[User]:
     """Get a user."""
     return Call("GET", f"/users/{user_id:d}", reads(User))
+
+
+def update_user(
+    user_id: int,
+    *,
+    name: str | None = None,
+    external_id: str | None = None,
+    labels: Sequence[str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Call[User]:
+    """Change a user. What you do not give stays, and an empty external id deletes it."""
+    fields = {"name": name, "external_id": external_id, "labels": labels, "metadata": metadata}
+    return Call("PATCH", f"/users/{user_id:d}", reads(User), fields=fields)
 
 
 def delete_user(user_id: int) -> Call[None]:
@@ -115,6 +153,9 @@ def enroll_photo_by_email(
     email: str | None = None,
     name: str | None = None,
     *,
+    external_id: str | None = None,
+    labels: Sequence[str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
     face: WhichFace = "only",
     allow_other_user: bool = False,
     idempotency_key: str | None = None,
@@ -125,12 +166,23 @@ def enroll_photo_by_email(
         photo: the photo.
         email: the user's e-mail. Without it, the name identifies the user.
         name: the name of a user who is added.
+        external_id: the external id of a user who is added.
+        labels: the labels of a user who is added.
+        metadata: the metadata of a user who is added.
         face: which face of a photo with several.
         allow_other_user: enroll the face even if it is another user's. Only for administrators.
         idempotency_key: your own key, to repeat the call later. By default the client makes one for each call.
 
     """
-    fields = {"email": email, "name": name, "face": face, "allow_other_user": allow_other_user}
+    fields = {
+        "email": email,
+        "name": name,
+        "external_id": external_id,
+        "labels": labels,
+        "metadata": None if metadata is None else json.dumps(metadata),  # a form contains the text of the object
+        "face": face,
+        "allow_other_user": allow_other_user,
+    }
     return _creation("/photos", reads(Enrollment), idempotency_key, fields=fields, photos=[("photo", photo)])
 
 
@@ -147,16 +199,20 @@ def delete_photo(user_id: int, photo_id: int) -> Call[None]:
 # Faces
 
 
-def identify(photo: PhotoSource, *, threshold: float | None = None, top: int = 1) -> Call[Identification]:
+def identify(
+    photo: PhotoSource, *, threshold: float | None = None, top: int = 1, labels: Sequence[str] | None = None
+) -> Call[Identification]:
     """Identify every face of a photo (1:N).
 
     Args:
         photo: the probe.
         threshold: the lowest similarity of a match, -1 to 1. By default the gallery's own.
         top: the maximum of users for each face, 1 to 100.
+        labels: search only among the users who have all of these labels.
 
     """
-    return _question("/identify", reads(Identification), [("photo", photo)], threshold=threshold, top=top)
+    fields = {"threshold": threshold, "top": top, "labels": labels}
+    return _question("/identify", reads(Identification), [("photo", photo)], **fields)
 
 
 def verify(

@@ -23,6 +23,7 @@ from pgface.errors import FaceOfAnotherUserError, GalleryError
 from pgface.faces.cancellation import waiting
 from pgface.faces.engines.base import Box, Face
 from pgface.faces.pixels import CROP_SIZE
+from pgface.gallery.attributes import Attributes
 from pgface.gallery.photos import EarlyCrop, PhotoFiles
 from pgface.gallery.users import UserRef, Within, add_user_if_missing, find_user_or_new, full_name
 from pgface.results import Enrollment, Match
@@ -46,6 +47,8 @@ class FaceToEnroll:
     face: Face
     left_aside: tuple[Box, ...] = ()
     """Faces in the background, for the result."""
+    attributes: Attributes | None = None
+    """The external id, labels and metadata of a new user."""
 
 
 def enroll_together(
@@ -163,7 +166,7 @@ def _enroll(
         other = other_owner(connection, wanted.face.embedding, None if user is None else user.id)
     if other is not None and not by_themselves:
         raise face_of_another_user(wanted.photo, other)
-    user = user or add_user_if_missing(connection, str(wanted.user), wanted.name)
+    user = user or add_user_if_missing(connection, str(wanted.user), wanted.name, wanted.attributes)
     photo_id = _store(connection, crop, user.id, wanted, contested=other is not None)
     user = replace(user, photos=user.photos + 1, embeddings=user.embeddings + 1)
     return Enrollment(user, wanted.photo, photo_id, added=True, face=wanted.face, left_aside=wanted.left_aside)
@@ -192,9 +195,19 @@ def _refuse_two_faces_of_one_user(connection: psycopg.Connection, faces: Sequenc
 
 def other_owner(connection: psycopg.Connection, embedding: NDArray[np.float32], user_id: int | None) -> Match | None:
     """Return the other user that the gallery identifies a face as. None if there is no such user."""
+    other = _other_match(connection, "find_similar_faces", embedding, user_id)
+    if other is None or connection.execute(queries()["is_person"], {"id": other.user_id}).fetchone() == (True,):
+        return other
+    # A face that no person was assigned to may be the same person's. It may also hide another person.
+    return _other_match(connection, "find_similar_faces_among", embedding, user_id)
+
+
+def _other_match(
+    connection: psycopg.Connection, query: str, embedding: NDArray[np.float32], user_id: int | None
+) -> Match | None:
+    values = {"embedding": embedding, "threshold": None, "max_results": 2, "model_changes": None}
     with connection.cursor(row_factory=class_row(Match)) as cursor:
-        values = {"embedding": embedding, "threshold": None, "max_results": 2, "model_changes": None}
-        matches = cursor.execute(queries()["find_similar_faces"], values).fetchall()
+        matches = cursor.execute(queries()[query], values | {"labels": [], "people_only": True}).fetchall()
     return next((match for match in matches if match.user_id != user_id), None)
 
 

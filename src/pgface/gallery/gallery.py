@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,6 +22,7 @@ from pgface.faces.engines.base import Choose, Detection, Engine, Face
 from pgface.faces.face_choice import ChosenFace, EnrollmentChoice, WhichFace, choose_one, one_for_each
 from pgface.faces.photo import Photo, PhotoLimits, PhotoSource, open_photo
 from pgface.faces.quality import QualityLimits
+from pgface.gallery.attributes import Attributes, clean_labels
 from pgface.gallery.bulk import load_embeddings
 from pgface.gallery.config import GalleryConfig
 from pgface.gallery.contested import ContestedFace, accept_face, contested_faces
@@ -45,6 +46,7 @@ from pgface.gallery.users import (
     read_users,
     unknown_photo,
     unknown_user,
+    update_user,
 )
 from pgface.results import (
     Comparison,
@@ -220,7 +222,15 @@ class Gallery:
 
     # Identify and verify: these methods change nothing. With `Settings.search_events` they add events.
 
-    def identify(self, photo: PhotoSource, *, threshold: float | None = None, top: int = 1) -> Identification:
+    def identify(
+        self,
+        photo: PhotoSource,
+        *,
+        threshold: float | None = None,
+        top: int = 1,
+        labels: Sequence[str] = (),
+        people_only: bool = False,
+    ) -> Identification:
         """Identify the faces of a photo (1:N): up to PGFACE_MAX_FACES of the largest.
 
             >>> for face in gallery.identify("someone.jpg", top=3).faces:
@@ -231,25 +241,37 @@ class Gallery:
             photo: the probe. pgface does not store it.
             threshold: minimum similarity of a match, -1 to 1, by default the gallery's threshold for identification.
             top: maximum number of users for each face.
+            labels: search only among the users who have all of these labels. The answer is as exact as without labels.
+                For users who have one of two labels, search twice.
+            people_only: leave out faces that no person was assigned to. Only programs written for another service
+                create such faces.
 
         Raises:
             PhotoError: the photo cannot be decoded. A photo without a face is not an error: the result has no faces.
-            GalleryError: the threshold or `top` is out of range.
+            GalleryError: the threshold or `top` is out of range, or a label cannot be used.
 
         """
         config = self.config
         used, top = _valid_threshold(threshold, config.identify_threshold), _valid_top(top)
+        among = _Among(clean_labels(labels), people_only)
         with self._opened(photo) as opened:
             name = opened.name
             detections, faces = self._detect(opened, self._settings.max_faces)
-        matches = self._search([face.embedding for face in faces], used, top, config)
+        matches = self._search([face.embedding for face in faces], used, top, config, among)
         identified = tuple(map(IdentifiedFace, faces, map(tuple, matches)))
         return Identification(
             name, config.model_name or "", used, config.identify_threshold, identified, len(detections)
         )
 
     def identify_embedding(
-        self, embedding: Any, *, threshold: float | None = None, top: int = 1, model_changes: int | None = None
+        self,
+        embedding: Any,
+        *,
+        threshold: float | None = None,
+        top: int = 1,
+        labels: Sequence[str] = (),
+        people_only: bool = False,
+        model_changes: int | None = None,
     ) -> list[Match]:
         """Find the users above the threshold for a bare embedding, shape (512,), the most similar first.
 
@@ -257,15 +279,24 @@ class Gallery:
             embedding: the probe, of the gallery's model.
             threshold: as for `identify`.
             top: as for `identify`.
+            labels: as for `identify`.
+            people_only: as for `identify`.
             model_changes: `config.model_changes` from when you computed the embedding, by default the present one.
 
         Raises:
             EmbeddingError: the embedding is not 512 finite numbers, or all are zero.
             ModelMismatchError: the gallery has got another model since then.
-            GalleryError: the threshold or `top` is out of range.
+            GalleryError: the threshold or `top` is out of range, or a label cannot be used.
 
         """
-        (found,) = self.identify_embeddings([embedding], threshold=threshold, top=top, model_changes=model_changes)
+        (found,) = self.identify_embeddings(
+            [embedding],
+            threshold=threshold,
+            top=top,
+            labels=labels,
+            people_only=people_only,
+            model_changes=model_changes,
+        )
         return found
 
     def identify_embeddings(
@@ -274,6 +305,8 @@ class Gallery:
         *,
         threshold: float | None = None,
         top: int = 1,
+        labels: Sequence[str] = (),
+        people_only: bool = False,
         model_changes: int | None = None,
     ) -> list[list[Match]]:
         """Do the same as `identify_embedding` for several embeddings. Return a list of matches for each.
@@ -284,7 +317,8 @@ class Gallery:
         """
         config = self.config
         used, top = _valid_threshold(threshold, config.identify_threshold), _valid_top(top)
-        return self._search(embeddings, used, top, _of_model(config, model_changes))
+        among = _Among(clean_labels(labels), people_only)
+        return self._search(embeddings, used, top, _of_model(config, model_changes), among)
 
     def verify(
         self, photo: PhotoSource, user: UserRef, *, threshold: float | None = None, face: WhichFace = "only"
@@ -391,6 +425,9 @@ class Gallery:
         user: UserRef,
         *,
         name: str | None = None,
+        external_id: str | None = None,
+        labels: Sequence[str] = (),
+        metadata: Mapping[str, Any] | None = None,
         face: WhichFace = "only",
         choice: EnrollmentChoice | None = None,
         allow_other_user: bool = False,
@@ -405,8 +442,11 @@ class Gallery:
 
         Args:
             photo: the photo. Only the aligned 224×224 crop is stored.
-            user: the id, name or e-mail of a user. pgface adds a user with a new e-mail.
+            user: the id, name, e-mail or `ExternalId` of a user. pgface adds a user with a new e-mail.
             name: the name of a user that is added, by default the first part of the e-mail.
+            external_id: the external id of a user that is added, as for `add_user`.
+            labels: the labels of a user that is added, as for `add_user`.
+            metadata: the metadata of a user that is added, as for `add_user`.
             face: "only" refuses a photo with several faces, unless the others are in the background
                 (`Settings.background_face`). "largest" takes the largest face. "central" takes the large face nearest
                 the middle.
@@ -421,13 +461,15 @@ class Gallery:
             PhotoError: the photo cannot be used. The subclass and the message say why.
             FaceOfAnotherUserError: the face already belongs to another user.
             UnknownUserError: there is no user with this id or name.
+            DuplicateExternalIdError: another user has this external id.
 
         """
+        attributes = Attributes.cleaned(external_id=external_id, labels=labels, metadata=metadata)
         model_changes = self.config.model_changes
         with self._opened(photo) as opened:
             choose = (choice or EnrollmentChoice.from_settings(self._settings, face)).of(opened.name)
             found = choose_one(self.engine, opened, choose)
-            wanted = FaceToEnroll(user, name, opened.name, opened.content_sha256, found, choose.left_aside)
+            wanted = FaceToEnroll(user, name, opened.name, opened.content_sha256, found, choose.left_aside, attributes)
             (enrolled,) = enroll_together(
                 self._database,
                 self._files,
@@ -531,22 +573,87 @@ class Gallery:
 
     # Users and photos
 
-    def add_user(self, email: str, name: str | None = None, *, within: Within[User] | None = None) -> User:
-        """Add a user without photos. The default name is the first part of the e-mail.
+    def add_user(
+        self,
+        email: str,
+        name: str | None = None,
+        *,
+        external_id: str | None = None,
+        labels: Sequence[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+        within: Within[User] | None = None,
+    ) -> User:
+        """Add a user without photos.
+
+            >>> user = gallery.add_user("dave@example.org", external_id="emp-17", labels=["staff"])
+            >>> user.external_id, user.labels
+            ('emp-17', ('staff',))
+
+        Args:
+            email: the e-mail.
+            name: the name, by default the first part of the e-mail.
+            external_id: the id of the user in another system, 1 to 255 printable characters, unique in the gallery.
+                Find the user by it with `ExternalId`.
+            labels: up to 32 labels of 1 to 64 characters. You can list and identify users by their labels.
+            metadata: a JSON object of up to 8 kB. pgface only stores it.
+            within: called in the same transaction, with the new user.
 
         Raises:
             DuplicateEmailError: a user has this e-mail already.
-            GalleryError: the e-mail or the name cannot be used.
+            DuplicateExternalIdError: a user has this external id already.
+            GalleryError: one of the values cannot be used.
 
         """
+        attributes = Attributes.cleaned(external_id=external_id, labels=labels, metadata=metadata)
         with self._database.transaction() as connection:
-            user = add_user(connection, email, name)
+            user = add_user(connection, email, name, attributes=attributes)
             if within is not None:
                 within(connection, user)
             return user
 
+    def update_user(
+        self,
+        user: UserRef,
+        *,
+        name: str | None = None,
+        external_id: str | None = None,
+        labels: Sequence[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        within: Within[User] | None = None,
+    ) -> User:
+        """Change a user, and return the user as changed. What you do not give stays.
+
+            >>> gallery.update_user("dave@example.org", labels=["staff", "night shift"]).labels
+            ('night shift', 'staff')
+
+        Args:
+            user: the user.
+            name: the new name.
+            external_id: the new external id. An empty text deletes it.
+            labels: the new labels, in place of all earlier ones.
+            metadata: the new metadata, in place of all earlier ones.
+            within: called in the same transaction, with the user as changed.
+
+        Raises:
+            UnknownUserError: there is no such user.
+            DuplicateExternalIdError: another user has this external id.
+            GalleryError: one of the values cannot be used.
+
+        """
+        with self._database.transaction() as connection:
+            changed = update_user(
+                connection, user, name=name, external_id=external_id, labels=labels, metadata=metadata
+            )
+            if within is not None:
+                within(connection, changed)
+            return changed
+
     def user(self, user: UserRef) -> User:
-        """Return the user with this id, e-mail or name.
+        """Return the user with this id, e-mail, name or `ExternalId`.
+
+            >>> from pgface import ExternalId
+            >>> gallery.user(ExternalId("emp-17")).email
+            'dave@example.org'
 
         Raises:
             UnknownUserError: there is no such user.
@@ -556,7 +663,15 @@ class Gallery:
         with self._database.transaction() as connection:
             return get_user(connection, user)
 
-    def users(self, *, after: int = 0, limit: int | None = None, text: str | None = None) -> list[User]:
+    def users(
+        self,
+        *,
+        after: int = 0,
+        limit: int | None = None,
+        text: str | None = None,
+        labels: Sequence[str] = (),
+        external_id: str | None = None,
+    ) -> list[User]:
         """List the users in the order of their ids.
 
             >>> [user.email for user in gallery.users(text="alice")]
@@ -566,9 +681,14 @@ class Gallery:
             after: list only users with a larger id.
             limit: maximum number of users, by default all.
             text: list only users with this text in their name or e-mail. Case does not matter.
+            labels: list only users who have all of these labels.
+            external_id: list only the user with this external id.
+
+        Raises:
+            GalleryError: a label or the external id cannot be used.
 
         """
-        return read_users(self._database, after=after, limit=limit, text=text)
+        return read_users(self._database, after=after, limit=limit, text=text, labels=labels, external_id=external_id)
 
     def photos(self, user: UserRef | None = None, *, after: int = 0, limit: int | None = None) -> list[StoredPhoto]:
         """List the enrolled photos in the order of their ids, of one user or of all users.
@@ -650,7 +770,9 @@ class Gallery:
     def merge_users(self, user: UserRef, into: UserRef, *, within: Within[User] | None = None) -> User:
         """Move a user's photos and embeddings to another user, delete the first user, and return the other.
 
-        A photo that both users have is kept once. The deleted user's tokens are deleted too.
+        A photo that both users have is kept once. The deleted user's tokens are deleted too. The user that stays gets
+        the labels of both, and the metadata of both. For a key that both have, its own value stays. It keeps its own
+        external id, or gets the other's if it has none.
 
         Args:
             user: the user to delete.
@@ -659,7 +781,7 @@ class Gallery:
 
         Raises:
             UnknownUserError: one of the users does not exist.
-            GalleryError: both are the same user.
+            GalleryError: both are the same user, or together they have too many labels or too much metadata.
 
         """
         with self._deletion() as connection:
@@ -853,7 +975,7 @@ class Gallery:
     # Internals
 
     def _search(
-        self, embeddings: Sequence[Any], threshold: float, top: int, config: GalleryConfig
+        self, embeddings: Sequence[Any], threshold: float, top: int, config: GalleryConfig, among: _Among
     ) -> list[list[Match]]:
         values = [
             {
@@ -861,14 +983,15 @@ class Gallery:
                 "threshold": threshold,
                 "max_results": top,
                 "model_changes": config.model_changes,
+                **among.parameters(),
             }
             for embedding in embeddings
         ]
         with stage("search"), waiting():
             if len(values) == 1:
-                found = [self._database.read("find_similar_faces", values[0], row_factory=class_row(Match))]
+                found = [self._database.read(among.query, values[0], row_factory=class_row(Match))]
             else:
-                found = self._database.read_each("find_similar_faces", values, row_factory=class_row(Match))
+                found = self._database.read_each(among.query, values, row_factory=class_row(Match))
         identified = [[_with_confidence(match, config) for match in matches] for matches in found]
         if self._settings.search_events:
             record_identified(self._database, identified, config.identify_threshold)
@@ -939,6 +1062,23 @@ class Gallery:
         with self._database.transaction() as connection:
             self._files.remove_deleted(connection)
         self._maintainer.notify()
+
+
+@dataclass(frozen=True, slots=True)
+class _Among:
+    """The users among whom a search looks for a face."""
+
+    labels: tuple[str, ...]
+    people_only: bool
+
+    @property
+    def query(self) -> str:
+        return "find_similar_faces_among" if self.labels or self.people_only else "find_similar_faces"
+
+    def parameters(self) -> dict[str, Any]:
+        if self.query == "find_similar_faces":
+            return {}
+        return {"labels": list(self.labels), "people_only": self.people_only}
 
 
 def _of_model(config: GalleryConfig, model_changes: int | None) -> GalleryConfig:

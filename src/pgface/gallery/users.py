@@ -1,32 +1,37 @@
-"""The users of a gallery: adding, finding, merging and deleting them."""
+"""The users of a gallery: adding, changing, finding, merging and deleting them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 from psycopg.rows import class_row, tuple_row
+from psycopg.types.json import Jsonb
 
 from pgface.database.sql import queries
 from pgface.errors import (
     AmbiguousUserError,
     DuplicateEmailError,
+    DuplicateExternalIdError,
     GalleryError,
     UnknownPhotoError,
     UnknownUserError,
 )
+from pgface.gallery.attributes import Attributes, ExternalId, clean_external_id, clean_labels, clean_metadata
 from pgface.results import User
 from pgface.text import cleaned, email_spellings, is_visible, name_spellings, same_email, shown
 
 if TYPE_CHECKING:
     from pgface.database.pool import Database
 
-UserRef = int | str
-"""A user's id, e-mail, or name if only one user has it. A name may be written as in a folder (`Colin_Powell`), in any
-case."""
+UserRef = int | str | ExternalId
+"""A user's id, e-mail, name if only one user has it, or `ExternalId`. A name may be written as in a folder
+(`Colin_Powell`), in any case."""
 
 T = TypeVar("T")
 Within = Callable[[psycopg.Connection, T], None]
@@ -101,17 +106,23 @@ def clean_name(name: str) -> str:
 
 
 def add_user(
-    connection: psycopg.Connection, email: str, name: str | None, *, password: str = UNUSABLE_PASSWORD
+    connection: psycopg.Connection,
+    email: str,
+    name: str | None,
+    *,
+    password: str = UNUSABLE_PASSWORD,
+    attributes: Attributes | None = None,
 ) -> User:
     """Add a user, by default without a password. The default name is the first part of the e-mail.
 
     Raises:
         DuplicateEmailError: a user has this e-mail already.
+        DuplicateExternalIdError: a user has this external id already.
         GalleryError: the e-mail or the name cannot be used.
 
     """
     email = clean_email(email)
-    added = None if find_user(connection, email) else _insert_user(connection, email, name, password)
+    added = None if find_user(connection, email) else _insert_user(connection, email, name, password, attributes)
     if added is None:
         raise DuplicateEmailError(f"A user with the e-mail {email} is already in the gallery.")
     return added
@@ -130,6 +141,11 @@ def find_user(connection: psycopg.Connection, user: UserRef) -> User | None:
             return None
         user = named
     with connection.cursor(row_factory=class_row(User)) as cursor:
+        if isinstance(user, ExternalId):
+            composed = unicodedata.normalize("NFC", user.value)
+            if not is_visible(composed):
+                return None
+            return cursor.execute(queries()["select_user_by_external_id"], {"external_id": composed}).fetchone()
         if isinstance(user, str):
             spellings = email_spellings(clean_email(user))
             return cursor.execute(queries()["select_user_by_email"], {"spellings": spellings}).fetchone()
@@ -167,9 +183,23 @@ def get_user(connection: psycopg.Connection, user: UserRef) -> User:
     return found
 
 
-def read_users(database: Database, *, after: int = 0, limit: int | None = None, text: str | None = None) -> list[User]:
+def read_users(
+    database: Database,
+    *,
+    after: int = 0,
+    limit: int | None = None,
+    text: str | None = None,
+    labels: Iterable[str] = (),
+    external_id: str | None = None,
+) -> list[User]:
     """List the users in the order of their ids. See `Gallery.users`."""
-    values = {"after": after, "limit": limit, "text": text}
+    values = {
+        "after": after,
+        "limit": limit,
+        "text": text,
+        "labels": list(clean_labels(labels)),
+        "external_id": clean_external_id(external_id) if external_id is not None else None,
+    }
     return database.read("select_users", values, row_factory=class_row(User))
 
 
@@ -187,9 +217,41 @@ def find_user_or_new(connection: psycopg.Connection, user: UserRef) -> User | No
     return found
 
 
-def add_user_if_missing(connection: psycopg.Connection, email: str, name: str | None) -> User:
+def add_user_if_missing(
+    connection: psycopg.Connection, email: str, name: str | None, attributes: Attributes | None = None
+) -> User:
     """Add a user. If another session has added this e-mail in the meantime, return that user."""
-    return _insert_user(connection, clean_email(email), name) or get_user(connection, email)
+    return _insert_user(connection, clean_email(email), name, attributes=attributes) or get_user(connection, email)
+
+
+def update_user(
+    connection: psycopg.Connection,
+    user: UserRef,
+    *,
+    name: str | None = None,
+    external_id: str | None = None,
+    labels: Iterable[str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> User:
+    """Change a user, and return the user as changed. See `Gallery.update_user`.
+
+    Raises:
+        UnknownUserError: there is no such user.
+        DuplicateExternalIdError: another user has this external id.
+        GalleryError: a value cannot be used.
+
+    """
+    found = get_user(connection, user)
+    values = {
+        "id": found.id,
+        "name": None if name is None else clean_name(name),
+        "external_id": clean_external_id(external_id) if external_id else external_id,
+        "labels": None if labels is None else list(clean_labels(labels)),
+        "metadata": None if metadata is None else Jsonb(clean_metadata(metadata)),
+    }
+    with unique_external_id():
+        connection.execute(queries()["update_user"], values)
+    return get_user(connection, found.id)
 
 
 def delete_user(connection: psycopg.Connection, user: UserRef) -> User:
@@ -220,9 +282,12 @@ def delete_face(connection: psycopg.Connection, user: UserRef) -> User:
 def merge_users(connection: psycopg.Connection, user: UserRef, into: UserRef) -> User:
     """Move a user's photos and embeddings to another user, and delete the first user with all other data.
 
+    The user that stays gets the labels of both, and the metadata of both. For a key that both have, its own value
+    stays. It keeps its own external id, or gets the other's if it has none.
+
     Raises:
         UnknownUserError: one of the users does not exist.
-        GalleryError: both are the same user.
+        GalleryError: both are the same user, or together they have too many labels or too much metadata.
 
     """
     # While this lock is held, no other session enrolls a face for one of them, or merges them with another user.
@@ -230,11 +295,20 @@ def merge_users(connection: psycopg.Connection, user: UserRef, into: UserRef) ->
     merged, kept = get_user(connection, user), get_user(connection, into)
     if merged.id == kept.id:
         raise GalleryError(f"{full_name(merged.name, merged.email)} cannot be merged with itself. Name two users.")
+    connection.execute(queries()["lock_users"], {"ids": [merged.id, kept.id]})
+    merged, kept = get_user(connection, merged.id), get_user(connection, kept.id)
+    together = Attributes.cleaned(
+        external_id=kept.external_id or merged.external_id,
+        labels=[*kept.labels, *merged.labels],
+        metadata={**merged.metadata, **kept.metadata},
+    )
     # The used frames come before the embeddings: deleting the last embedding deletes them.
-    for query in ("move_used_frames", "move_photos", "move_embeddings", "move_contested_faces"):
+    for query in ("move_used_frames", "move_photos", "move_embeddings", "move_contested_faces", "keep_person"):
         connection.execute(queries()[query], {"id": merged.id, "into": kept.id})
     connection.execute(queries()["delete_user"], {"id": merged.id})
     connection.execute(queries()["record_merge"], {"id": merged.id, "into": kept.id})
+    # Afterwards, because an external id is unique.
+    connection.execute(queries()["update_user"], {"id": kept.id, "name": None} | _parameters(together))
     return get_user(connection, kept.id)
 
 
@@ -261,18 +335,43 @@ def unknown_user(user: UserRef) -> UnknownUserError:
     """Return the error for an id, e-mail or name that no user has."""
     if isinstance(user, int):
         who = f"with the id {user}"
+    elif isinstance(user, ExternalId):
+        who = f"with the external id {shown(user.value)[:80]}"
     else:
         who = f"with the e-mail {user}" if is_email(user) else f"named {shown(user)[:80]}"
     return UnknownUserError(f"There is no user {who}. `pgface users list` shows the users.")
 
 
 def _insert_user(
-    connection: psycopg.Connection, email: str, name: str | None, password: str = UNUSABLE_PASSWORD
+    connection: psycopg.Connection,
+    email: str,
+    name: str | None,
+    password: str = UNUSABLE_PASSWORD,
+    attributes: Attributes | None = None,
 ) -> User | None:
     """Return the new user, after waiting for other transactions that add this e-mail. None if a user has it."""
     values = {"email": email, "name": clean_name(name or email.partition("@")[0]), "password": password}
-    with connection.cursor(row_factory=class_row(User)) as cursor:
-        return cursor.execute(queries()["insert_user"], values).fetchone()
+    with unique_external_id(), connection.cursor(row_factory=class_row(User)) as cursor:
+        return cursor.execute(queries()["insert_user"], values | _parameters(attributes or Attributes())).fetchone()
+
+
+def _parameters(attributes: Attributes) -> dict[str, Any]:
+    return {
+        "external_id": attributes.external_id,
+        "labels": list(attributes.labels),
+        "metadata": Jsonb(attributes.metadata),
+    }
+
+
+@contextmanager
+def unique_external_id() -> Iterator[None]:
+    """Raise `DuplicateExternalIdError` if another user has the external id."""
+    try:
+        yield
+    except psycopg.errors.UniqueViolation as error:
+        if error.diag.constraint_name != "idx_users_external_id":
+            raise
+        raise DuplicateExternalIdError from error
 
 
 def id_in_range(value: int) -> int:

@@ -19,7 +19,8 @@ from pgface.text import cleaned, is_visible
 
 MEDIA_TYPE: Final = "multipart/form-data"
 
-MAX_FIELDS: Final = 32
+MAX_FIELDS: Final = 64
+"""Enough for 32 labels and the other fields of a form."""
 _MAX_FILES: Final = 101
 """More than the frames of a login by face, so that the error is about the field and not about the form."""
 _MAX_TEXT_BYTES: Final = 64 * 1024

@@ -25,6 +25,21 @@ NOT_A_NAME = Sentence("{name} is not a name. Give 1 to {longest} printable chara
 MERGED_WITH_ITSELF = Sentence("cannot be merged with itself. Name two users")
 FILE_IS_LEFT_FOR_NEXT_TIME = Sentence("pgface tries again the next time")
 
+# External ids, labels and metadata
+NOT_AN_EXTERNAL_ID = Sentence("An external id has 1 to 255 printable characters, without spaces at its ends.")
+EXTERNAL_ID_IS_TAKEN = Sentence("Another user of the gallery has this external id.")
+NO_USER_WITH_EXTERNAL_ID = Sentence("There is no user with the external id {external_id}")
+NOT_A_LABEL = Sentence("A label has 1 to 64 printable characters.")
+TOO_MANY_LABELS = Sentence("A user has at most 32 labels, got {count}.")
+LABELS_ARE_A_LIST = Sentence("Give a list of labels")
+METADATA_IS_AN_OBJECT = Sentence("Metadata is a JSON object")
+METADATA_TOO_LARGE = Sentence("Metadata has at most 8,192 bytes as JSON, got")
+METADATA_TOO_DEEP = Sentence("Metadata has at most 8 levels")
+NUMBER_IN_METADATA = Sentence("A number in metadata is finite and below 2^53.")
+TEXT_IN_METADATA = Sentence("Metadata contains a zero byte or half of a surrogate pair")
+KEY_IN_METADATA = Sentence("A key in metadata is a text of 1 to 128 characters.")
+TYPE_IN_METADATA = Sentence("Metadata contains a value of type")
+
 # Enrollment
 FACE_OF_ANOTHER_USER = Sentence("already belongs to {name} (similarity")
 OTHER_NUMBER_OF_FACES_THAN_USERS = Sentence("there are {faces:face} and {users:user}. Name one user for each face")

@@ -1,6 +1,6 @@
 // Generated from docs/reference/openapi.json by `make typescript`.
-// SHA-256 of the document and scripts/generate.js: dda735e2be48be469d4d1107ad93c9baf48abb45b7cc3166f260e042c256f081
-// SHA-256 of the rest of this file: 442af3d1c2faa85fb4563daacc53a0e9b424b55e06ccf097999af862d44f3435
+// SHA-256 of the document and scripts/generate.js: b403a6f8ef519a7ec1388a7931fa5dcc5f063cb9d7032af0ff79a504f8df9e99
+// SHA-256 of the rest of this file: 7b9b9026d574c085ec32d4c6b121c36e2c76fd61b49408ec0cfddbe1923eb48a
 
 import { type CallOptions, type CreateOptions, Sender, itemsOfPages, segment } from "../operation.js";
 import type {
@@ -22,7 +22,6 @@ import type {
   EnrollByEmailRequest,
   EnrollRequest,
   EnrollResponse,
-  EventPageResponse,
   FaceLoginRequest,
   GalleryList,
   GalleryResponse,
@@ -35,7 +34,6 @@ import type {
   IntrospectResponse,
   KeyList,
   ListAuditQuery,
-  ListEventsQuery,
   ListPhotosQuery,
   ListUsersQuery,
   LoginList,
@@ -49,6 +47,7 @@ import type {
   RenameGalleryRequest,
   StatusResponse,
   TokenResponse,
+  UpdateUserRequest,
   UserPage,
   UserResponse,
   VerifyRequest,
@@ -125,6 +124,20 @@ export abstract class Operations extends Sender {
         response: "json",
         isRepeatable: true,
       },
+      options,
+    );
+  }
+
+  /**
+   * Change a user.
+   *
+   * Changes only the fields that you send.
+   *
+   * Who may call it: administrators, and programs with the scope `admin`.
+   */
+  updateUser(userId: number, body: UpdateUserRequest, options?: CallOptions): Promise<UserResponse> {
+    return this.send(
+      { method: "PATCH", path: `/api/v1/users/${segment(userId)}`, inGallery: true, response: "json", body },
       options,
     );
   }
@@ -528,27 +541,6 @@ export abstract class Operations extends Sender {
    */
   introspect(body: IntrospectRequest, options?: CallOptions): Promise<IntrospectResponse> {
     return this.send({ method: "POST", path: `/api/v1/introspect`, inGallery: true, response: "json", body }, options);
-  }
-
-  /**
-   * Read the events.
-   *
-   * Returns events in order. A reader that keeps `next_cursor` gets every event exactly once.
-   *
-   * Who may call it: administrators, and programs with the scope `events` or `admin`.
-   */
-  listEvents(query?: ListEventsQuery, options?: CallOptions): Promise<EventPageResponse> {
-    return this.send(
-      {
-        method: "GET",
-        path: `/api/v1/events`,
-        inGallery: true,
-        response: "json",
-        isRepeatable: true,
-        query: { ...query },
-      },
-      options,
-    );
   }
 
   /**

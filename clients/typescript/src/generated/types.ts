@@ -1,6 +1,6 @@
 // Generated from docs/reference/openapi.json by `make typescript`.
-// SHA-256 of the document and scripts/generate.js: dda735e2be48be469d4d1107ad93c9baf48abb45b7cc3166f260e042c256f081
-// SHA-256 of the rest of this file: 47937fb2924678cb36f9b6ddf8e055fbe3bdddd193a1d46834c8274495639748
+// SHA-256 of the document and scripts/generate.js: b403a6f8ef519a7ec1388a7931fa5dcc5f063cb9d7032af0ff79a504f8df9e99
+// SHA-256 of the rest of this file: a471d420db08a0e7dd881b27f9bf1cc3946f88967f64c39af37befad4ed6c331
 
 import type { Photo } from "../photos.js";
 export type paths = Record<string, never>;
@@ -110,7 +110,7 @@ export interface components {
       /** @description What the key is for. */
       name: string;
       /** @description What the key permits. */
-      scopes: ("identify" | "verify" | "enroll" | "events" | "admin" | "metrics")[];
+      scopes: ("identify" | "verify" | "enroll" | "admin" | "metrics")[];
       /**
        * @description Whether the key works for all galleries. Only an administrator of all galleries can create such a key, in the default gallery.
        * @default false
@@ -129,6 +129,19 @@ export interface components {
       email: string;
       /** @description By default the first part of the e-mail. */
       name?: string | null;
+      external_id?: string | null;
+      /**
+       * @description The labels of the user.
+       * @default []
+       */
+      labels?: string[];
+      /**
+       * @description A JSON object of up to 8 kB, with up to 8 levels. In a form, its text.
+       * @default {}
+       */
+      metadata?: {
+        [key: string]: unknown;
+      };
     };
     /** @description A photo in which to detect faces. */
     DetectRequest: {
@@ -162,6 +175,20 @@ export interface components {
       email?: string | null;
       /** @description The name of a user who is added. By default the first part of the e-mail. Without an e-mail, the name identifies the user, like the name of a folder for `pgface enroll --folder`. The e-mail is then `<name>@pgface.invalid`. */
       name?: string | null;
+      /** @description The external id of a user who is added. */
+      external_id?: string | null;
+      /**
+       * @description The labels of a user who is added.
+       * @default []
+       */
+      labels?: string[];
+      /**
+       * @description The metadata of a user who is added. In a form, its text.
+       * @default {}
+       */
+      metadata?: {
+        [key: string]: unknown;
+      };
     };
     /** @description A photo to enroll for a user. */
     EnrollRequest: {
@@ -189,34 +216,6 @@ export interface components {
       face: components["schemas"]["Face"] | null;
       /** @description Smaller faces in the background, which were not enrolled. */
       left_aside: components["schemas"]["Box"][];
-    };
-    /** @description Events in their order. */
-    EventPageResponse: {
-      events: components["schemas"]["EventResponse"][];
-      /** @description Keep it, and send it as `after` of the next request. */
-      next_cursor: string;
-    };
-    /** @description Something that happened in the gallery. It has no name, e-mail, photo or embedding. */
-    EventResponse: {
-      /** @description The place of the event. Send it as `after` to read the events that follow. */
-      cursor: string;
-      /** @description Unique in the gallery. The ids are not in the order of the events. */
-      id: number;
-      /** Format: date-time */
-      at: string;
-      kind: string;
-      /** @description The user. Null if there is none, if one statement changed more than 100 users, or if the user was deleted since. */
-      user_id: number | null;
-      /** @description Of `user_merged`: the user that was deleted. */
-      other_user_id: number | null;
-      /** @description The photo, if the event is about one photo. */
-      photo_id: number | null;
-      /** @description Of `identified` and `verified`: whether a user matched. */
-      matched: boolean | null;
-      /** @description Of a match, 0 to 100. */
-      confidence: number | null;
-      /** @description The number of users, photos or faces that one statement changed. */
-      count: number;
     };
     /** @description A face of a photo. */
     Face: {
@@ -308,6 +307,11 @@ export interface components {
        * @default 1
        */
       top?: number;
+      /**
+       * @description Search only among the users who have all of these labels.
+       * @default []
+       */
+      labels?: string[];
     };
     /** @description The users in a photo, for every face, the largest first. */
     IdentifyResponse: {
@@ -393,6 +397,8 @@ export interface components {
       similarity: number;
       /** @description 0 to 100: 50 is reached by 1 in 100 pairs of strangers, 80 by 1 in 1,000, 90 by 1 in 10,000, 99 by 1 in a million. Null below `gallery_threshold`. */
       confidence: number | null;
+      /** @description The id of the user in another system. */
+      external_id: string | null;
     };
     /** @description The user and the login of the request's token. */
     MeResponse: {
@@ -515,6 +521,18 @@ export interface components {
       /** Format: date-time */
       expires_at: string;
     };
+    /** @description What to change of a user. A field that you leave out stays as it is. */
+    UpdateUserRequest: {
+      name?: string | null;
+      /** @description Null or an empty text deletes the external id. */
+      external_id?: string | null;
+      /** @description The new labels, in place of all earlier ones. */
+      labels?: string[] | null;
+      /** @description The new metadata, in place of all earlier ones. */
+      metadata?: {
+        [key: string]: unknown;
+      } | null;
+    };
     /** @description A page of users. */
     UserPage: {
       /** @description The cursor of the next page. Null at the end. */
@@ -530,6 +548,13 @@ export interface components {
       created_at: string;
       photos: number;
       embeddings: number;
+      /** @description The id of the user in another system. */
+      external_id: string | null;
+      /** @description Sorted. */
+      labels: string[];
+      metadata: {
+        [key: string]: unknown;
+      };
     };
     /** @description A photo and the user whom it is claimed to show. */
     VerifyRequest: {
@@ -563,6 +588,10 @@ export interface components {
     ListUsersQuery: {
       /** @description A part of the name or the e-mail. */
       search?: string | null;
+      /** @description A label. Repeat it for users who have all of these labels. */
+      label?: string[] | null;
+      /** @description The external id of one user. */
+      external_id?: string | null;
       /**
        * @description The maximum of rows.
        * @default 50
@@ -588,40 +617,6 @@ export interface components {
        * @default false
        */
       keep_this?: boolean;
-    };
-    /** @description The query of: Read the events. */
-    ListEventsQuery: {
-      /** @description The `next_cursor` of the previous response. By default, the oldest events. `end` returns no event, and the cursor of the newest one. */
-      after?: string | null;
-      /**
-       * @description The maximum of events.
-       * @default 100
-       */
-      limit?: number;
-      /** @description Only events of this kind. You can send several. */
-      kind?:
-        | (
-            | "gallery_created"
-            | "model_changed"
-            | "user_added"
-            | "user_changed"
-            | "user_merged"
-            | "user_deleted"
-            | "photo_deleted"
-            | "enrolled"
-            | "face_contested"
-            | "face_accepted"
-            | "face_changed"
-            | "face_deleted"
-            | "identified"
-            | "verified"
-          )[]
-        | null;
-      /**
-       * @description Seconds to wait for an event if there is none.
-       * @default 0
-       */
-      wait?: number;
     };
     /** @description The query of: List the audit log. */
     ListAuditQuery: {
@@ -662,8 +657,6 @@ export type EndedLoginsResponse = components["schemas"]["EndedLoginsResponse"];
 export type EnrollByEmailRequest = components["schemas"]["EnrollByEmailRequest"];
 export type EnrollRequest = components["schemas"]["EnrollRequest"];
 export type EnrollResponse = components["schemas"]["EnrollResponse"];
-export type EventPageResponse = components["schemas"]["EventPageResponse"];
-export type EventResponse = components["schemas"]["EventResponse"];
 export type Face = components["schemas"]["Face"];
 export type FaceLoginRequest = components["schemas"]["FaceLoginRequest"];
 export type FieldProblem = components["schemas"]["FieldProblem"];
@@ -693,6 +686,7 @@ export type RegisterRequest = components["schemas"]["RegisterRequest"];
 export type RenameGalleryRequest = components["schemas"]["RenameGalleryRequest"];
 export type StatusResponse = components["schemas"]["StatusResponse"];
 export type TokenResponse = components["schemas"]["TokenResponse"];
+export type UpdateUserRequest = components["schemas"]["UpdateUserRequest"];
 export type UserPage = components["schemas"]["UserPage"];
 export type UserResponse = components["schemas"]["UserResponse"];
 export type VerifyRequest = components["schemas"]["VerifyRequest"];
@@ -700,7 +694,6 @@ export type VerifyResponse = components["schemas"]["VerifyResponse"];
 export type ListUsersQuery = components["schemas"]["ListUsersQuery"];
 export type ListPhotosQuery = components["schemas"]["ListPhotosQuery"];
 export type EndLoginsQuery = components["schemas"]["EndLoginsQuery"];
-export type ListEventsQuery = components["schemas"]["ListEventsQuery"];
 export type ListAuditQuery = components["schemas"]["ListAuditQuery"];
 export type $defs = Record<string, never>;
 export type operations = Record<string, never>;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pgface.accounts.tokens import token_hash
 from pgface.errors import MigrationError
 from pgface.faces.engines.lift import DESCRIPTOR_DIMENSION, DLIB_GAMMA, lift
+from pgface.gallery.attributes import Attributes
 from pgface.gallery.users import UNUSABLE_PASSWORD, is_email
 from pgface.operations.legacy.labels import read_owners, user_id
 from pgface.operations.legacy.problems import Problem, row_problems
@@ -39,6 +40,8 @@ class OldUser:
     email: str
     password: str
     created_at: datetime | None
+    attributes: Attributes = field(default_factory=Attributes)
+    is_person: bool = True
 
 
 @dataclass(frozen=True, slots=True)

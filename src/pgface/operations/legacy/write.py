@@ -11,10 +11,12 @@ from typing import Any, LiteralString
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
+from psycopg.types.json import Jsonb
 
 from pgface.database.sql import queries
 from pgface.gallery.bulk import BLOCK
-from pgface.operations.legacy.installation import OldInstallation
+from pgface.gallery.users import unique_external_id
+from pgface.operations.legacy.installation import OldInstallation, OldUser
 from pgface.operations.legacy.photo_copies import PhotoCopies
 from pgface.operations.legacy.plan import Counts, Plan, make_plan, require_merge_or_empty_gallery
 from pgface.vectors import COPY_HEADER, COPY_TRAILER, pack_rows_with_photos
@@ -66,11 +68,8 @@ def write(
 def _write_rows(connection: psycopg.Connection, plan: Plan, copies: PhotoCopies, now: datetime) -> None:
     """Write users, photos and tokens. Rows without a date get `now`, as by the specification's default."""
     ids = plan.users
-    _copy(
-        connection,
-        "copy_migrated_users",
-        ((ids[u.id], u.name, u.email, u.password, u.created_at or now) for u in plan.new_users),
-    )
+    with unique_external_id():
+        _copy(connection, "copy_migrated_users", (_row(ids[u.id], u, now) for u in plan.new_users))
     passwords = [{"id": number, "password": password} for number, password in plan.passwords.items()]
     with connection.cursor() as cursor:
         cursor.executemany(queries()["set_migrated_password"], passwords)
@@ -98,6 +97,12 @@ def _write_rows(connection: psycopg.Connection, plan: Plan, copies: PhotoCopies,
             for t in plan.new_tokens
         ),
     )
+
+
+def _row(user_id: int, user: OldUser, now: datetime) -> tuple[Any, ...]:
+    about = user.attributes
+    own = (user_id, user.name, user.email, user.password, user.created_at or now)
+    return (*own, about.external_id, list(about.labels), Jsonb(about.metadata), user.is_person)
 
 
 def _adopt_files(connection: psycopg.Connection, plan: Plan, copies: PhotoCopies) -> int:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,22 @@ class ExportedPerson:
     id: int
     name: str
     email: str
+    external_id: str | None = None
+    labels: Sequence[str] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    is_person: bool = True
+    """False for a face that no person was assigned to."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the values without those that are empty, so that earlier exports keep their checksums."""
+        given: dict[str, Any] = {"id": self.id, "name": self.name, "email": self.email}
+        if self.external_id is not None:
+            given["external_id"] = self.external_id
+        if self.labels:
+            given["labels"] = list(self.labels)
+        if self.metadata:
+            given["metadata"] = dict(self.metadata)
+        return given if self.is_person else given | {"is_person": False}
 
 
 class Checksums:
@@ -49,7 +66,7 @@ class Checksums:
 
     def of(self, model: ModelIdentity, people: Iterable[ExportedPerson]) -> dict[str, str]:
         """Compute the checksums after all blocks. The order of people does not matter."""
-        listed = sorted((asdict(person) for person in people), key=lambda person: int(person["id"]))
+        listed = sorted((person.to_json() for person in people), key=lambda person: int(person["id"]))
         text = json.dumps([asdict(model), listed, self._owners.hexdigest()], sort_keys=True)
         return {"embeddings": self._embeddings.hexdigest(), "people": hashlib.sha256(text.encode()).hexdigest()}
 

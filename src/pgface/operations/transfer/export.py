@@ -110,7 +110,7 @@ def _write_npy(files: list[BinaryIO], snapshot: _Snapshot, on_rows: OnRows) -> N
     shape = (snapshot.count, EMBEDDING_DIMENSION)
     np.lib.format.write_array_header_1_0(vectors, {"descr": "<f4", "fortran_order": False, "shape": shape})
     # Written in blocks, so that a million rows are never in memory together.
-    header = {**snapshot.header(), "people": [asdict(person) for person in snapshot.people]}
+    header = {**snapshot.header(), "people": [person.to_json() for person in snapshot.people]}
     labels.write((json.dumps(header, ensure_ascii=False)[:-1] + ', "users": [').encode())
     done = 0
     sums = Checksums()
@@ -127,7 +127,15 @@ def _write_parquet(files: list[BinaryIO], snapshot: _Snapshot, on_rows: OnRows) 
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = [("user_id", pa.int32()), ("user_name", pa.string()), ("user_email", pa.string())]
+    columns = [
+        ("user_id", pa.int32()),
+        ("user_name", pa.string()),
+        ("user_email", pa.string()),
+        ("user_external_id", pa.string()),
+        ("user_labels", pa.list_(pa.string())),
+        ("user_metadata", pa.string()),
+        ("user_is_person", pa.bool_()),
+    ]
     fields = [*columns, ("embedding", pa.list_(pa.float32(), EMBEDDING_DIMENSION))]
     schema = pa.schema(fields, metadata={"pgface": json.dumps(snapshot.header())})
     people = {person.id: person for person in snapshot.people}
@@ -139,7 +147,16 @@ def _write_parquet(files: list[BinaryIO], snapshot: _Snapshot, on_rows: OnRows) 
             sums.add(user_ids, embeddings)
             owners = [people[number] for number in user_ids.tolist()]
             vectors = pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), EMBEDDING_DIMENSION)
-            arrays = [user_ids, [owner.name for owner in owners], [owner.email for owner in owners], vectors]
+            arrays = [
+                user_ids,
+                [owner.name for owner in owners],
+                [owner.email for owner in owners],
+                [owner.external_id for owner in owners],
+                [list(owner.labels) for owner in owners],
+                [json.dumps(owner.metadata) for owner in owners],
+                [owner.is_person for owner in owners],
+                vectors,
+            ]
             writer.write_table(pa.table(arrays, schema=schema))
             done += len(user_ids)
             on_rows(done, snapshot.count)

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgface.database.pool import Database
-from pgface.errors import MigrationError, ModelMismatchError, TransferError
+from pgface.errors import GalleryError, MigrationError, ModelMismatchError, TransferError
 from pgface.faces.engines.base import ModelIdentity
+from pgface.gallery.attributes import Attributes
 from pgface.gallery.config import read_config
 from pgface.gallery.photos import PhotoFiles
 from pgface.gallery.users import UNUSABLE_PASSWORD
@@ -103,13 +104,22 @@ def import_gallery(settings: Settings, source: Path, *, on_rows: OnRows | None =
 
 
 def _installation(export: Export, source: Path) -> OldInstallation:
-    users = tuple(
-        OldUser(p.id, cleaned(p.name) or p.email.split("@")[0], p.email, UNUSABLE_PASSWORD, None) for p in export.people
-    )
+    users = tuple(_user(person, source) for person in export.people)
     problems = _problems(export, source)
     if problems:
         raise TransferError(f"{problems[0].summary} Nothing was written.")
     return OldInstallation(users, (), (), export.owners, export.vectors, (), (), as_they_are=True)
+
+
+def _user(person: ExportedPerson, source: Path) -> OldUser:
+    try:
+        attributes = Attributes.cleaned(external_id=person.external_id, labels=person.labels, metadata=person.metadata)
+    except GalleryError as error:
+        raise TransferError(f"{source}: user {person.id}: {error} Nothing was written.") from error
+    name = cleaned(person.name) or person.email.split("@")[0]
+    return OldUser(
+        person.id, name, person.email, UNUSABLE_PASSWORD, None, attributes=attributes, is_person=person.is_person
+    )
 
 
 def _problems(export: Export, source: Path) -> list[Problem]:
@@ -157,7 +167,7 @@ def _read_npy(folder: Path) -> Export:
     if wrong:
         raise TransferError(wrong[0].summary)
     with open_labels(folder / LABELS) as stream:
-        people = tuple(_person(values) for values in ijson.items(stream, "people.item"))
+        people = tuple(_person(values) for values in ijson.items(stream, "people.item", use_float=True))
     with open_labels(folder / LABELS) as stream:
         about = dict(ijson.kvitems(stream, "model"))
     with open_labels(folder / LABELS) as stream:
@@ -186,7 +196,7 @@ def _read_parquet(file: Path, vectors: Path) -> Export:
             vectors, mode="w+", dtype=np.float32, shape=(len(owners), EMBEDDING_DIMENSION)
         )
         done = 0
-        for batch in parquet.iter_batches(columns=["user_id", "user_name", "user_email", "embedding"]):
+        for batch in parquet.iter_batches():
             rows = slice(done, done + len(batch))
             owners[rows] = batch.column("user_id").to_numpy()
             mapped[rows] = batch.column("embedding").flatten().to_numpy().reshape(len(batch), EMBEDDING_DIMENSION)
@@ -199,8 +209,17 @@ def _read_parquet(file: Path, vectors: Path) -> Export:
 
 
 def _people_of(batch: Any) -> dict[int, ExportedPerson]:
-    columns = [batch.column(name).to_pylist() for name in ("user_id", "user_name", "user_email")]
-    return {number: ExportedPerson(number, name, email) for number, name, email in zip(*columns, strict=True)}
+    first: dict[int, int] = {}
+    for row, number in enumerate(batch.column("user_id").to_pylist()):
+        first.setdefault(number, row)
+    return {number: _person(_values_of(batch, row)) for number, row in first.items()}
+
+
+def _values_of(batch: Any, row: int) -> dict[str, Any]:
+    """Return the values of a person, without those that an export of an earlier pgface does not have."""
+    names = [name for name in batch.schema.names if name.startswith("user_")]
+    values = {name.removeprefix("user_"): batch.column(name)[row].as_py() for name in names}
+    return values | {"metadata": json.loads(values.get("metadata", "{}"))}
 
 
 def _model(values: Any) -> ModelIdentity:
@@ -212,6 +231,14 @@ def _model(values: Any) -> ModelIdentity:
 
 def _person(values: Any) -> ExportedPerson:
     try:
-        return ExportedPerson(int(values["id"]), str(values["name"]), str(values["email"]))
+        return ExportedPerson(
+            int(values["id"]),
+            str(values["name"]),
+            str(values["email"]),
+            values.get("external_id"),
+            tuple(values.get("labels", ())),
+            values.get("metadata", {}),
+            bool(values.get("is_person", True)),
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise TransferError from error

@@ -116,6 +116,7 @@ def check_index(
     probes: int | None = None,
     count: int = 10,
     effort: int | None = None,
+    labels: Sequence[str] = (),
     on_step: OnStep | None = None,
 ) -> IndexCheck:
     """Measure how often the gallery's two searches give the exact answer, and how long they and a scan take.
@@ -125,6 +126,7 @@ def check_index(
         probes: the approximate number of probes, by default 1,000, or fewer if they would take long.
         count: the number of results of each search, k.
         effort: `hnsw.ef_search` or `ivfflat.probes` for the index, by default the server's setting.
+        labels: measure identification among the users who have all of these labels.
         on_step: called with a description of each step.
 
     Raises:
@@ -150,7 +152,8 @@ def check_index(
         on_step("searching by the index")
         by_index = _check_index(connection, plan, drawn, exact, count, effort, seconds)
         on_step("identifying")
-        identification = _check_identification(connection, drawn, exact, count, threshold, seconds)
+        people = nearest(stored_blocks(connection, labels=labels), drawn, count).people if labels else exact.people
+        identification = _check_identification(connection, drawn, people, count, threshold, labels, seconds)
     return IndexCheck(embeddings, len(drawn), count, threshold, plan, by_index, identification)
 
 
@@ -186,25 +189,31 @@ def _check_index(
 def _check_identification(
     connection: psycopg.Connection,
     probes: NDArray[np.float32],
-    exact: Nearest,
+    exact_people: NDArray[np.float32],
     count: int,
     threshold: float,
+    labels: Sequence[str],
     seconds: float,
 ) -> SearchCheck:
-    def search(query: str, wanted: int) -> Search:
+    values = {"threshold": threshold, "labels": list(labels)}
+    query, exact_query = "identified", "identified_exactly"
+    if labels:
+        query, exact_query = "identified_among", "identified_among_exactly"
+
+    def search(name: str, wanted: int) -> Search:
         return lambda probe: _similarities(
-            connection, query, {"embedding": probe, "threshold": threshold, "count": wanted}, prepare=True
+            connection, name, values | {"embedding": probe, "count": wanted}, prepare=True
         )
 
-    one, took = _timed(search("identified", 1), probes, seconds, _MIN_PROBES)
-    several, _ = _timed(search("identified", count), probes[: len(one)], seconds, _MIN_PROBES)
-    _, scans = _timed(search("identified_exactly", 1), probes[:_MAX_SCANS], _MAX_SCAN_SECONDS, _MIN_SCANS)
+    one, took = _timed(search(query, 1), probes, seconds, _MIN_PROBES)
+    several, _ = _timed(search(query, count), probes[: len(one)], seconds, _MIN_PROBES)
+    _, scans = _timed(search(exact_query, 1), probes[:_MAX_SCANS], _MAX_SCAN_SECONDS, _MIN_SCANS)
     # At the threshold, PostgreSQL may count a person as above it and NumPy as below it.
-    wanted = [similarities[similarities >= threshold + _TOLERANCE] for similarities in exact.people]
+    wanted = [similarities[similarities >= threshold + _TOLERANCE] for similarities in exact_people]
     state = read_search_state(connection)
     return SearchCheck(
         state.method,
-        state.first_effort,
+        None if labels else state.first_effort,  # with labels, no index proposes people
         _rank_1(one, wanted),
         _recall(several, wanted),
         Latency.of(took),

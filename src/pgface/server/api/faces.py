@@ -34,7 +34,9 @@ async def identify(
     body: IdentifyRequest,
 ) -> IdentifyResponse:
     """Identifies every face, or the largest ones if there are many. A photo without a face is not an error."""
-    found = await service.inference.run(service.gallery.identify, body.photo, threshold=body.threshold, top=body.top)
+    found = await service.inference.run(
+        service.gallery.identify, body.photo, threshold=body.threshold, top=body.top, labels=body.labels
+    )
     return IdentifyResponse.of(found, service)
 
 

@@ -63,7 +63,7 @@ async def enroll_photo(
 
     A user who enrolls their own photo does not learn whether the face is another user's. An administrator does.
     """
-    return await _enroll(request, service, caller, client, body, (user_id, None), idempotency_key)
+    return await _enroll(request, service, caller, client, body, user_id, idempotency_key)
 
 
 @router.post("/photos", summary="Enroll a photo by e-mail", **_ENROLLED)
@@ -76,7 +76,9 @@ async def enroll_photo_by_email(
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
     """Adds a user if the e-mail is new, in the same transaction."""
-    return await _enroll(request, service, caller, client, body, _user_named_in(body), idempotency_key)
+    user, name = _user_named_in(body)
+    attributes = {"external_id": body.external_id, "labels": body.labels, "metadata": body.metadata}
+    return await _enroll(request, service, caller, client, body, user, idempotency_key, name=name, **attributes)
 
 
 @router.get(
@@ -114,13 +116,12 @@ async def _enroll(
     caller: Caller,
     client: Client,
     body: EnrollRequest,
-    user: tuple[UserRef, str | None],
+    user: UserRef,
     key: str | None,
+    **new_user: Any,
 ) -> JSONResponse:
     if body.allow_other_user and not caller.may("admin"):
         raise NotPermittedError("Only an administrator may enroll a face that is another user's.")
-
-    ref, name = user
 
     def enroll() -> Enrollment:
         if isinstance(caller, UserPrincipal) and not caller.may("enroll"):
@@ -129,10 +130,10 @@ async def _enroll(
             service.gallery,
             client,
             body.photo,
-            ref,
-            name=name,
+            user,
             face=body.face,
             allow_other_user=body.allow_other_user,
+            **new_user,
         )
 
     async def act() -> StoredResponse:

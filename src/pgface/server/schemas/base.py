@@ -9,9 +9,11 @@ from functools import cache
 from typing import Annotated, Any, ClassVar, Final, Self, get_args, get_origin
 from urllib.parse import unquote
 
+import pydantic_core
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainValidator,
@@ -60,6 +62,16 @@ def _text(value: str) -> str:
     return value
 
 
+def _as_object(value: object) -> object:
+    """Parse the text of a JSON object, as a form contains it."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return pydantic_core.from_json(value)
+    except ValueError:
+        raise ValueError("must be a JSON object") from None
+
+
 def _as_utc(value: datetime, info: ValidationInfo) -> datetime:
     service: Service | None = info.context
     return value if service is None else service.as_utc(value)
@@ -74,6 +86,18 @@ Text = Annotated[str, AfterValidator(_text)]
 Email = Annotated[Text, Field(max_length=255, description="The user's e-mail.")]
 Password = Annotated[str, Field(max_length=1024, json_schema_extra={"format": "password"})]
 Name = Annotated[Text, Field(max_length=255)]
+ExternalId = Annotated[
+    Text, Field(max_length=255, description="The id of the user in another system, unique in the gallery.")
+]
+Labels = Annotated[
+    list[Annotated[Text, Field(min_length=1, max_length=64)]],
+    Field(max_length=32, description="The labels of the user."),
+]
+Metadata = Annotated[
+    dict[str, Any],
+    BeforeValidator(_as_object),
+    Field(description="A JSON object of up to 8 kB, with up to 8 levels. In a form, its text."),
+]
 Similarity = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 FaceChoice = Annotated[
     WhichFace,

@@ -13,6 +13,7 @@ from pgface.server.schemas.base import (
     EXAMPLE_PHOTO,
     Email,
     FaceChoice,
+    Labels,
     Name,
     PhotoField,
     RequestBody,
@@ -35,6 +36,7 @@ class IdentifyRequest(RequestBody):
     photo: PhotoField = Field(description="The probe.")
     threshold: Similarity | None = Field(default=None, description="By default the gallery's threshold for 1:N.")
     top: int = Field(default=1, ge=1, le=100, description="The maximum of users for each face.")
+    labels: Labels = Field(default=[], description="Search only among the users who have all of these labels.")
 
 
 class VerifyRequest(RequestBody):
@@ -141,7 +143,14 @@ class Match(ResponseBody):
     """A user found for a face."""
 
     model_config = example(
-        {"user_id": 12, "name": "Alice", "email": "alice@example.org", "similarity": 0.71, "confidence": 99.9}
+        {
+            "user_id": 12,
+            "name": "Alice",
+            "email": "alice@example.org",
+            "similarity": 0.71,
+            "confidence": 99.9,
+            "external_id": "emp-17",
+        }
     )
 
     user_id: int
@@ -149,6 +158,7 @@ class Match(ResponseBody):
     email: str
     similarity: float
     confidence: float | None = Field(description=f"{_SCALE} Null below `gallery_threshold`.")
+    external_id: str | None = Field(description="The id of the user in another system.")
 
 
 class IdentifiedFace(Face):

@@ -7,7 +7,10 @@ from pydantic import Field
 from pgface.server.schemas.base import (
     EXAMPLE_PHOTO,
     Email,
+    ExternalId,
     FaceChoice,
+    Labels,
+    Metadata,
     Name,
     Page,
     PhotoField,
@@ -45,6 +48,9 @@ class EnrollByEmailRequest(EnrollRequest):
         "name identifies the user, like the name of a folder for `pgface enroll --folder`. The e-mail is then "
         "`<name>@pgface.invalid`.",
     )
+    external_id: ExternalId | None = Field(default=None, description="The external id of a user who is added.")
+    labels: Labels = Field(default=[], description="The labels of a user who is added.")
+    metadata: Metadata = Field(default={}, description="The metadata of a user who is added. In a form, its text.")
 
 
 class PhotoResponse(ResponseBody):

@@ -75,15 +75,25 @@ SELECT max(version) AS schema_version FROM pgface_migrations;
 -- status --
 SELECT
     (SELECT max(version) FROM pgface_migrations) AS schema_version,
-    (SELECT count(*) FROM users) AS users,
+    (SELECT count(*) FROM users WHERE is_person) AS users,
     (SELECT count(*) FROM users u WHERE EXISTS (SELECT FROM face_embeddings fe WHERE fe.user_id = u.id)) AS people_enrolled,
     (SELECT count(*) FROM photos) AS photos,
     (SELECT count(*) FROM face_embeddings) AS embeddings;
 
 -- find_similar_faces --
 -- It refuses an embedding of an earlier model, unless model_changes is NULL.
-SELECT user_id, user_name AS name, user_email AS email, similarity, embedding_id
-FROM find_similar_faces(%(embedding)s, %(threshold)s, %(max_results)s)
+SELECT f.user_id, f.user_name AS name, f.user_email AS email, f.similarity, f.embedding_id,
+    (SELECT u.external_id FROM users u WHERE u.id = f.user_id) AS external_id
+FROM find_similar_faces(%(embedding)s, %(threshold)s, %(max_results)s) f
+WHERE %(model_changes)s::integer IS NULL
+    OR %(model_changes)s = (SELECT model_changes FROM gallery)
+    OR refuse_earlier_model();
+
+-- find_similar_faces_among --
+-- As find_similar_faces, among the people who have all of the labels.
+SELECT f.user_id, f.user_name AS name, f.user_email AS email, f.similarity, f.embedding_id,
+    (SELECT u.external_id FROM users u WHERE u.id = f.user_id) AS external_id
+FROM find_similar_faces_among(%(embedding)s, %(labels)s, %(threshold)s, %(max_results)s, %(people_only)s) f
 WHERE %(model_changes)s::integer IS NULL
     OR %(model_changes)s = (SELECT model_changes FROM gallery)
     OR refuse_earlier_model();

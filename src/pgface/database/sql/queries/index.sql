@@ -105,6 +105,20 @@ SELECT similarity FROM find_similar_faces(%(embedding)s, %(threshold)s, %(count)
 -- identified_exactly --
 SELECT similarity FROM find_similar_faces_exactly(%(embedding)s, %(threshold)s, %(count)s);
 
+-- identified_among --
+SELECT similarity FROM find_similar_faces_among(%(embedding)s, %(labels)s, %(threshold)s, %(count)s);
+
+-- identified_among_exactly --
+SELECT f.similarity
+FROM find_similar_faces_exactly(%(embedding)s, %(threshold)s, NULL) f
+JOIN users u ON u.id = f.user_id
+WHERE u.labels @> %(labels)s
+ORDER BY f.similarity DESC
+LIMIT %(count)s;
+
+-- users_with_labels --
+SELECT id FROM users WHERE labels @> %(labels)s::text[];
+
 -- mated_embeddings --
 -- Random embeddings of users with more than one, and the similarity of the same user's nearest other embedding.
 SELECT e.embedding, mate.similarity

@@ -21,7 +21,7 @@ SELECT id, user_id, filename, created_at, filepath FROM photos;
 SELECT id, token FROM auth_tokens;
 
 -- copy_migrated_users --
-COPY users (id, name, email, password, created_at) FROM STDIN;
+COPY users (id, name, email, password, created_at, external_id, labels, metadata, is_person) FROM STDIN;
 
 -- copy_migrated_photos --
 COPY photos (id, user_id, filename, filepath, width, height, created_at) FROM STDIN;

@@ -44,10 +44,11 @@ JOIN users u ON u.id = p.user_id
 WHERE p.id = %(id)s;
 
 -- select_embeddings --
+-- Without faces that no person was assigned to. Evaluation would count two of them as two people.
 SELECT fe.embedding, fe.id, u.id, u.email, p.id, p.filename, p.filepath,
     LEAST(fe.box_width, fe.box_height), fe.sharpness, fe.brightness, fe.yaw, fe.pitch, fe.roll
 FROM face_embeddings fe
-JOIN users u ON u.id = fe.user_id
+JOIN users u ON u.id = fe.user_id AND u.is_person
 LEFT JOIN photos p ON p.id = fe.photo_id
 ORDER BY fe.user_id, fe.id;
 

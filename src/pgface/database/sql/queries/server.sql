@@ -52,11 +52,13 @@ LIMIT %(limit)s;
 
 -- select_faces_of_users --
 -- A page of users, each with their first photo.
-SELECT u.id, u.name, u.email, p.photos, p.photo_id
+SELECT u.id, u.name, u.email, u.external_id, u.labels, p.photos, p.photo_id
 FROM (
-    SELECT id, name, email
+    SELECT id, name, email, external_id, labels
     FROM users
     WHERE id > %(after)s
+        AND is_person
+        AND labels @> %(labels)s::text[]
         AND (%(text)s::text IS NULL OR strpos(lower(name || ' ' || email), lower(%(text)s)) > 0)
     ORDER BY id
     LIMIT %(limit)s

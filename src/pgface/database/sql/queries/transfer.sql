@@ -1,7 +1,7 @@
 -- Export.
 
 -- select_exported_people --
-SELECT id, name, email
+SELECT id, name, email, external_id, labels, metadata, is_person
 FROM users u
 WHERE EXISTS (SELECT FROM face_embeddings fe WHERE fe.user_id = u.id)
 ORDER BY id;

@@ -21,17 +21,23 @@ _MAX_SEARCH_LENGTH: Final = 255
 
 
 @router.get("/gallery")
-def gallery(request: Request, service: ServiceDep, search: str = "", cursor: str | None = None) -> Response:
-    """Show all users, or those whose name or e-mail contains a text, in the order of their ids."""
+def gallery(
+    request: Request, service: ServiceDep, search: str = "", label: str = "", cursor: str | None = None
+) -> Response:
+    """Show all users, those whose name or e-mail contains a text, or those with a label, in the order of their ids."""
     text = search.replace("\0", "").strip()[:_MAX_SEARCH_LENGTH]
     after = decode_cursor("users", cursor) or 0
-    found = users_with_faces(service.gallery.database, text=text or None, after=after, limit=_PAGE_ROWS + 1)
+    wanted = [label] if label else []
+    found = users_with_faces(
+        service.gallery.database, text=text or None, labels=wanted, after=after, limit=_PAGE_ROWS + 1
+    )
     shown, following = page("users", found, _PAGE_ROWS, lambda user: user.id)
     return render(
         request,
         "admin_gallery.html",
         people=shown,
         search=text,
-        contested=service.gallery.contested_faces(limit=_MAX_CONTESTED) if cursor is None and not text else [],
-        **paging("/admin/gallery", cursor, following, search=text),
+        label=label,
+        contested=[] if cursor or text or label else service.gallery.contested_faces(limit=_MAX_CONTESTED),
+        **paging("/admin/gallery", cursor, following, search=text, label=label),
     )

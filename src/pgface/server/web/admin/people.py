@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final, Literal
 
 from fastapi import APIRouter, Request
@@ -108,6 +109,7 @@ def _page(
         "admin_person.html",
         status,
         person=user,
+        metadata=json.dumps(dict(user.metadata), ensure_ascii=False),
         administrator=administrator_rights(database, user_id)[0],
         has_password=has_password(database, user_id),
         logins=service.accounts.logins(user_id),
