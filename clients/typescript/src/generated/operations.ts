@@ -1,6 +1,6 @@
 // Generated from docs/reference/openapi.json by `make typescript`.
-// SHA-256 of the document and scripts/generate.js: b403a6f8ef519a7ec1388a7931fa5dcc5f063cb9d7032af0ff79a504f8df9e99
-// SHA-256 of the rest of this file: 7b9b9026d574c085ec32d4c6b121c36e2c76fd61b49408ec0cfddbe1923eb48a
+// SHA-256 of the document and scripts/generate.js: c29f034d6e643fbe441deeb3513b88222fbfa73ed950d83bbb50b5e3e34180c8
+// SHA-256 of the rest of this file: 653cbc9bcc5c5abc7ebae50840ac50b98c4b2ae26b51ffc49f96edd0d70b2d4f
 
 import { type CallOptions, type CreateOptions, Sender, itemsOfPages, segment } from "../operation.js";
 import type {
@@ -22,6 +22,7 @@ import type {
   EnrollByEmailRequest,
   EnrollRequest,
   EnrollResponse,
+  EventPageResponse,
   FaceLoginRequest,
   GalleryList,
   GalleryResponse,
@@ -34,6 +35,7 @@ import type {
   IntrospectResponse,
   KeyList,
   ListAuditQuery,
+  ListEventsQuery,
   ListPhotosQuery,
   ListUsersQuery,
   LoginList,
@@ -541,6 +543,27 @@ export abstract class Operations extends Sender {
    */
   introspect(body: IntrospectRequest, options?: CallOptions): Promise<IntrospectResponse> {
     return this.send({ method: "POST", path: `/api/v1/introspect`, inGallery: true, response: "json", body }, options);
+  }
+
+  /**
+   * Read the events.
+   *
+   * Returns events in order. A reader that keeps `next_cursor` gets every event exactly once.
+   *
+   * Who may call it: administrators, and programs with the scope `events` or `admin`.
+   */
+  listEvents(query?: ListEventsQuery, options?: CallOptions): Promise<EventPageResponse> {
+    return this.send(
+      {
+        method: "GET",
+        path: `/api/v1/events`,
+        inGallery: true,
+        response: "json",
+        isRepeatable: true,
+        query: { ...query },
+      },
+      options,
+    );
   }
 
   /**

@@ -1,6 +1,6 @@
 // Generated from docs/reference/openapi.json by `make typescript`.
-// SHA-256 of the document and scripts/generate.js: b403a6f8ef519a7ec1388a7931fa5dcc5f063cb9d7032af0ff79a504f8df9e99
-// SHA-256 of the rest of this file: a471d420db08a0e7dd881b27f9bf1cc3946f88967f64c39af37befad4ed6c331
+// SHA-256 of the document and scripts/generate.js: c29f034d6e643fbe441deeb3513b88222fbfa73ed950d83bbb50b5e3e34180c8
+// SHA-256 of the rest of this file: a3f54379bb13029f4ac2aeaeedea1759db532aa16cb5b7cb57f9f86aeeb86204
 
 import type { Photo } from "../photos.js";
 export type paths = Record<string, never>;
@@ -110,7 +110,7 @@ export interface components {
       /** @description What the key is for. */
       name: string;
       /** @description What the key permits. */
-      scopes: ("identify" | "verify" | "enroll" | "admin" | "metrics")[];
+      scopes: ("identify" | "verify" | "enroll" | "events" | "admin" | "metrics")[];
       /**
        * @description Whether the key works for all galleries. Only an administrator of all galleries can create such a key, in the default gallery.
        * @default false
@@ -216,6 +216,34 @@ export interface components {
       face: components["schemas"]["Face"] | null;
       /** @description Smaller faces in the background, which were not enrolled. */
       left_aside: components["schemas"]["Box"][];
+    };
+    /** @description Events in their order. */
+    EventPageResponse: {
+      events: components["schemas"]["EventResponse"][];
+      /** @description Keep it, and send it as `after` of the next request. */
+      next_cursor: string;
+    };
+    /** @description Something that happened in the gallery. It has no name, e-mail, photo or embedding. */
+    EventResponse: {
+      /** @description The place of the event. Send it as `after` to read the events that follow. */
+      cursor: string;
+      /** @description Unique in the gallery. The ids are not in the order of the events. */
+      id: number;
+      /** Format: date-time */
+      at: string;
+      kind: string;
+      /** @description The user. Null if there is none, if one statement changed more than 100 users, or if the user was deleted since. */
+      user_id: number | null;
+      /** @description Of `user_merged`: the user that was deleted. */
+      other_user_id: number | null;
+      /** @description The photo, if the event is about one photo. */
+      photo_id: number | null;
+      /** @description Of `identified` and `verified`: whether a user matched. */
+      matched: boolean | null;
+      /** @description Of a match, 0 to 100. */
+      confidence: number | null;
+      /** @description The number of users, photos or faces that one statement changed. */
+      count: number;
     };
     /** @description A face of a photo. */
     Face: {
@@ -618,6 +646,40 @@ export interface components {
        */
       keep_this?: boolean;
     };
+    /** @description The query of: Read the events. */
+    ListEventsQuery: {
+      /** @description The `next_cursor` of the previous response. By default, the oldest events. `end` returns no event, and the cursor of the newest one. */
+      after?: string | null;
+      /**
+       * @description The maximum of events.
+       * @default 100
+       */
+      limit?: number;
+      /** @description Only events of this kind. You can send several. */
+      kind?:
+        | (
+            | "gallery_created"
+            | "model_changed"
+            | "user_added"
+            | "user_changed"
+            | "user_merged"
+            | "user_deleted"
+            | "photo_deleted"
+            | "enrolled"
+            | "face_contested"
+            | "face_accepted"
+            | "face_changed"
+            | "face_deleted"
+            | "identified"
+            | "verified"
+          )[]
+        | null;
+      /**
+       * @description Seconds to wait for an event if there is none.
+       * @default 0
+       */
+      wait?: number;
+    };
     /** @description The query of: List the audit log. */
     ListAuditQuery: {
       /** @description Only entries about this user. */
@@ -657,6 +719,8 @@ export type EndedLoginsResponse = components["schemas"]["EndedLoginsResponse"];
 export type EnrollByEmailRequest = components["schemas"]["EnrollByEmailRequest"];
 export type EnrollRequest = components["schemas"]["EnrollRequest"];
 export type EnrollResponse = components["schemas"]["EnrollResponse"];
+export type EventPageResponse = components["schemas"]["EventPageResponse"];
+export type EventResponse = components["schemas"]["EventResponse"];
 export type Face = components["schemas"]["Face"];
 export type FaceLoginRequest = components["schemas"]["FaceLoginRequest"];
 export type FieldProblem = components["schemas"]["FieldProblem"];
@@ -694,6 +758,7 @@ export type VerifyResponse = components["schemas"]["VerifyResponse"];
 export type ListUsersQuery = components["schemas"]["ListUsersQuery"];
 export type ListPhotosQuery = components["schemas"]["ListPhotosQuery"];
 export type EndLoginsQuery = components["schemas"]["EndLoginsQuery"];
+export type ListEventsQuery = components["schemas"]["ListEventsQuery"];
 export type ListAuditQuery = components["schemas"]["ListAuditQuery"];
 export type $defs = Record<string, never>;
 export type operations = Record<string, never>;

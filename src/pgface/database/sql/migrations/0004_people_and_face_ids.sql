@@ -13,12 +13,43 @@ CREATE INDEX IF NOT EXISTS idx_users_labels ON users USING gin (labels);
 -- can set it, and enrolling the same photo again does not have to change it.
 CREATE TABLE IF NOT EXISTS face_ids (
     face_id UUID PRIMARY KEY DEFAULT gen_random_uuid(),
-    embedding_id INTEGER UNIQUE NOT NULL REFERENCES face_embeddings(id) ON DELETE CASCADE,
+    -- Without a foreign key, which would refuse TRUNCATE face_embeddings. Triggers delete the row with its embedding.
+    embedding_id INTEGER UNIQUE NOT NULL,
     image_id UUID NOT NULL DEFAULT gen_random_uuid(),
     external_image_id TEXT CHECK (length(external_image_id) BETWEEN 1 AND 255)
 );
 
 CREATE INDEX IF NOT EXISTS idx_face_ids_image_id ON face_ids(image_id);
+
+CREATE OR REPLACE FUNCTION remove_face_ids()
+RETURNS TRIGGER
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        DELETE FROM face_ids;
+    ELSE
+        DELETE FROM face_ids f WHERE f.embedding_id IN (SELECT g.id FROM gone g);
+    END IF;
+    RETURN NULL;
+END;
+$$;
+
+COMMENT ON FUNCTION remove_face_ids() IS 'Internal: deletes the lasting ids of deleted embeddings.';
+
+CREATE OR REPLACE TRIGGER remove_face_ids
+AFTER DELETE ON face_embeddings
+REFERENCING OLD TABLE AS gone
+FOR EACH STATEMENT
+EXECUTE FUNCTION remove_face_ids();
+
+CREATE OR REPLACE TRIGGER remove_face_ids_of_truncated
+AFTER TRUNCATE ON face_embeddings
+FOR EACH STATEMENT
+EXECUTE FUNCTION remove_face_ids();
+
+REVOKE EXECUTE ON FUNCTION remove_face_ids() FROM PUBLIC;
 
 -- Identification among a part of the people. An index of all people cannot be filtered afterwards: the candidates that it
 -- proposes may all be of other people. So few people are compared one by one. Among many people, the second look of
