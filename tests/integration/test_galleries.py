@@ -13,7 +13,6 @@ import pytest
 from httpx2 import Response
 from psycopg import sql
 
-from integration.test_api_access import PERMITTED, Example, send
 from pgface import Galleries, Gallery, Settings
 from pgface.accounts import Accounts, Client, add_administrator, create_key
 from pgface.accounts.tokens import token_hash
@@ -26,6 +25,7 @@ from pgface.errors import (
     SchemaMissingError,
     UnknownGalleryError,
 )
+from support.access import PERMITTED, Example, send
 from support.commands import Run
 from support.databases import Databases
 from support.galleries import in_both_schemas, link_pack
