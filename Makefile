@@ -58,8 +58,8 @@ constraints: # needs uv; versions and hashes only, for every platform, and no ad
 	$(PINS) pyproject.toml --all-extras --group dev --upgrade --output-file constraints.txt
 	$(PINS) deploy/build.in --constraint constraints.txt --output-file deploy/build.txt
 	$(PINS) deploy/programs.in --no-deps --constraint constraints.txt --output-file deploy/programs.txt
-	$(PINS) pyproject.toml --extra dlib --extra sface --extra openvino --extra insightface --extra heif --extra server \
-		--extra backup --constraint constraints.txt --output-file deploy/requirements.txt
+	$(PINS) pyproject.toml --extra dlib --extra sface --extra openvino --extra insightface --extra heif \
+		--extra server --extra client --extra s3 --extra backup --constraint constraints.txt --output-file deploy/requirements.txt
 
 clean:
 	rm -rf $(VENV) demo-data build dist docs/_build .mypy_cache .pytest_cache .ruff_cache
