@@ -122,17 +122,28 @@ def test_every_method(api: Served, connect: Connect, called: set[str], photos: P
 
 
 def faces(admin: Any, photos: Photos) -> None:
-    blair = admin.create_user("tony@example.org", "Tony Blair")
+    blair = admin.create_user(
+        "tony@example.org", "Tony Blair", external_id="1", labels=["staff"], metadata={"room": 10}
+    )
     assert (blair.email, blair.name, blair.photos) == ("tony@example.org", "Tony Blair", 0)
+    assert (blair.external_id, blair.labels, blair.metadata) == ("1", ("staff",), {"room": 10})
+    assert admin.update_user(blair.id, external_id="", labels=["night", "day"]).labels == ("day", "night")
+    assert admin.get_user(blair.id).external_id is None
     enrolled = admin.enroll_photo(blair.id, photos("Tony_Blair", 2))
     assert (enrolled.added, enrolled.user.photos) == (True, 1)
     with photos("Colin_Powell", 1).open("rb") as opened:
-        other = admin.enroll_photo_by_email(opened, "colin@example.org", "Colin Powell")
+        other = admin.enroll_photo_by_email(
+            opened, "colin@example.org", "Colin Powell", labels=["staff"], metadata={"floor": [1, None]}
+        )
+    assert (other.user.labels, other.user.metadata) == (("staff",), {"floor": [1, None]})
     again = admin.enroll_photo_by_email(photos("Colin_Powell", 1), "colin@example.org")
     assert (other.added, again.added, again.photo_id) == (True, False, other.photo_id)
     probe = photos("Tony_Blair", 3).read_bytes()
     found = admin.identify(probe, top=2)
     assert [match.name for match in found.faces[0].matches] == ["Tony Blair"]
+    assert [match.name for match in admin.identify(probe, labels=["day"]).faces[0].matches] == ["Tony Blair"]
+    assert admin.identify(probe, labels=["staff"]).faces[0].matches == ()
+    assert [user.name for user in admin.list_users(label=["day", "night"]).items] == ["Tony Blair"]
     assert found.faces[0].quality.face_size == pytest.approx(found.faces[0].box.width, abs=0.1)
     assert admin.verify(probe, email="tony@example.org").match
     assert not admin.verify(probe, user_id=other.user.id).match

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
@@ -38,6 +38,11 @@ class User:
     photos: int
     """Number of enrolled photos."""
     embeddings: int
+    external_id: str | None = None
+    """The id of the user in another system."""
+    labels: tuple[str, ...] = ()
+    """Sorted."""
+    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,8 @@ class Match:
     """Cosine of the probe and this user's most similar embedding, -1 to 1."""
     confidence: float | None
     """0 to 100. None below the gallery's own threshold."""
+    external_id: str | None = None
+    """The id of the user in another system."""
 
 
 @dataclass(frozen=True, slots=True)

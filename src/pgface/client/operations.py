@@ -5,7 +5,7 @@ The names are those of the operations in the OpenAPI document.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import httpx
@@ -55,21 +55,77 @@ _MAX_ROWS = 100
 # Users
 
 
-def list_users(search: str | None = None, *, limit: int = _MAX_ROWS, cursor: str | None = None) -> Call[Page[User]]:
-    """List the users in the order of their ids. `search` is a part of the name or the e-mail."""
-    query = {"search": search, "limit": limit, "cursor": cursor}
+def list_users(
+    search: str | None = None,
+    *,
+    label: Sequence[str] = (),
+    external_id: str | None = None,
+    limit: int = _MAX_ROWS,
+    cursor: str | None = None,
+) -> Call[Page[User]]:
+    """List the users in the order of their ids.
+
+    Args:
+        search: a part of the name or the e-mail.
+        label: only users who have all of these labels.
+        external_id: only the user with this id of another system.
+        limit: the maximum of users on a page, 1 to 100.
+        cursor: the `next_cursor` of the previous page.
+
+    """
+    query = {"search": search, "label": label, "external_id": external_id, "limit": limit, "cursor": cursor}
     return Call("GET", "/users", reads_page("users", User), query=query)
 
 
-def create_user(email: str, name: str | None = None, *, idempotency_key: str | None = None) -> Call[User]:
-    """Add a user without a photo and without a password. By default the name is the first part of the e-mail."""
-    fields = {"email": email, "name": name}
+def create_user(
+    email: str,
+    name: str | None = None,
+    *,
+    external_id: str | None = None,
+    labels: Sequence[str] = (),
+    metadata: Mapping[str, Any] | None = None,
+    idempotency_key: str | None = None,
+) -> Call[User]:
+    """Add a user without a photo and without a password.
+
+    Args:
+        email: the user's e-mail.
+        name: the user's name. By default the first part of the e-mail.
+        external_id: the id of the user in another system, unique in the gallery.
+        labels: up to 32 labels.
+        metadata: a JSON object of up to 8 kB.
+        idempotency_key: your own key, to repeat the call later. By default the client makes one for each call.
+
+    """
+    fields = {"email": email, "name": name, "external_id": external_id, "labels": labels, "metadata": metadata}
     return _creation("/users", reads(User), idempotency_key, fields=fields)
 
 
 def get_user(user_id: int) -> Call[User]:
     """Get a user."""
     return Call("GET", f"/users/{user_id:d}", reads(User))
+
+
+def update_user(
+    user_id: int,
+    *,
+    name: str | None = None,
+    external_id: str | None = None,
+    labels: Sequence[str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Call[User]:
+    """Change a user. What you leave out stays as it is.
+
+    Args:
+        user_id: the user's id.
+        name: the new name.
+        external_id: the new external id. An empty text deletes it.
+        labels: the new labels, in place of all earlier ones.
+        metadata: the new metadata, in place of all earlier ones.
+
+    """
+    fields = {"name": name, "external_id": external_id, "labels": labels, "metadata": metadata}
+    return Call("PATCH", f"/users/{user_id:d}", reads(User), fields=fields)
 
 
 def delete_user(user_id: int) -> Call[None]:
@@ -116,6 +172,9 @@ def enroll_photo_by_email(
     *,
     face: WhichFace = "only",
     allow_other_user: bool = False,
+    external_id: str | None = None,
+    labels: Sequence[str] = (),
+    metadata: Mapping[str, Any] | None = None,
     idempotency_key: str | None = None,
 ) -> Call[Enrollment]:
     """Enroll a photo of the user with this e-mail, and add the user if the e-mail is new.
@@ -126,10 +185,14 @@ def enroll_photo_by_email(
         name: the name of a user who is added.
         face: which face of a photo with several.
         allow_other_user: enroll the face even if it is another user's. Only for administrators.
+        external_id: the external id of a user who is added.
+        labels: the labels of a user who is added.
+        metadata: the metadata of a user who is added.
         idempotency_key: your own key, to repeat the call later. By default the client makes one for each call.
 
     """
-    fields = {"email": email, "name": name, "face": face, "allow_other_user": allow_other_user}
+    fields: dict[str, Any] = {"email": email, "name": name, "external_id": external_id}
+    fields |= {"labels": labels, "metadata": metadata, "face": face, "allow_other_user": allow_other_user}
     return _creation("/photos", reads(Enrollment), idempotency_key, fields=fields, photos=[("photo", photo)])
 
 
@@ -146,16 +209,20 @@ def delete_photo(user_id: int, photo_id: int) -> Call[None]:
 # Faces
 
 
-def identify(photo: PhotoSource, *, threshold: float | None = None, top: int = 1) -> Call[Identification]:
+def identify(
+    photo: PhotoSource, *, threshold: float | None = None, top: int = 1, labels: Sequence[str] = ()
+) -> Call[Identification]:
     """Identify every face of a photo (1:N).
 
     Args:
         photo: the probe.
         threshold: the lowest similarity of a match, -1 to 1. By default the gallery's own.
         top: the maximum of users for each face, 1 to 100.
+        labels: search only among the users who have all of these labels.
 
     """
-    return _question("/identify", reads(Identification), [("photo", photo)], threshold=threshold, top=top)
+    fields = {"threshold": threshold, "top": top, "labels": labels}
+    return _question("/identify", reads(Identification), [("photo", photo)], **fields)
 
 
 def verify(
