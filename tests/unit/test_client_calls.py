@@ -253,6 +253,19 @@ def test_values_that_cannot_be_sent(call: Call[Any]) -> None:
     assert KEY not in "".join(traceback.format_exception(raised.value))
 
 
+def test_the_time_limit_begins_after_the_wait_of_the_service() -> None:
+    limits: list[Any] = []
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        limits.append(request.extensions["timeout"]["read"])
+        return httpx.Response(200, json={"events": [], "next_cursor": "x"})
+
+    service = client(respond)
+    service.list_events(wait=20)
+    service.list_events()
+    assert limits == [25, 5]
+
+
 # Errors
 
 

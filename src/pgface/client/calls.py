@@ -55,6 +55,8 @@ class Call(Generic[T]):
     idempotency_key: str | None = field(default=None, repr=False)
     changes_nothing: bool = False
     """Whether a call with a body only asks a question."""
+    waits: float = 0
+    """Seconds that the service may wait before it responds."""
     of_gallery: bool = True
     statuses: frozenset[int] = _SUCCESS
     """The statuses of a successful response."""

@@ -30,6 +30,7 @@ from pgface.client.models import (
     Challenge,
     Comparison,
     Enrollment,
+    Event,
     Face,
     Gallery,
     Identification,
@@ -340,6 +341,25 @@ def end_login(login_id: int) -> Call[None]:
 def introspect(token: str) -> Call[Introspection]:
     """Ask whose a token is that your application received (RFC 7662)."""
     return Call("POST", "/introspect", reads(Introspection), fields={"token": token}, changes_nothing=True)
+
+
+# Events
+
+
+def list_events(
+    after: str | None = None, *, kind: Sequence[str] = (), wait: float = 0, limit: int = _MAX_ROWS
+) -> Call[Page[Event]]:
+    """List events in order. Keep the `next_cursor`, and give it as `after` of the next call.
+
+    Args:
+        after: the `next_cursor` of the previous call. By default the oldest events. `end` stands for the newest one.
+        kind: only events of these kinds, such as `enrolled`.
+        wait: seconds to wait for an event if there is none, 0 to 30.
+        limit: the maximum of events, 1 to 1,000.
+
+    """
+    query = {"after": after, "kind": kind, "wait": wait, "limit": limit}
+    return Call("GET", "/events", reads_page("events", Event), query=query, waits=wait)
 
 
 # Administration
