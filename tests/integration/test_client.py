@@ -407,11 +407,11 @@ def test_events_are_followed(api: Served) -> None:
     async def first_two() -> list[Event]:
         async with httpx.AsyncClient(transport=httpx.MockTransport(respond)) as http:
             service = AsyncClient("http://localhost", key, http=http)
-            events = service.follow_events("end")
+            events = service.follow_events("end", wait=0.01)
             return [await anext(events), await anext(events)]
 
     with httpx.Client(transport=httpx.MockTransport(respond)) as http:
-        found = list(islice(Client("http://localhost", key, http=http).follow_events("end"), 2))
+        found = list(islice(Client("http://localhost", key, http=http).follow_events("end", wait=0.01), 2))
     for first, second in (found, anyio.run(first_two)):
         assert first.kind == second.kind == "user_added"
         assert first.user_id is not None

@@ -76,7 +76,7 @@ def properties(operation: dict[str, Any]) -> dict[str, Any]:
 def arguments(operation: dict[str, Any]) -> dict[str, Any]:
     """Return an argument for every parameter and field of an operation."""
     found: dict[str, Any] = {
-        one["name"].lower().replace("-", "_"): 12 if one["schema"].get("type") == "integer" else "a"
+        one["name"].lower().replace("-", "_"): 12 if one["schema"].get("type") in ("integer", "number") else "a"
         for one in operation.get("parameters", [])
     }
     for name, field in properties(operation).items():
