@@ -11,9 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
+import anyio
 import httpx
 import pytest
 from anyio import from_thread
@@ -26,6 +28,7 @@ from pgface.client import (
     Challenge,
     Client,
     ConflictError,
+    Event,
     ForbiddenError,
     InvalidRequestError,
     NotFoundError,
@@ -122,8 +125,13 @@ def test_every_method(api: Served, connect: Connect, called: set[str], photos: P
 
 
 def faces(admin: Any, photos: Photos) -> None:
-    blair = admin.create_user("tony@example.org", "Tony Blair")
+    blair = admin.create_user(
+        "tony@example.org", "Tony Blair", external_id="1", labels=["staff"], metadata={"room": 10}
+    )
     assert (blair.email, blair.name, blair.photos) == ("tony@example.org", "Tony Blair", 0)
+    assert (blair.external_id, blair.labels, blair.metadata) == ("1", ("staff",), {"room": 10})
+    assert admin.update_user(blair.id, external_id="", labels=["night", "day"]).labels == ("day", "night")
+    assert admin.get_user(blair.id).external_id is None
     enrolled = admin.enroll_photo(blair.id, photos("Tony_Blair", 2))
     assert (enrolled.added, enrolled.user.photos) == (True, 1)
     with photos("Colin_Powell", 1).open("rb") as opened:
@@ -208,6 +216,10 @@ def administration(admin: Any, connect: Connect) -> None:
     (login, *_) = admin.list_audit(event="login by password", limit=1).items
     assert login.outcome in ("done", "refused")
     assert login in list(admin.iter_audit(limit=5))
+    enrolled = admin.list_events(kind=["enrolled"], limit=2)
+    assert [event.kind for event in enrolled.items] == ["enrolled"] * 2
+    assert admin.list_events(enrolled.items[0].cursor, kind=["enrolled"], limit=1).items == enrolled.items[1:]
+    assert admin.list_events("end", wait=0.01).items == ()
     assert admin.healthz() == "ok"
     assert admin.readyz().ready
     assert "pgface_users 1.0" in admin.get_metrics()
@@ -385,3 +397,27 @@ def test_a_killed_service_is_found_again_after_its_restart(
                 (face,) = client.identify(photos("Tony_Blair", 3)).faces
                 assert [match.email for match in face.matches] == [EMAIL]
     assert place.owner.user(EMAIL).photos == 1
+
+
+def test_events_are_followed(api: Served) -> None:
+    key = api.new_key("admin")[0]
+    emails = iter(range(10))
+
+    def respond(asked: httpx.Request) -> httpx.Response:
+        api.owner.add_user(f"follower{next(emails)}@example.org")
+        answered = api.client.get(str(asked.url), headers=dict(asked.headers))
+        return httpx.Response(answered.status_code, json=answered.json())
+
+    async def first_two() -> list[Event]:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(respond)) as http:
+            service = AsyncClient("http://localhost", key, http=http)
+            events = service.follow_events("end", wait=0.01)
+            return [await anext(events), await anext(events)]
+
+    with httpx.Client(transport=httpx.MockTransport(respond)) as http:
+        found = list(islice(Client("http://localhost", key, http=http).follow_events("end", wait=0.01), 2))
+    for first, second in (found, anyio.run(first_two)):
+        assert first.kind == second.kind == "user_added"
+        assert first.user_id is not None
+        assert second.user_id is not None
+        assert first.user_id < second.user_id

@@ -76,7 +76,7 @@ def properties(operation: dict[str, Any]) -> dict[str, Any]:
 def arguments(operation: dict[str, Any]) -> dict[str, Any]:
     """Return an argument for every parameter and field of an operation."""
     found: dict[str, Any] = {
-        one["name"].lower().replace("-", "_"): 12 if one["schema"].get("type") == "integer" else "a"
+        one["name"].lower().replace("-", "_"): 12 if one["schema"].get("type") in ("integer", "number") else "a"
         for one in operation.get("parameters", [])
     }
     for name, field in properties(operation).items():
@@ -251,6 +251,19 @@ def test_values_that_cannot_be_sent(call: Call[Any]) -> None:
     with pytest.raises(ClientError) as raised:
         client(lambda _: httpx.Response(500)).send(call)
     assert KEY not in "".join(traceback.format_exception(raised.value))
+
+
+def test_the_time_limit_begins_after_the_wait_of_the_service() -> None:
+    limits: list[Any] = []
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        limits.append(request.extensions["timeout"]["read"])
+        return httpx.Response(200, json={"events": [], "next_cursor": "x"})
+
+    service = client(respond)
+    service.list_events(wait=20)
+    service.list_events()
+    assert limits == [25, 5]
 
 
 # Errors

@@ -55,6 +55,8 @@ class Call(Generic[T]):
     idempotency_key: str | None = field(default=None, repr=False)
     changes_nothing: bool = False
     """Whether a call with a body only asks a question."""
+    waits: float = 0
+    """Seconds that the service may wait before it responds."""
     of_gallery: bool = True
     statuses: frozenset[int] = _SUCCESS
     """The statuses of a successful response."""
@@ -81,7 +83,7 @@ class Call(Generic[T]):
             found["headers"]["Idempotency-Key"] = self.idempotency_key
         if self.photos:
             found["files"] = [(name, _file(photo)) for name, photo in self.photos]
-            found["data"] = _given(self.fields or {})
+            found["data"] = {name: _in_form(value) for name, value in _given(self.fields or {}).items()}
         elif self.fields is not None:
             found["json"] = _given(self.fields)
         return found
@@ -182,13 +184,22 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values that are not None, after a check that they can be sent."""
-    found = {name: value for name, value in values.items() if value is not None}
+    found = {
+        name: dict(value) if isinstance(value, Mapping) else value
+        for name, value in values.items()
+        if value is not None
+    }
     try:
         json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError):  # the error quotes the value, which may be a password
         names = ", ".join(found)
         raise ClientError(f"A value cannot be sent, because it is not text or JSON. Check {names}.") from None
     return found
+
+
+def _in_form(value: Any) -> Any:
+    """Return the value of a field of a form. An object is sent as its JSON."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
 
 
 def _file(photo: PhotoSource) -> tuple[str, bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, Final, Self, TypeVar
@@ -16,12 +17,15 @@ from pgface.client import operations
 from pgface.client.calls import API, Call, path_of_gallery
 from pgface.client.errors import ClientError, error_of
 from pgface.client.methods import async_iterating, awaitable, blocking, iterating
+from pgface.client.models import Event
 from pgface.client.retries import Attempts, unreachable
 
 TIMEOUT: Final = 60.0
 """Seconds to wait for a response. The service itself stops work on a photo after 30 seconds, unless it is configured
 otherwise."""
 RETRIES: Final = 4
+FOLLOWING_WAIT: Final = 25.0
+"""Seconds for which the service waits for the next event in one request."""
 _CONNECT_TIMEOUT: Final = 10.0
 _KEEPALIVE_SECONDS: Final = 4.0
 """The service closes idle connections after 5 seconds. A request on a connection that is being closed would fail."""
@@ -134,9 +138,22 @@ class Client(_BaseClient):
         to = self._destination.changed(key, gallery)
         return Client(to.url, to.key, gallery=to.gallery, retries=self._retries, http=self._http)
 
+    def follow_events(
+        self, after: str | None = None, *, kind: Sequence[str] = (), wait: float = FOLLOWING_WAIT
+    ) -> Iterator[Event]:
+        """Iterate over events without an end: the events after a cursor, then each new one when it happens.
+
+        Keep the `cursor` of the last event that your program has processed. After a restart, give it as `after`.
+        """
+        while True:
+            page = self.send(operations.list_events(after, kind=kind, wait=wait))
+            yield from page.items
+            after = page.next_cursor
+
     def send(self, call: Call[T], /) -> T:
         """Send a call, also again if it may be, and return what was read from its response."""
         arguments = self._destination.arguments(call)
+        arguments |= _time_limit(call, self._http.timeout)
         attempts = Attempts(call, self._retries)
         while True:
             try:
@@ -176,12 +193,12 @@ class Client(_BaseClient):
     end_logins = blocking(operations.end_logins)
     end_login = blocking(operations.end_login)
     introspect = blocking(operations.introspect)
+    list_events = blocking(operations.list_events)
     get_status = blocking(operations.get_status)
     list_api_keys = blocking(operations.list_api_keys)
     create_api_key = blocking(operations.create_api_key)
     revoke_api_key = blocking(operations.revoke_api_key)
     list_audit = blocking(operations.list_audit)
-    list_events = blocking(operations.list_events)
     list_galleries = blocking(operations.list_galleries)
     create_gallery = blocking(operations.create_gallery)
     get_gallery = blocking(operations.get_gallery)
@@ -231,12 +248,26 @@ class AsyncClient(_BaseClient):
         to = self._destination.changed(key, gallery)
         return AsyncClient(to.url, to.key, gallery=to.gallery, retries=self._retries, http=self._http)
 
+    async def follow_events(
+        self, after: str | None = None, *, kind: Sequence[str] = (), wait: float = FOLLOWING_WAIT
+    ) -> AsyncIterator[Event]:
+        """Iterate over events without an end: the events after a cursor, then each new one when it happens.
+
+        Keep the `cursor` of the last event that your program has processed. After a restart, give it as `after`.
+        """
+        while True:
+            page = await self.send(operations.list_events(after, kind=kind, wait=wait))
+            for event in page.items:
+                yield event
+            after = page.next_cursor
+
     async def send(self, call: Call[T], /) -> T:
         """Send a call, also again if it may be, and return what was read from its response."""
         if call.photos:  # reading a file would block the event loop
             arguments = await anyio.to_thread.run_sync(self._destination.arguments, call)
         else:
             arguments = self._destination.arguments(call)
+        arguments |= _time_limit(call, self._http.timeout)
         attempts = Attempts(call, self._retries)
         while True:
             try:
@@ -276,12 +307,12 @@ class AsyncClient(_BaseClient):
     end_logins = awaitable(operations.end_logins)
     end_login = awaitable(operations.end_login)
     introspect = awaitable(operations.introspect)
+    list_events = awaitable(operations.list_events)
     get_status = awaitable(operations.get_status)
     list_api_keys = awaitable(operations.list_api_keys)
     create_api_key = awaitable(operations.create_api_key)
     revoke_api_key = awaitable(operations.revoke_api_key)
     list_audit = awaitable(operations.list_audit)
-    list_events = awaitable(operations.list_events)
     list_galleries = awaitable(operations.list_galleries)
     create_gallery = awaitable(operations.create_gallery)
     get_gallery = awaitable(operations.get_gallery)
@@ -303,6 +334,14 @@ def _is_usable(url: str) -> bool:
     return (
         parts.scheme in ("http", "https") and bool(parts.host) and not (parts.userinfo or parts.query or parts.fragment)
     )
+
+
+def _time_limit(call: Call[Any], usual: httpx.Timeout) -> dict[str, httpx.Timeout]:
+    """Return the time limits of a call for which the service may wait. The usual ones begin after its wait."""
+    if not call.waits or usual.read is None:
+        return {}
+    longer = httpx.Timeout(connect=usual.connect, read=usual.read + call.waits, write=usual.write, pool=usual.pool)
+    return {"timeout": longer}
 
 
 def _timeouts(seconds: float) -> httpx.Timeout:

@@ -166,6 +166,29 @@ class Enrollment:
     """Smaller faces in the background. They were not enrolled."""
 
 
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened in the gallery. It has no name, e-mail, photo or embedding."""
+
+    cursor: str
+    """The place of the event. Give it as `after` to read the events that follow."""
+    id: int
+    """Unique in the gallery. The ids are not in the order of the events."""
+    at: datetime
+    kind: str
+    user_id: int | None
+    """None if there is no user, if one statement changed many users, or if the user was deleted since."""
+    other_user_id: int | None
+    """Of `user_merged`: the user that was deleted."""
+    photo_id: int | None
+    matched: bool | None
+    """Of `identified` and `verified`: whether a user matched."""
+    confidence: float | None
+    """Of a match, 0 to 100."""
+    count: int
+    """The number of users, photos or faces that one statement changed."""
+
+
 # Accounts
 
 
@@ -283,27 +306,6 @@ class AuditEntry:
     """The number of equal events within the hour."""
     last_at: datetime | None
     """The time of the last of several equal events."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened in the gallery."""
-
-    cursor: str
-    """The place of the event. Give it as `after` to read the events that follow."""
-    id: int
-    at: datetime
-    kind: str
-    user_id: int | None
-    """None if there is none, if one statement changed more than 100 users, or if the user was deleted since."""
-    other_user_id: int | None
-    """Of `user_merged`, the user that was deleted."""
-    photo_id: int | None
-    matched: bool | None
-    """Of `identified` and `verified`, whether a user matched."""
-    confidence: float | None
-    count: int
-    """The number of users, photos or faces that one statement changed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -332,6 +332,25 @@ def introspect(token: str) -> Call[Introspection]:
     return Call("POST", "/introspect", reads(Introspection), fields={"token": token}, changes_nothing=True)
 
 
+# Events
+
+
+def list_events(
+    after: str | None = None, *, kind: Sequence[str] = (), wait: float = 0, limit: int = _MAX_ROWS
+) -> Call[Page[Event]]:
+    """List events in order. Keep the `next_cursor`, and give it as `after` of the next call.
+
+    Args:
+        after: the `next_cursor` of the previous call. By default the oldest events. `end` stands for the newest one.
+        kind: only events of these kinds, such as `enrolled`.
+        wait: seconds to wait for an event if there is none, 0 to 30.
+        limit: the maximum of events, 1 to 1,000.
+
+    """
+    query = {"after": after, "kind": kind, "wait": wait, "limit": limit}
+    return Call("GET", "/events", reads_page("events", Event), query=query, waits=wait)
+
+
 # Administration
 
 
@@ -372,18 +391,6 @@ def list_audit(
 
 
 # Events
-
-
-def list_events(
-    after: str | None = None, *, limit: int = _MAX_ROWS, kind: Sequence[str] = (), wait: float = 0
-) -> Call[Page[Event]]:
-    """Read the events after a cursor, in order. Keep `next_cursor`, and you get every event exactly once.
-
-    Without a cursor, this begins with the oldest event. `end` returns no event, and the cursor of the newest one. If
-    there is no event, the service waits for one for up to `wait` seconds, at most 30. `next_cursor` is never None.
-    """
-    query = {"after": after, "limit": limit, "kind": kind or None, "wait": wait or None}
-    return Call("GET", "/events", reads_page("events", Event), query=query)
 
 
 # Galleries, for administrators of all galleries
