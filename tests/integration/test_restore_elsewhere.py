@@ -170,7 +170,7 @@ def test_an_archive_of_an_older_schema_is_restored(
     enrolled: Gallery, archive: Path, empty_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accounts = ("login_attempts", "audit_log", "api_keys", "used_frames", "service_secrets")
-    new = (*accounts, "administrators", "idempotent_requests")
+    new = (*accounts, "administrators", "idempotent_requests", "access_keys", "compreface_keys")
     older = tuple(table for table in TABLES if table not in new)
     with enrolled.database.transaction() as connection:
         connection.execute(f"DROP TABLE {', '.join(new)}")
