@@ -13,10 +13,10 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
-from compreface import CompreFace
 
 from pgface.accounts import Client
 from pgface.accounts.compreface_keys import SERVICES, create_compreface_key
+from support.compreface_sdk import CompreFace
 from support.photos import Photos
 from support.web_service import Running, file, gallery_for_a_process, running
 

@@ -10,7 +10,6 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
-from pgface.cli.named_gallery import WITHOUT_GALLERY, add_gallery_option
 from pgface.cli.streams import print_version
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ GROUPS: Final[Mapping[str, Mapping[str, _Command]]] = {
         "restore": _Command("backup", "Restore an archive, or check it."),
         "export": _Command("transfer", "Write the embeddings and their users to a file."),
         "import": _Command("transfer", "Load an export into the gallery."),
-        "migrate": _Command("migrate", "Move an old installation (SQLite and NPY, or CompreFace) into the gallery."),
+        "migrate": _Command("migrate", "Move SQLite and NPY, or CompreFace, into the gallery."),
     },
     "Operations": {
         "serve": _Command("serve", "Serve the REST API and the web pages."),
@@ -137,6 +136,9 @@ def _load(name: str) -> Any:
     if not gc.isenabled():  # see `pgface.__main__`
         gc.freeze()
         gc.enable()
+    # Imported here, because `pgface --help` needs no database.
+    from pgface.cli.named_gallery import WITHOUT_GALLERY, add_gallery_option
+
     if name not in WITHOUT_GALLERY:
         add_gallery_option(group)
     if not command.is_group:
