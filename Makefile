@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-fast lint bench bench-search docs typescript constraints clean
+.PHONY: setup demo test pytest test-fast lint bench bench-search docs typescript constraints clean
 
 setup: $(VENV)/.installed
 
@@ -22,7 +22,10 @@ demo: setup
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
-test: setup lint
+test: setup
+	$(MAKE) -j2 lint pytest
+
+pytest: setup
 	$(PYTEST)
 
 test-fast: setup # the inner loop
