@@ -44,7 +44,7 @@ class Measured:
     label: str
     people: int
     best_found: float
-    """Share of probes with the exact best person, or with none where there is none."""
+    """Share of probes with the same first person as the exact scan, or no person in both."""
     recall: float
     """Share of the people above the threshold that a list of ten contains."""
     wanted: int

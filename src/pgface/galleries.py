@@ -248,7 +248,7 @@ class Galleries:
         """Return a gallery without people. The service uses it for names that are not known.
 
         Raises:
-            UnknownGalleryError: there is none, because no gallery was ever created.
+            UnknownGalleryError: no named gallery was ever created, and so neither was the empty one.
 
         """
         found = self.default.database.read("select_empty_gallery", row_factory=class_row(_Entry))

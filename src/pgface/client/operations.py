@@ -343,7 +343,7 @@ def list_events(
     Args:
         after: the `next_cursor` of the previous call. By default the oldest events. `end` stands for the newest one.
         kind: only events of these kinds, such as `enrolled`.
-        wait: seconds to wait for an event if there is none, 0 to 30.
+        wait: seconds to wait for the next event if no event follows the cursor, 0 to 30.
         limit: the maximum of events, 1 to 1,000.
 
     """

@@ -58,7 +58,7 @@ class Event:
     at: datetime
     kind: str
     user_id: int | None
-    """The user. None if there is none, if the event is about more than 100 users, or if the user was deleted since."""
+    """The user. None if the event is about no user or about more than 100, or if the user was deleted since."""
     other_user_id: int | None
     """Of `user_merged`, the user that was deleted."""
     photo_id: int | None

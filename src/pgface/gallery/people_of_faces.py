@@ -90,7 +90,7 @@ def search_people(
 
 
 def embedding_of_person(gallery: Gallery, user_id: int) -> NDArray[np.float32] | None:
-    """Return the mean direction of a person's embeddings. None if there is none."""
+    """Return the mean direction of a person's embeddings. None if the person has no embedding."""
     rows = gallery.database.read("select_embeddings_of_person", {"user_id": user_id}, row_factory=tuple_row)
     return unit_embedding(np.mean([as_array(row[0]) for row in rows], axis=0)) if rows else None
 

@@ -64,7 +64,7 @@ class EventWatcher:
         caller: str,
         disconnected: Awaitable[None],
     ) -> EventPage:
-        """Read the events after a cursor. If there are none, wait for them.
+        """Read the events after a cursor. If none follows, wait for one.
 
         Args:
             read: reads a page of events.

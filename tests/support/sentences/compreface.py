@@ -14,7 +14,7 @@ SEVERAL_FOR_ONE_GALLERY = Sentence("{count} recognition services cannot become o
 NO_SERVICE_WITH_THIS_KEY = Sentence("CompreFace has no recognition service with this key.")
 KEY_IS_TOO_SHORT = Sentence("Give at least 4 characters of the key")
 GALLERY_IS_NOT_EMPTY = Sentence("The gallery is not empty, and {others} of its users ... not a subject of {service}.")
-NO_SERVER_FOR_THE_DUMP = Sentence("A dump is read with the gallery's PostgreSQL, and there is none yet.")
+NO_SERVER_FOR_THE_DUMP = Sentence("pgface reads a dump with the gallery's PostgreSQL, which does not exist yet.")
 NO_GALLERY_YET = Sentence("A gallery is missing, so it was not checked")
 
 # Dumps that are damaged or hostile.

@@ -1,6 +1,6 @@
 // Generated from docs/reference/openapi.json by `make typescript`.
-// SHA-256 of the document and scripts/generate.js: c29f034d6e643fbe441deeb3513b88222fbfa73ed950d83bbb50b5e3e34180c8
-// SHA-256 of the rest of this file: a3f54379bb13029f4ac2aeaeedea1759db532aa16cb5b7cb57f9f86aeeb86204
+// SHA-256 of the document and scripts/generate.js: 92c7df8c0e373de0b495f247b8ae0f922ece6c998899669e3aea51dd59b3a50e
+// SHA-256 of the rest of this file: d349d6201a62998742938c1054082c087295ce86a22ac0ed7c0e4437435aac5c
 
 import type { Photo } from "../photos.js";
 export type paths = Record<string, never>;
@@ -232,7 +232,7 @@ export interface components {
       /** Format: date-time */
       at: string;
       kind: string;
-      /** @description The user. Null if there is none, if one statement changed more than 100 users, or if the user was deleted since. */
+      /** @description The user. Null if the event is about no user or about more than 100 users, or if the user was deleted since. */
       user_id: number | null;
       /** @description Of `user_merged`: the user that was deleted. */
       other_user_id: number | null;
@@ -675,7 +675,7 @@ export interface components {
           )[]
         | null;
       /**
-       * @description Seconds to wait for an event if there is none.
+       * @description Seconds to wait for an event if none follows.
        * @default 0
        */
       wait?: number;

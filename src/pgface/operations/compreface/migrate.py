@@ -161,7 +161,8 @@ def _opened(source: str, settings: Settings, *, dry_run: bool) -> Iterator[Sourc
         raise MigrationError(f"{file}: this file does not exist. Give a URL (postgresql://...), or a dump by pg_dump.")
     if dry_run and _no_server(settings):
         raise MigrationError(
-            "A dump is read with the gallery's PostgreSQL, and there is none yet. Run `pgface init`, then try again."
+            "pgface reads a dump with the gallery's PostgreSQL, which does not exist yet. Run `pgface init`, then try "
+            "again."
         )
     with (
         connected(settings, session=True) as connection,

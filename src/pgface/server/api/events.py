@@ -37,7 +37,7 @@ async def list_events(
     kind: Annotated[
         list[EventKind] | None, Query(description="Only events of this kind. You can send several.")
     ] = None,
-    wait: Annotated[float, Query(ge=0, le=_MAX_WAIT, description="Seconds to wait for an event if there is none.")] = 0,
+    wait: Annotated[float, Query(ge=0, le=_MAX_WAIT, description="Seconds to wait for an event if none follows.")] = 0,
 ) -> EventPageResponse:
     """Returns events in order. A reader that keeps `next_cursor` gets every event exactly once."""
     database = service.gallery.database

@@ -30,7 +30,7 @@ class EventResponse(ResponseBody):
     at: Timestamp
     kind: str
     user_id: int | None = Field(
-        description="The user. Null if there is none, if one statement changed more than 100 users, or if the user was "
+        description="The user. Null if the event is about no user or about more than 100 users, or if the user was "
         "deleted since."
     )
     other_user_id: int | None = Field(description="Of `user_merged`: the user that was deleted.")
