@@ -183,7 +183,7 @@ class Galleries:
                 raise DuplicateGalleryError(_taken(name))
             if within is not None:
                 within(connection)
-        return self.describe(name)
+        return _with_sizes(self._entry(name).info, {"model_name": identity.name, "people": 0, "faces": 0})
 
     def list(self) -> list[GalleryInfo]:
         """List the named galleries in the order of their names, with the sizes of those in the default database."""

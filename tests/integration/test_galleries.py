@@ -26,6 +26,7 @@ from pgface.errors import (
     UnknownGalleryError,
 )
 from support.access import PERMITTED, Example, send
+from support.catalog import catalog
 from support.commands import Run
 from support.databases import Databases
 from support.galleries import in_both_schemas, link_pack
@@ -156,6 +157,19 @@ def test_a_gallery_may_be_on_another_server(galleries: Galleries, databases: Dat
     assert left == (0,)
     galleries.close()
     databases.drop(url)
+
+
+@in_both_schemas
+def test_a_named_gallery_has_the_same_schema_as_the_default_one(galleries: Galleries) -> None:
+    """Only the registry is different: its rights, and the function that asks the default gallery."""
+    default = galleries.default
+    registry = "galleries galleries_id_seq gallery_script create_gallery register_gallery rename_gallery delete_gallery"
+    own = (*registry.split(), "gallery_sizes", "open_all_galleries", "is_operator")
+    with opened_as_service(default.settings):
+        made = catalog(default.url, galleries.create("staff").schema_name, without=own)
+        of_default = catalog(default.url, default.settings.schema_name, without=own)
+    assert len(made) > 700
+    assert sorted(of_default - made, key=str) == sorted(made - of_default, key=str) == []
 
 
 def test_init_upgrades_the_named_galleries(galleries: Galleries) -> None:

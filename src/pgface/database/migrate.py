@@ -8,8 +8,9 @@ import psycopg
 from psycopg import sql
 
 from pgface.database.errors import wrap_psycopg_errors
+from pgface.database.script import gallery_script
 from pgface.database.session import WAIT_TO_MIGRATE, require_text, set_up_transaction
-from pgface.database.sql import Migration, gallery_script, lock, migrations, preamble, statements
+from pgface.database.sql import Migration, lock, migrations, preamble, statements
 from pgface.errors import SchemaMissingError, SchemaTooNewError
 
 

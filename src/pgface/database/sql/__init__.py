@@ -72,15 +72,6 @@ def preamble() -> LiteralString:
     return _read("preamble.sql").replace(":known_version:", str(migrations()[-1].version))
 
 
-@cache
-def gallery_script() -> list[str]:
-    """Return the statements that make a gallery in the schema of the search path, as `init_sql` does."""
-    script = list[str](statements(preamble()))
-    for migration in migrations():
-        script += [*statements(migration.sql), _record(migration)]
-    return script
-
-
 def init_sql() -> str:
     """Return the whole schema as one script for `psql -v ON_ERROR_STOP=1 -f`, which can run again."""
     first, *later = migrations()
@@ -90,16 +81,17 @@ def init_sql() -> str:
         lock(),
         preamble(),
         first.sql,
-        _record(first),
+        record(first),
     ]
     for migration in later:
         title = f"MIGRATION {migration.version}: {migration.name}"
-        parts += [f"-- {'=' * 48}\n-- {title}\n-- {'=' * 48}", migration.sql, _record(migration)]
+        parts += [f"-- {'=' * 48}\n-- {title}\n-- {'=' * 48}", migration.sql, record(migration)]
     parts += ["COMMIT;", _read("epilogue.sql")]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
-def _record(migration: Migration) -> str:
+def record(migration: Migration) -> str:
+    """Return the SQL that notes in the gallery that a migration has run."""
     # The names come from the package's files, not from a user.
     values = f"({migration.version}, '{migration.name}')"
     return f"INSERT INTO pgface_migrations (version, name) VALUES {values}\nON CONFLICT DO NOTHING;"  # noqa: S608

@@ -13,7 +13,8 @@ CREATE TABLE IF NOT EXISTS galleries (
 
 CREATE UNIQUE INDEX IF NOT EXISTS idx_galleries_schema ON galleries(coalesce(database_url, ''), schema_name);
 
--- The statements that make a gallery, in their order. `pgface init` writes them, and create_gallery() runs them.
+-- The statements that make a gallery, in their order. `pgface init` writes them, and create_gallery() runs them. The names of the
+-- functions that they make end with @suffix@.
 CREATE TABLE IF NOT EXISTS gallery_script (
     position INTEGER PRIMARY KEY,
     statement TEXT NOT NULL
@@ -75,7 +76,9 @@ $$;
 COMMENT ON FUNCTION require_operator(text) IS
     'Internal: raises an error unless the secret may administer all galleries. The owner needs no secret.';
 
-CREATE OR REPLACE FUNCTION copy_gallery_rights(target TEXT)
+-- The objects are found through pg_depend. It has an index by schema, and the catalogs themselves do not: with a thousand
+-- galleries, they have a million rows.
+CREATE OR REPLACE FUNCTION copy_gallery_rights(target TEXT, suffix TEXT DEFAULT '')
 RETURNS VOID
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
@@ -86,6 +89,18 @@ DECLARE
         'galleries galleries_id_seq gallery_script create_gallery register_gallery rename_gallery delete_gallery gallery_sizes '
         'open_all_galleries', ' '
     );
+    relations CONSTANT OID[] := ARRAY(
+        SELECT d.objid FROM pg_depend d
+        WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = home AND d.classid = 'pg_class'::regclass
+    );
+    routines CONSTANT OID[] := ARRAY(
+        SELECT d.objid FROM pg_depend d
+        WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = home AND d.classid = 'pg_proc'::regclass
+            -- In the schema public, pgvector's functions stand beside the gallery's.
+            AND NOT EXISTS (
+                SELECT FROM pg_depend e WHERE e.classid = 'pg_proc'::regclass AND e.objid = d.objid AND e.deptype = 'e'
+            )
+    );
     given RECORD;
 BEGIN
     FOR given IN
@@ -94,37 +109,67 @@ BEGIN
         WHERE n.oid = home AND acl.grantee <> n.nspowner
         UNION ALL
         SELECT format(
-            'GRANT %s ON %s %I.%I TO %s', acl.privilege_type, CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END,
-            target, c.relname, grantee_name(acl.grantee)
+            'GRANT %s ON %s %s TO %s', acl.privilege_type, kind.name, string_agg(format('%I.%I', target, c.relname), ', '),
+            grantee_name(acl.grantee)
         )
-        FROM pg_class c, aclexplode(c.relacl) AS acl
-        WHERE c.relnamespace = home AND c.relkind IN ('r', 'p', 'v', 'S') AND acl.grantee <> c.relowner
+        FROM pg_class c
+        CROSS JOIN aclexplode(c.relacl) AS acl
+        CROSS JOIN LATERAL (SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS name) kind
+        WHERE c.oid = ANY (relations) AND c.relkind IN ('r', 'p', 'v', 'S') AND acl.grantee <> c.relowner
             AND c.relname <> ALL (own)
+        GROUP BY acl.privilege_type, kind.name, acl.grantee
         UNION ALL
         SELECT format(
-            'GRANT %s (%I) ON TABLE %I.%I TO %s', acl.privilege_type, a.attname, target, c.relname, grantee_name(acl.grantee)
+            'GRANT %s (%s) ON TABLE %I.%I TO %s', acl.privilege_type, string_agg(quote_ident(a.attname), ', '), target, c.relname,
+            grantee_name(acl.grantee)
         )
         FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid, aclexplode(a.attacl) AS acl
-        WHERE c.relnamespace = home AND acl.grantee <> c.relowner AND c.relname <> ALL (own) AND NOT a.attisdropped
+        WHERE c.oid = ANY (relations) AND acl.grantee <> c.relowner AND c.relname <> ALL (own) AND NOT a.attisdropped
+        GROUP BY acl.privilege_type, c.relname, acl.grantee
         UNION ALL
         SELECT format(
-            'GRANT EXECUTE ON ROUTINE %I.%I(%s) TO %s', target, p.proname, pg_get_function_identity_arguments(p.oid),
+            'GRANT EXECUTE ON ROUTINE %s TO %s',
+            string_agg(
+                format('%I.%I(%s)', target, p.proname || suffix, pg_get_function_identity_arguments(p.oid)), ', '
+            ),
             grantee_name(acl.grantee)
         )
         FROM pg_proc p, aclexplode(p.proacl) AS acl
-        WHERE p.pronamespace = home AND acl.grantee <> p.proowner AND p.proname <> ALL (own)
-            -- In the schema public, pgvector's functions stand beside the gallery's.
-            AND NOT EXISTS (
-                SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
-            )
+        WHERE p.oid = ANY (routines) AND acl.grantee <> p.proowner AND p.proname <> ALL (own)
+        GROUP BY acl.grantee
     LOOP
         EXECUTE given.statement;
     END LOOP;
 END;
 $$;
 
-COMMENT ON FUNCTION copy_gallery_rights(text) IS
-    'Internal: gives every role the rights in another gallery that it has in this one, except for the registry.';
+COMMENT ON FUNCTION copy_gallery_rights(text, text) IS
+    'Internal: gives every role the rights in another gallery that it has in this one, except for the registry. The names of the '
+    'other gallery''s functions end with the suffix.';
+
+CREATE OR REPLACE FUNCTION remove_suffix(target TEXT, suffix TEXT)
+RETURNS VOID
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    routine RECORD;
+BEGIN
+    FOR routine IN
+        SELECT p.oid::regprocedure AS signature, left(p.proname, -length(suffix)) AS final_name
+        FROM pg_proc p
+        WHERE p.oid = ANY (ARRAY(
+            SELECT d.objid FROM pg_depend d
+            WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = quote_ident(target)::regnamespace
+                AND d.classid = 'pg_proc'::regclass
+        ))
+    LOOP
+        EXECUTE format('ALTER ROUTINE %s RENAME TO %I', routine.signature, routine.final_name);
+    END LOOP;
+END;
+$$;
+
+COMMENT ON FUNCTION remove_suffix(text, text) IS 'Internal: gives the functions of a new gallery their names.';
 
 CREATE OR REPLACE FUNCTION grantee_name(role OID)
 RETURNS TEXT
@@ -158,11 +203,16 @@ RETURNS TEXT
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT
 SET client_min_messages = warning
+-- `pgface init` has checked them. PostgreSQL would keep each in the memory of this session.
+SET check_function_bodies = off
 AS $$
 DECLARE
     home CONSTANT TEXT := current_schema();
     -- Random, because the status of a gallery shows it. A number would reveal how many galleries there are.
     made CONSTANT TEXT := 'pgface_' || replace(gen_random_uuid()::text, '-', '');
+    -- To find a function by its name, PostgreSQL reads the functions of this name in all schemas, again after each change. So
+    -- the new functions have names that no other gallery has, until all is done.
+    suffix CONSTANT TEXT := '_' || right(made, 16);
     script TEXT[];
     statement TEXT;
 BEGIN
@@ -179,8 +229,10 @@ BEGIN
     EXECUTE format('CREATE SCHEMA %I', made);
     PERFORM set_config('search_path', quote_ident(made), true);
     FOREACH statement IN ARRAY script LOOP
-        EXECUTE statement;
+        EXECUTE replace(statement, '@suffix@', suffix);
     END LOOP;
+    EXECUTE format('SELECT %I.copy_gallery_rights(%L, %L)', home, made, suffix);
+    EXECUTE format('SELECT %I.remove_suffix(%L, %L)', home, made, suffix);
     IF model IS NOT NULL THEN
         EXECUTE format(
             'UPDATE %I.gallery SET (model_name, dimension, alignment_size, weights_sha256, verify_threshold, '
@@ -198,7 +250,6 @@ BEGIN
         'SET search_path TO %I, pg_temp AS $body$ SELECT %I.is_operator(secret) $body$',
         made, made, home
     );
-    EXECUTE format('SELECT %I.copy_gallery_rights(%L)', home, made);
     RETURN made;
 END;
 $$;
@@ -328,6 +379,7 @@ $$;
 -- The addresses of other servers may contain passwords.
 REVOKE ALL ON galleries, gallery_script FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION
-    is_operator(TEXT), require_operator(TEXT), copy_gallery_rights(TEXT), create_gallery(TEXT, JSONB, TEXT),
-    register_gallery(TEXT, TEXT, TEXT, TEXT), rename_gallery(TEXT, TEXT, TEXT), delete_gallery(TEXT, TEXT), gallery_sizes(), open_all_galleries(INTEGER, TEXT)
+    is_operator(TEXT), require_operator(TEXT), copy_gallery_rights(TEXT, TEXT), remove_suffix(TEXT, TEXT),
+    create_gallery(TEXT, JSONB, TEXT), register_gallery(TEXT, TEXT, TEXT, TEXT), rename_gallery(TEXT, TEXT, TEXT),
+    delete_gallery(TEXT, TEXT), gallery_sizes(), open_all_galleries(INTEGER, TEXT)
 FROM PUBLIC;
