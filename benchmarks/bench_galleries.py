@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import http.client
+import itertools
 import statistics
 import tempfile
 import time
@@ -26,6 +27,8 @@ from service_process import RunningService, postmaster, processor_seconds, runni
 
 PACKAGES = ("pgface", "fastapi", "uvicorn", "psycopg", "psycopg-pool")
 _ROUNDS = 200
+_BATCH = 50
+"""Galleries that are created between two readings of the processor time."""
 
 
 def main() -> None:
@@ -44,23 +47,44 @@ def _measure(arguments: argparse.Namespace, scratch: Path, output: Output) -> It
     settings = Settings.model_validate({"database_url": None, "data_dir": scratch / "data"})
     with EmbeddedPostgres(settings.postgres_dir), Gallery.create(settings) as default:
         key, _ = create_key(default.database, "benchmark", ["admin"], Client(), all_galleries=True)
+        before = processor_seconds(postmaster(settings))
         with running(settings, scratch / "alone.log") as service:
+            start_alone = sum(service.processor()) - before
             _ask(service, key, "/api/v1/users")
             alone = service.memory()
         output.console.print(f"creating {arguments.galleries:,} galleries ...")
         yield from _creation(default, settings, arguments.galleries)
+        before = processor_seconds(postmaster(settings))
         with running(settings, scratch / "service.log") as service:
+            yield Row(
+                f"processor time of a start, {arguments.galleries:,} galleries",
+                f"{sum(service.processor()) - before:.2f} s",
+                f"without galleries {start_alone:.2f} s",
+            )
             started = service.memory()
             paths = [f"/api/v1/galleries/{_name(number)}/users" for number in range(arguments.galleries)]
-            for path in paths:
-                _ask(service, key, path)
+            first = _processor_each(service, key, paths)
             yield Row(
                 f"memory (PSS) of the service, {arguments.galleries:,} galleries",
                 f"at the start {started:.0f} MiB, after a request to each {service.memory():.0f} MiB",
                 f"without galleries {alone:.0f} MiB",
             )
-            yield Row("connections to PostgreSQL after it", f"{_connections(default)}", "PGFACE_POOL_SIZE is 4")
+            number, memory = _connections(default)
+            yield Row("connections to PostgreSQL after it", f"{number}", "PGFACE_POOL_SIZE is 4")
+            yield Row("their own memory (USS), together", f"{memory:.0f} MiB")
+            again = _processor_each(service, key, paths)
+            yield Row(
+                "processor time of the first request to each", f"{first:.1f} ms", f"of the second: {again:.1f} ms"
+            )
             yield from _changing(service, key, paths)
+
+
+def _processor_each(service: RunningService, key: str, paths: list[str]) -> float:
+    """Ask for each path once, and return the milliseconds of processor time for one."""
+    before = sum(service.processor())
+    for path in paths:
+        _ask(service, key, path)
+    return (sum(service.processor()) - before) / len(paths) * 1e3
 
 
 def _name(number: int) -> str:
@@ -68,14 +92,26 @@ def _name(number: int) -> str:
 
 
 def _creation(default: Gallery, settings: Settings, number: int) -> Iterator[Row]:
+    """Create galleries in one session. The first and the last of them show whether more galleries make it slower."""
     server, process = postmaster(settings), psutil.Process()
-    before = processor_seconds(server) + processor_seconds(process), _megabytes(default)
+
+    def spent() -> float:
+        return processor_seconds(server) + processor_seconds(process)
+
+    size, times = _megabytes(default), [spent()]
     with Galleries.open(settings) as galleries:
         for each in range(number):
             galleries.create(_name(each))
-    spent = processor_seconds(server) + processor_seconds(process) - before[0]
-    yield Row("processor time to create a gallery", f"{spent / number * 1e3:.0f} ms", "")
-    yield Row("disk of an empty gallery", f"{(_megabytes(default) - before[1]) / number:.2f} MiB", "")
+            if each % _BATCH == _BATCH - 1:
+                times.append(spent())
+    batches = [(after - before) / _BATCH * 1e3 for before, after in itertools.pairwise(times)]
+    yield Row(
+        "processor time to create a gallery",
+        f"{statistics.mean(batches):.0f} ms",
+        f"first {_BATCH}: {batches[0]:.0f} ms, last {_BATCH}: {batches[-1]:.0f} ms, "
+        f"ratio {batches[-1] / batches[0]:.2f}",
+    )
+    yield Row("disk of an empty gallery", f"{(_megabytes(default) - size) / number:.2f} MiB")
 
 
 def _changing(service: RunningService, key: str, paths: list[str]) -> Iterator[Row]:
@@ -103,11 +139,15 @@ def _ask(service: RunningService, key: str, path: str) -> None:
     connection.close()
 
 
-def _connections(default: Gallery) -> int:
+def _connections(default: Gallery) -> tuple[int, float]:
+    """Count the connections of pgface, and their memory that is not shared, in MiB."""
+    query = (
+        "SELECT pid FROM pg_stat_activity "
+        "WHERE datname = current_database() AND application_name = 'pgface' AND pid <> pg_backend_pid()"
+    )
     with psycopg.connect(default.url) as connection:
-        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        (number,) = connection.execute(query).fetchone() or (0,)
-    return int(number)
+        found = [psutil.Process(pid) for (pid,) in connection.execute(query).fetchall()]
+    return len(found), sum(process.memory_full_info().uss for process in found) / 1024 / 1024
 
 
 def _megabytes(default: Gallery) -> float:

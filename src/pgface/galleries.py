@@ -6,23 +6,25 @@ import json
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, Final, Self
 from uuid import UUID
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import class_row, dict_row, scalar_row
 from pydantic import SecretStr
 
 from pgface.database.migrate import require_current
 from pgface.database.pool import Database, connected, initialise
+from pgface.database.registry import Entry, Upgrade, registered, server_name, upgrade
 from pgface.database.sql import queries
-from pgface.errors import DuplicateGalleryError, GalleryError, UnknownGalleryError
+from pgface.errors import DuplicateGalleryError, GalleryError, PgfaceError, UnknownGalleryError
 from pgface.faces.models.registry import model_defaults
 from pgface.gallery import Gallery
 from pgface.gallery.model import EngineCache
@@ -69,7 +71,7 @@ class _Entry:
 
     @property
     def info(self) -> GalleryInfo:
-        return GalleryInfo(self.name or "", self.schema_name, _server(self.database_url), self.created_at)
+        return GalleryInfo(self.name or "", self.schema_name, server_name(self.database_url), self.created_at)
 
 
 class Galleries:
@@ -244,6 +246,20 @@ class Galleries:
         if deleted[0] is not None:
             PhotoFiles(self.default.settings.photos_dir, deleted[0]).remove_all()
 
+    def upgrade(self) -> Iterator[Upgrade]:
+        """Upgrade the tables of all galleries, also on other servers, and yield each. This needs the owner's role.
+
+        An error of one gallery or of its server is in its result, and does not stop the others.
+
+        Raises:
+            DatabaseError: the registry cannot be read.
+
+        """
+        settings = self.default.settings
+        with connected(settings) as registry:
+            for url, entries in groupby(registered(registry, settings.schema_name), attrgetter("url")):
+                yield from self._upgrade_server(registry, url, list(entries))
+
     def empty(self) -> Gallery:
         """Return a gallery without people. The service uses it for names that are not known.
 
@@ -255,6 +271,22 @@ class Galleries:
         if not found:
             raise UnknownGalleryError
         return self._open(found[0])
+
+    def _upgrade_server(
+        self, registry: psycopg.Connection, url: str | None, entries: Sequence[Entry]
+    ) -> Iterator[Upgrade]:
+        """Upgrade the galleries of one server with one connection."""
+        settings = self.default.settings
+        with ExitStack() as resources:
+            connection = registry
+            if url is not None:
+                try:
+                    connection = resources.enter_context(connected(_on_server(settings, url)))
+                except PgfaceError as error:
+                    yield from (Upgrade(entry.name, server_name(url), error) for entry in entries)
+                    return
+            for entry in entries:
+                yield upgrade(connection, entry, registry, settings.schema_name)
 
     def _entry(self, name: str) -> _Entry:
         found = (
@@ -278,10 +310,10 @@ class Galleries:
         return gallery
 
     def _opened_now(self, entry: _Entry) -> Gallery:
-        changed: dict[str, Any] = {"schema_name": entry.schema_name, "registration": "closed"}
-        if entry.database_url is not None:
-            changed |= {"database_url": SecretStr(entry.database_url), "direct_url": None}
+        changed = {"schema_name": entry.schema_name, "registration": "closed"}
         settings = self.default.settings.model_copy(update=changed)
+        if entry.database_url is not None:
+            settings = _on_server(settings, entry.database_url)
         database = Database.sharing(self._server_of(entry, settings), entry.schema_name)
         with database.transaction() as connection:
             require_current(connection)
@@ -304,8 +336,7 @@ class Galleries:
         if self.default.database.read("select_gallery_named", {"name": name}, row_factory=class_row(_Entry)):
             raise DuplicateGalleryError(_taken(name))
         (schema_name,) = self.default.database.read("new_schema_name", row_factory=scalar_row)
-        changed = {"database_url": SecretStr(database_url), "direct_url": None, "schema_name": schema_name}
-        settings = self.default.settings.model_copy(update=changed)
+        settings = _on_server(self.default.settings.model_copy(update={"schema_name": schema_name}), database_url)
         initialise(settings)
         with Gallery.open(settings) as gallery:
             gallery.bind(model or self.default.config.model_name)
@@ -333,11 +364,8 @@ def _unknown(name: str) -> str:
     return f"There is no gallery {name[:255]}. `pgface galleries list` shows the galleries."
 
 
-def _server(url: str | None) -> str | None:
-    if url is None:
-        return None
-    parts = conninfo_to_dict(url)
-    return f"{parts.get('host', 'localhost')}/{parts.get('dbname', '')}"
+def _on_server(settings: Settings, url: str) -> Settings:
+    return settings.model_copy(update={"database_url": SecretStr(url), "direct_url": None})
 
 
 def _with_sizes(info: GalleryInfo, sizes: dict[str, Any] | None) -> GalleryInfo:

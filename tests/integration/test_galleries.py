@@ -16,6 +16,7 @@ from psycopg import sql
 from pgface import Galleries, Gallery, Settings
 from pgface.accounts import Accounts, Client, add_administrator, create_key
 from pgface.accounts.tokens import token_hash
+from pgface.database.embedded.server import EmbeddedPostgres
 from pgface.database.pool import initialise
 from pgface.errors import (
     DatabaseAccessError,
@@ -27,10 +28,12 @@ from pgface.errors import (
 )
 from support.access import PERMITTED, Example, send
 from support.catalog import catalog
-from support.commands import Run
+from support.commands import Run, environment_of, runner
 from support.databases import Databases
 from support.galleries import in_both_schemas, link_pack
 from support.photos import Photos
+from support.sentences import commands as says
+from support.sentences import database as database_says
 from support.service_role import opened_as_service
 from support.web_service import PASSWORD, V1, Headers, Served, bearer, code_of
 
@@ -58,8 +61,9 @@ def test_galleries_are_created_listed_renamed_and_deleted(galleries: Galleries, 
     galleries.delete("employees")
     assert [one.name for one in galleries.list()] == ["Staff"]
     assert not folder.exists()
-    schemas = galleries.default.database.read("select_local_schemas", row_factory=psycopg.rows.scalar_row)
-    assert staff.schema_name not in schemas
+    with galleries.default.database.transaction() as connection:
+        schemas = "SELECT nspname FROM pg_namespace WHERE nspname = %s"
+        assert connection.execute(schemas, (staff.schema_name,)).fetchall() == []
 
 
 def test_people_of_one_gallery_are_not_found_in_another(galleries: Galleries, photos: Photos) -> None:
@@ -172,17 +176,60 @@ def test_a_named_gallery_has_the_same_schema_as_the_default_one(galleries: Galle
     assert sorted(of_default - made, key=str) == sorted(made - of_default, key=str) == []
 
 
-def test_init_upgrades_the_named_galleries(galleries: Galleries) -> None:
-    schema_name = galleries.create("staff").schema_name
-    settings = galleries.default.settings
+def make_old(galleries: Galleries, name: str) -> None:
+    """Bring a gallery and its entry in the registry to an older version."""
+    with galleries[name].database.transaction() as connection:
+        connection.execute("DELETE FROM pgface_migrations WHERE version > 5")
     with galleries.default.database.transaction() as connection:
-        table = sql.Identifier(schema_name, "pgface_migrations")
-        connection.execute(sql.SQL("DELETE FROM {} WHERE version > 5").format(table))
+        connection.execute("UPDATE galleries SET schema_version = 5 WHERE name = %s", (name,))
+
+
+def test_a_start_upgrades_only_the_galleries_that_are_older(
+    galleries: Galleries, caplog: pytest.LogCaptureFixture
+) -> None:
+    schemas = {name: sql.Identifier(galleries.create(name).schema_name) for name in ("staff", "guests", "dropped")}
+    settings = galleries.default.settings
+    for name in ("staff", "dropped"):
+        make_old(galleries, name)
     with Galleries.open(settings) as others, pytest.raises(SchemaMissingError, match="older"):
         others["staff"]
-    initialise(settings)
+    with psycopg.connect(galleries.default.url) as connection:
+        connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(schemas["dropped"]))
+        connection.commit()
+        # A start that looked into this gallery would wait for the lock.
+        connection.execute(sql.SQL("LOCK TABLE {}.pgface_migrations").format(schemas["guests"]))
+        initialise(settings)
+    (logged,) = caplog.records
+    assert says.GALLERY_WAS_NOT_UPGRADED.format(name="dropped") in logged.getMessage()
     with Galleries.open(settings) as others:
         assert others["staff"].users() == []
+        assert others["guests"].users() == []
+
+
+def test_init_upgrades_galleries_on_other_servers_and_says_which_it_could_not(
+    galleries: Galleries, tmp_path: Path
+) -> None:
+    settings = galleries.default.settings
+    run = runner(environment_of(settings))
+    galleries.create("staff")
+    with EmbeddedPostgres(tmp_path / "second") as second:
+        server, _ = [galleries.create(name, database_url=second.url).server for name in ("archive", "spare")]
+        for name in ("archive", "staff"):
+            make_old(galleries, name)
+        assert run("init").stdout.splitlines()[-3:] == [
+            says.NAMED_GALLERY_IS_READY.format(name="staff") + ".",
+            says.NAMED_GALLERY_ELSEWHERE_IS_READY.format(name="archive", server=server) + ".",
+            says.NAMED_GALLERY_ELSEWHERE_IS_READY.format(name="spare", server=server) + ".",
+        ]
+        with Galleries.open(settings) as others:
+            assert others["archive"].users() == others["staff"].users() == []
+        galleries.close()
+    done = run("init", "--json", code=1)
+    upgraded = {one["name"]: one["error"] for one in json.loads(done.stdout)["galleries"]}
+    assert [name for name, error in upgraded.items() if error is None] == [None, "staff"]
+    for name in ("archive", "spare"):
+        assert says.GALLERY_ELSEWHERE_WAS_NOT_UPGRADED.format(name=name, server=server) in done.stderr
+        assert database_says.SERVER_CANNOT_BE_REACHED in upgraded[name]
 
 
 def operator(gallery: Gallery) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pgface.cli.options import JsonOption
-from pgface.cli.output import print_facts, print_json, say
+from pgface.cli.output import print_error, print_facts, print_json, say
 from pgface.database.sql import init_sql
 from pgface.errors import StorageError
 from pgface.settings import get_settings
@@ -17,6 +17,7 @@ from pgface.text import counted, runs_on
 from pgface.thresholds import CALIBRATE_AGAIN
 
 if TYPE_CHECKING:
+    from pgface.database.registry import Upgrade
     from pgface.gallery import Gallery
     from pgface.results import Status
 
@@ -38,21 +39,37 @@ def init(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Create the gallery or upgrade it, and bind it to its model."""
+    """Create the gallery or upgrade it, and bind it to its model. Upgrade all named galleries, too."""
+    from pgface.galleries import Galleries
     from pgface.gallery import Gallery
 
     with Gallery.create(model=model) as gallery:
         status = gallery.status()
-        rows = _place_of_rows(gallery)
+        if not json:
+            where = "the embedded PostgreSQL" if status.embedded else "PostgreSQL"
+            say(
+                f"The gallery in schema {status.schema} of {where} {status.postgresql} is ready: model {status.model}, "
+                f"{counted(status.users, 'user')}, {counted(status.embeddings, 'embedding')}."
+            )
+            say(f"Its rows are in {_place_of_rows(gallery)}, and its face crops in {get_settings().photos_dir}.")
+        upgraded = [_shown(one, json) for one in Galleries(gallery).upgrade()]
     if json:
-        print_json(status.to_json())
-        return
-    where = "the embedded PostgreSQL" if status.embedded else "PostgreSQL"
-    say(
-        f"The gallery in schema {status.schema} of {where} {status.postgresql} is ready: model {status.model}, "
-        f"{counted(status.users, 'user')}, {counted(status.embeddings, 'embedding')}."
-    )
-    say(f"Its rows are in {rows}, and its face crops in {get_settings().photos_dir}.")
+        print_json(status.to_json() | {"galleries": [one.to_json() for one in upgraded]})
+    if any(one.error is not None for one in upgraded):
+        raise typer.Exit(1)
+
+
+def _shown(upgraded: Upgrade, json: bool) -> Upgrade:
+    """Print what became of a named gallery, at once because other servers may take long to answer."""
+    if upgraded.name is None:
+        name = "The empty gallery for unknown names"
+    else:
+        name = f"The gallery {upgraded.name}" + (f" on {upgraded.server}" if upgraded.server else "")
+    if upgraded.error is not None:
+        print_error(f"{name} could not be upgraded. {upgraded.error}")
+    elif upgraded.name is not None and not json:
+        say(f"{name} is ready.")
+    return upgraded
 
 
 def _place_of_rows(gallery: Gallery) -> str:

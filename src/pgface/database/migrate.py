@@ -14,13 +14,21 @@ from pgface.database.sql import Migration, lock, migrations, preamble, statement
 from pgface.errors import SchemaMissingError, SchemaTooNewError
 
 
-def migrate(connection: psycopg.Connection, schema_name: str, *, alone: bool = False) -> list[Migration]:
+def migrate(
+    connection: psycopg.Connection, schema_name: str, *, alone: bool = False, registered: bool = False
+) -> list[Migration]:
     """Run the missing migrations in one transaction, and return them. This also creates the schema.
 
-    Programs that migrate at the same time wait for each other, for up to a minute. Use `alone` for a new schema that no
-    other session can know, which needs no lock.
+    Programs that migrate at the same time wait for each other, for up to a minute.
+
+    Args:
+        connection: a connection outside a transaction.
+        schema_name: the gallery's schema.
+        alone: it is a new schema that no other session can know, which needs no lock.
+        registered: it is a gallery of a registry. Its schema must exist, and it makes no galleries itself.
 
     Raises:
+        SchemaMissingError: a registered gallery has no schema.
         SchemaTooNewError: a newer pgface created the schema.
         PgvectorError: pgvector is missing and cannot be added, or it is too old.
         TableLockedError: another program has been migrating it for a minute.
@@ -31,7 +39,10 @@ def migrate(connection: psycopg.Connection, schema_name: str, *, alone: bool = F
     with wrap_psycopg_errors(), connection.transaction():
         set_up_transaction(connection)
         connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(WAIT_TO_MIGRATE)))
-        _enter_schema(connection, schema_name, alone=alone)
+        if registered:
+            # The default gallery's migration has checked them. PostgreSQL would keep each in the session's memory.
+            connection.execute("SET LOCAL check_function_bodies TO off")
+        _enter_schema(connection, schema_name, alone=alone, create=not registered)
         _run(connection, preamble())
         rows = connection.execute("SELECT version FROM pgface_migrations").fetchall()
         applied = {version for (version,) in rows}
@@ -41,7 +52,8 @@ def migrate(connection: psycopg.Connection, schema_name: str, *, alone: bool = F
             connection.execute(
                 "INSERT INTO pgface_migrations (version, name) VALUES (%s, %s)", (migration.version, migration.name)
             )
-        _keep_script(connection)
+        if not registered:
+            _keep_script(connection)
         return missing
 
 
@@ -72,12 +84,14 @@ def require_current(connection: psycopg.Connection) -> None:
         )
 
 
-def _enter_schema(connection: psycopg.Connection, schema_name: str, *, alone: bool) -> None:
+def _enter_schema(connection: psycopg.Connection, schema_name: str, *, alone: bool, create: bool) -> None:
     connection.execute("SELECT set_config('search_path', quote_ident(%s), true)", (schema_name,))
     if not alone:  # first, because two programs may both find no schema
         connection.execute(lock())
     row = connection.execute("SELECT to_regnamespace(quote_ident(%s)) IS NULL", (schema_name,)).fetchone()
     if row == (True,):
+        if not create:
+            raise SchemaMissingError(f"The schema {schema_name} of this gallery is missing.")
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema_name)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from pgface.database.connection import GalleryConnection, Pooling
 from pgface.database.embedded.server import EmbeddedPostgres
 from pgface.database.errors import connection_error, wrap_psycopg_errors
 from pgface.database.migrate import migrate, require_current
+from pgface.database.registry import registered, upgrade
 from pgface.database.session import set_up_session
 from pgface.database.sql import Migration, queries
 from pgface.errors import DatabaseUnreachableError, SessionNeededError, SettingsError, TableLockedError
@@ -27,6 +29,7 @@ from pgface.system.forks import leave_to_parent, renew_after_fork
 Row = TypeVar("Row")
 Result = TypeVar("Result")
 
+_log = logging.getLogger("pgface.database")
 _MAX_IDLE = 60.0
 """Seconds after which an unused connection is closed."""
 _TURN_TIMEOUT = 10.0
@@ -308,7 +311,8 @@ def _open_pool(url: str, settings: Settings) -> ConnectionPool[GalleryConnection
 def initialise(settings: Settings) -> list[Migration]:
     """Create the gallery's schema or upgrade it, and return the migrations that were run.
 
-    This upgrades also the galleries of the same database that its registry names.
+    This upgrades also the galleries of the same database that are older in its registry. If one of them fails, it is
+    logged, and opening that gallery is an error.
 
     Raises:
         DatabaseError: for the reasons of `Database.open` and `pgface.database.migrate.migrate`.
@@ -316,11 +320,11 @@ def initialise(settings: Settings) -> list[Migration]:
     """
     with connected(settings) as connection:
         ran = migrate(connection, settings.schema_name)
-        with connection.transaction():
-            connection.execute(queries()["enter_schema"], {"schema": settings.schema_name})
-            named = connection.execute(queries()["select_local_schemas"]).fetchall()
-        for (schema_name,) in named:
-            migrate(connection, schema_name)
+        for entry in registered(connection, settings.schema_name):
+            if entry.is_old and entry.url is None:
+                upgraded = upgrade(connection, entry, connection, settings.schema_name)
+                if upgraded.error is not None:
+                    _log.warning("The gallery %s could not be upgraded: %s", upgraded.name, upgraded.error)
         return ran
 
 

@@ -7,6 +7,10 @@ from support.sentences import Sentence
 # `pgface init` and `pgface status`.
 GALLERY_IS_READY = Sentence("is ready: model {model}")
 GALLERY_IS_READY_WITH_USERS = Sentence("is ready: model {model}, {users:user}")
+NAMED_GALLERY_IS_READY = Sentence("The gallery {name} is ready")
+NAMED_GALLERY_ELSEWHERE_IS_READY = Sentence("The gallery {name} on {server} is ready")
+GALLERY_WAS_NOT_UPGRADED = Sentence("The gallery {name} could not be upgraded")
+GALLERY_ELSEWHERE_WAS_NOT_UPGRADED = Sentence("The gallery {name} on {server} could not be upgraded")
 GALLERY_IS_EMBEDDED = Sentence("of the embedded PostgreSQL {version}")
 PLACE_OF_ROWS_AND_CROPS = Sentence("Its rows are in {rows}...and its face crops in {crops}")
 SETTING_CANNOT_BE_USED = Sentence("{variable} cannot be used")

@@ -8,6 +8,9 @@ CREATE TABLE IF NOT EXISTS galleries (
     schema_name TEXT NOT NULL,
     -- The URL of another server. NULL for this database.
     database_url TEXT,
+    -- A start upgrades the galleries of this database whose version is older than the default gallery's, without opening the
+    -- others.
+    schema_version INTEGER NOT NULL,
     created_at TIMESTAMPTZ NOT NULL DEFAULT now()
 );
 
@@ -221,7 +224,9 @@ BEGIN
     IF gallery_name IS NOT NULL AND NOT EXISTS (SELECT FROM galleries WHERE name IS NULL) THEN
         PERFORM create_gallery(NULL, model, authority);
     END IF;
-    INSERT INTO galleries (name, schema_name) VALUES (gallery_name, made) ON CONFLICT (name) DO NOTHING;
+    INSERT INTO galleries (name, schema_name, schema_version)
+    VALUES (gallery_name, made, (SELECT max(m.version) FROM pgface_migrations m))
+    ON CONFLICT (name) DO NOTHING;
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
@@ -272,7 +277,9 @@ BEGIN
     IF NOT EXISTS (SELECT FROM galleries WHERE name IS NULL) THEN
         PERFORM create_gallery(NULL, NULL, authority);
     END IF;
-    INSERT INTO galleries (name, schema_name, database_url) VALUES (gallery_name, of_schema, url) ON CONFLICT (name) DO NOTHING;
+    INSERT INTO galleries (name, schema_name, database_url, schema_version)
+    VALUES (gallery_name, of_schema, url, (SELECT max(m.version) FROM pgface_migrations m))
+    ON CONFLICT (name) DO NOTHING;
     RETURN FOUND;
 END;
 $$;

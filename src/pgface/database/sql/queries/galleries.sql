@@ -21,9 +21,16 @@ SELECT name, schema_name, database_url, created_at FROM galleries WHERE name IS 
 -- select_empty_gallery --
 SELECT name, schema_name, database_url, created_at FROM galleries WHERE name IS NULL ORDER BY id LIMIT 1;
 
--- select_local_schemas --
--- The schemas of this database that `pgface init` upgrades together with the default gallery.
-SELECT schema_name FROM galleries WHERE database_url IS NULL ORDER BY id;
+-- select_registered --
+-- The galleries that `pgface init` upgrades after the default gallery, those of one server together.
+SELECT
+    id, name, schema_name, database_url AS url,
+    schema_version < (SELECT max(version) FROM pgface_migrations) AS is_old
+FROM galleries
+ORDER BY database_url NULLS FIRST, id;
+
+-- note_upgrade --
+UPDATE galleries SET schema_version = (SELECT max(version) FROM pgface_migrations) WHERE id = %(id)s;
 
 -- gallery_sizes --
 SELECT name, model_name, people, faces FROM gallery_sizes();
