@@ -62,7 +62,8 @@ def test_enroll_identify_verify_compare_detect_and_delete(api: Served, send: Sen
     (forced,) = send("/identify", program, {"photo": photos(BUSH, 1)}, threshold=-1).json()["faces"]
     assert [(match["user_id"], match["confidence"]) for match in forced["matches"]] == [(user["id"], None)]
 
-    for who in ({"user_id": user["id"]}, {"email": "BLAIR@example.org"}):
+    api.gallery.update_user(user["id"], external_id="emp-17")
+    for who in ({"user_id": user["id"]}, {"email": "BLAIR@example.org"}, {"external_id": "emp-17"}):
         verified = send("/verify", program, {"photo": photos(BLAIR, 5)}, **who).json()
         assert (verified["match"], verified["user_id"], verified["confidence"] > 80) == (True, user["id"], True)
     refused = send("/verify", program, {"photo": photos(BUSH, 1)}, user_id=user["id"]).json()
@@ -104,6 +105,10 @@ def test_a_user_enrolls_and_verifies_their_own_photo(api: Served, send: Send, ph
     assert [photo["filename"] in (name, "photo") for photo in listed] == [True]
     for who in ({}, {"user_id": person.id}, {"email": f" {person.email.upper()} "}):
         assert send("/verify", person.headers, {"photo": photos(BUSH, 2)}, **who).json()["match"] is True
+    api.gallery.update_user(person.id, external_id="emp-18")
+    for other in ({"external_id": "emp-18"}, {"external_id": "unknown"}, {"external_id": person.email}):
+        refused = send("/verify", person.headers, {"photo": photos(BUSH, 2)}, **other)
+        assert code_of(refused, 403) == "not-permitted"
     assert send("/compare", person.cookie, {"photo": photos(BUSH, 1), "other": photos(BLAIR, 2)}).status_code == 200
     assert send("/detect", person.headers, {"photo": photos(BUSH, 1)}).status_code == 200
 
@@ -136,10 +141,13 @@ def test_unusable_photos_and_users(api: Served, send: Send, photos: Photos, grou
     before = api.contents()
     for photo, code in ((group_photo, "several-faces"), (tmp_path / "empty.png", "no-face")):
         assert code_of(send("/photos", headers, {"photo": photo}, email="a@example.org"), 422) == code
-    both = send("/verify", headers, {"photo": photos(BLAIR, 2)}, user_id=1, email="a@example.org")
-    assert code_of(both, 422) == "request"
+    for other in ({"email": "a@example.org"}, {"external_id": "emp-17"}):
+        both = send("/verify", headers, {"photo": photos(BLAIR, 2)}, user_id=1, **other)
+        assert code_of(both, 422) == "request"
     assert code_of(send("/verify", headers, {"photo": photos(BLAIR, 2)}), 422) == "request"
     assert code_of(send("/verify", headers, {"photo": photos(BLAIR, 2)}, user_id=10**6), 404) == "unknown-user"
+    unknown = send("/verify", headers, {"photo": photos(BLAIR, 2)}, external_id="unknown")
+    assert code_of(unknown, 404) == "unknown-user"
     unknown = send("/verify", headers, {"photo": photos(BLAIR, 2)}, email="nobody@example.org")
     assert code_of(unknown, 404) == "unknown-user"
     assert "nobody@" not in unknown.text

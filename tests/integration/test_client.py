@@ -153,7 +153,7 @@ def faces(admin: Any, photos: Photos) -> None:
     assert admin.update_user(blair.id, external_id="").external_id is None
     assert found.faces[0].quality.face_size == pytest.approx(found.faces[0].box.width, abs=0.1)
     assert admin.verify(probe, email="tony@example.org").match
-    assert not admin.verify(probe, user_id=other.user.id).match
+    assert not admin.verify(probe, external_id="emp-1").match
     assert admin.compare(probe, photos("Tony_Blair", 2)).match
     assert len(admin.detect(probe)) == 1
     assert admin.get_user(blair.id).embeddings == 1

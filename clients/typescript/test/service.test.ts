@@ -70,6 +70,8 @@ describe("a program with an API key", { skip }, () => {
     );
     assert.equal((await service.verify({ photo: second, user_id: alice.id })).match, true);
     assert.equal((await service.verify({ photo: other, email: alice.email, threshold: 0.9 })).match, false);
+    await service.updateUser(alice.id, { external_id: "emp-17" });
+    assert.equal((await service.verify({ photo: second, external_id: "emp-17" })).match, true);
     assert.equal((await service.compare({ photo: first, other: second })).match, true);
     assert.equal((await service.detect({ photo: await readFile(first) })).faces.length, 1);
   });

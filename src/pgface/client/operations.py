@@ -221,21 +221,23 @@ def verify(
     user_id: int | None = None,
     email: str | None = None,
     name: str | None = None,
+    external_id: str | None = None,
     threshold: float | None = None,
     face: WhichFace = "only",
 ) -> Call[Verification]:
-    """Verify that a photo shows a user (1:1). Name the user by one of `user_id`, `email` and `name`.
+    """Verify that a photo shows a user (1:1). Name the user by one of `user_id`, `email`, `name` and `external_id`.
 
     Args:
         photo: the probe.
         user_id: the user's id.
         email: the user's e-mail.
         name: the user's name, if only one user has it.
+        external_id: the user's id in another system.
         threshold: the lowest similarity of a match, -1 to 1. By default the gallery's own.
         face: which face of a photo with several.
 
     """
-    claim = {"user_id": user_id, "email": email, "name": name}
+    claim = {"user_id": user_id, "email": email, "name": name, "external_id": external_id}
     return _question("/verify", reads(Verification), [("photo", photo)], threshold=threshold, face=face, **claim)
 
 

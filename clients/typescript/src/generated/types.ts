@@ -1,6 +1,6 @@
 // Generated from docs/reference/openapi.json by `make typescript`.
-// SHA-256 of the document and scripts/generate.js: 92c7df8c0e373de0b495f247b8ae0f922ece6c998899669e3aea51dd59b3a50e
-// SHA-256 of the rest of this file: d349d6201a62998742938c1054082c087295ce86a22ac0ed7c0e4437435aac5c
+// SHA-256 of the document and scripts/generate.js: caf7f806ef50810f2cd3fc56017f99895ae87569f4614a98317b854eef24af58
+// SHA-256 of the rest of this file: f8f7f684330394b75a1802f62c131b2fc37ca84c1edeb90c66fd88ab4d507c8b
 
 import type { Photo } from "../photos.js";
 export type paths = Record<string, never>;
@@ -594,6 +594,8 @@ export interface components {
       email?: string | null;
       /** @description Instead of `user_id`, if only one user has this name. Not for a logged-in user. */
       name?: string | null;
+      /** @description Instead of `user_id`. The user's id in another system. Not for a logged-in user. */
+      external_id?: string | null;
       /** @description By default the gallery's threshold for 1:1. */
       threshold?: number | null;
       /**

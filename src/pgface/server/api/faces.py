@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter
 
 from pgface.errors import NotPermittedError, RequestError
+from pgface.gallery.attributes import ExternalId
 from pgface.gallery.users import UserRef, clean_email
 from pgface.server.auth import Caller, UserPrincipal, require_scope
 from pgface.server.bodies import BodyRoute
@@ -80,18 +81,23 @@ async def detect(
 
 def _claimed_user(caller: Caller, body: VerifyRequest) -> UserRef:
     """Return the user whom a photo is claimed to show. Only administrators and programs may verify other users."""
-    claims = [claim for claim in (body.user_id, body.email, body.name) if claim is not None]
-    if len(claims) > 1:
-        raise RequestError("Give one of user_id, email and name.")
-    given: UserRef | None = claims[0] if claims else None
+    claims: list[UserRef] = [claim for claim in (body.user_id, body.name) if claim is not None]
     if body.email is not None:
-        given = clean_email(body.email)
+        claims.append(clean_email(body.email))
+    if body.external_id is not None:
+        claims.append(ExternalId(body.external_id))
+    if len(claims) > 1:
+        raise RequestError("Give one of user_id, email, name and external_id.")
+    given = claims[0] if claims else None
     if caller.may("verify"):
         if given is None:
-            raise RequestError("Give user_id, email or name of the user whom the photo is claimed to show.")
+            raise RequestError(
+                "Give user_id, email, name or external_id of the user whom the photo is claimed to show."
+            )
         return given
     assert isinstance(caller, UserPrincipal)  # noqa: S101 - require_scope lets in keys only with the scope
     own = caller.login
-    if given not in (None, own.user_id) and same_email(str(given)) != same_email(own.email):
+    is_own = given in (None, own.user_id) or (isinstance(given, str) and same_email(given) == same_email(own.email))
+    if not is_own:
         raise NotPermittedError
     return own.user_id

@@ -12,6 +12,7 @@ from pgface.results import quality_to_json
 from pgface.server.schemas.base import (
     EXAMPLE_PHOTO,
     Email,
+    ExternalId,
     FaceChoice,
     Labels,
     Name,
@@ -49,6 +50,9 @@ class VerifyRequest(RequestBody):
     email: Email | None = Field(default=None, description="Instead of `user_id`. A logged-in user may omit both.")
     name: Name | None = Field(
         default=None, description="Instead of `user_id`, if only one user has this name. Not for a logged-in user."
+    )
+    external_id: ExternalId | None = Field(
+        default=None, description="Instead of `user_id`. The user's id in another system. Not for a logged-in user."
     )
     threshold: Similarity | None = Field(default=None, description="By default the gallery's threshold for 1:1.")
     face: FaceChoice = "only"
