@@ -239,12 +239,16 @@ BEGIN
     EXECUTE format('SELECT %I.copy_gallery_rights(%L, %L)', home, made, suffix);
     EXECUTE format('SELECT %I.remove_suffix(%L, %L)', home, made, suffix);
     IF model IS NOT NULL THEN
+        -- A new row, and not an UPDATE: the plans of a trigger's statements would stay in the memory of this session, for each
+        -- gallery, and PostgreSQL reads all of them after each change of a table.
+        EXECUTE format('DELETE FROM %I.gallery', made);
         EXECUTE format(
-            'UPDATE %I.gallery SET (model_name, dimension, alignment_size, weights_sha256, verify_threshold, '
-            'identify_threshold) = (SELECT model_name, dimension, alignment_size, weights_sha256, '
-            'verify_threshold, identify_threshold FROM jsonb_populate_record(NULL::%I.gallery, $1))',
+            'INSERT INTO %I.gallery (model_name, dimension, alignment_size, weights_sha256, verify_threshold, '
+            'identify_threshold) SELECT model_name, dimension, alignment_size, weights_sha256, verify_threshold, '
+            'identify_threshold FROM jsonb_populate_record(NULL::%I.gallery, $1)',
             made, made
         ) USING model;
+        EXECUTE format('INSERT INTO %I.gallery_events (kind) VALUES (''model_changed'')', made);
         EXECUTE format(
             'INSERT INTO %I.confidence_anchors SELECT * FROM jsonb_populate_recordset(NULL::%I.confidence_anchors, $1)',
             made, made
