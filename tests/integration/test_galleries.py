@@ -176,6 +176,23 @@ def test_a_named_gallery_has_the_same_schema_as_the_default_one(galleries: Galle
     assert sorted(of_default - made, key=str) == sorted(made - of_default, key=str) == []
 
 
+def test_new_galleries_leave_no_plans_in_the_session_that_makes_them(galleries: Galleries) -> None:
+    """PostgreSQL looks at every plan after each change of a table. So each gallery would make the next one slower."""
+    plans = (
+        "SELECT name, count(*) FROM pg_backend_memory_contexts "
+        "WHERE name IN ('PL/pgSQL function', 'CachedPlanSource') GROUP BY name ORDER BY name"
+    )
+    settings = galleries.default.settings.model_copy(update={"pool_size": 1})
+    counted = []
+    with Galleries.open(settings) as one_session:
+        for name in ("a", "b", "c"):
+            one_session.create(name)
+            with one_session.default.database.transaction() as connection:
+                counted.append(connection.execute(plans).fetchall())
+    # The first one has the plans of create_gallery(), and the second one those of this test.
+    assert counted[1] == counted[2]
+
+
 def make_old(galleries: Galleries, name: str) -> None:
     """Bring a gallery and its entry in the registry to an older version."""
     with galleries[name].database.transaction() as connection:
