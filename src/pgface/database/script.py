@@ -11,7 +11,7 @@ from pgface.database.sql import migrations, preamble, record, statements
 _SUFFIX: Final = "@suffix@"
 """What create_gallery() replaces in each statement. It says why."""
 _MAKES_FUNCTION: Final = re.compile(r"CREATE OR REPLACE (?:FUNCTION|PROCEDURE) (\w+)\(")
-_FOR_PRESENT_ROWS: Final = re.compile(r"(?:--[^\n]*\n)*DO \$\$ BEGIN PERFORM \w+\(\); END \$\$;")
+_FOR_PRESENT_ROWS: Final = re.compile(r"(?:--[^\n]*\n)*DO \$\$ BEGIN PERFORM \w+\(\)[;] END \$\$;")
 """A call in a migration. A new gallery has no rows yet that it could be about."""
 
 
