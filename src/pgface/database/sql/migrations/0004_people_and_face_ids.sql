@@ -154,34 +154,21 @@ AS $$
 DECLARE
     -- As in users_by_signs.
     near CONSTANT integer := 240;
+    all_signs CONSTANT integer := 513;
+    max_distance integer;
     probe halfvec(512) := l2_normalize(query_embedding)::halfvec(512);
     probe_bits bit(512) := binary_quantize(query_embedding)::bit(512);
     nearest BIGINT[];
 BEGIN
-    -- LIMIT 1 removes no row. It keeps the planner from reading all users: they are looked up in the order of the signs, until
-    -- there are enough.
-    nearest := ARRAY(
-        SELECT s.template_id
-        FROM (
-            SELECT b.template_id, b.user_id, hamming_distance(b.bits, probe_bits) AS distance
-            FROM template_bits b
-            WHERE hamming_distance(b.bits, probe_bits) < near
-            ORDER BY distance
-        ) s
-        CROSS JOIN LATERAL (
-            SELECT FROM users u
-            WHERE u.id = s.user_id AND u.labels @> with_labels AND (u.is_person OR NOT people_only)
-            LIMIT 1
-        ) among
-        ORDER BY s.distance
-        LIMIT effort
-    );
-    IF cardinality(nearest) < effort THEN
+    FOREACH max_distance IN ARRAY ARRAY[near, all_signs] LOOP
+        -- LIMIT 1 removes no row. It keeps the planner from reading all users: they are looked up in the order of the signs,
+        -- until there are enough.
         nearest := ARRAY(
             SELECT s.template_id
             FROM (
                 SELECT b.template_id, b.user_id, hamming_distance(b.bits, probe_bits) AS distance
                 FROM template_bits b
+                WHERE hamming_distance(b.bits, probe_bits) < max_distance
                 ORDER BY distance
             ) s
             CROSS JOIN LATERAL (
@@ -192,7 +179,8 @@ BEGIN
             ORDER BY s.distance
             LIMIT effort
         );
-    END IF;
+        EXIT WHEN cardinality(nearest) >= effort;
+    END LOOP;
     RETURN nearest_users(probe, nearest, max_users);
 END;
 $$;
