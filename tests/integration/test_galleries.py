@@ -144,6 +144,26 @@ def test_many_galleries_share_few_connections(galleries: Galleries, pooling: str
     assert found[0] <= 2 + galleries.default.settings.pool_size
 
 
+def test_a_connection_that_served_many_galleries_is_replaced(
+    galleries: Galleries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL keeps what it read of each gallery until the connection is closed."""
+    monkeypatch.setattr("pgface.database.connection.MAX_SCHEMAS", 2)
+    settings = galleries.default.settings.model_copy(update={"pool_size": 1})
+    for name in ("a", "b", "c"):
+        galleries.create(name)
+    with Galleries.open(settings) as shared:
+
+        def process(name: str) -> int:
+            assert shared[name].users() == []
+            with shared[name].database.transaction() as opened:
+                return opened.info.backend_pid
+
+        processes = [process(name) for name in ("a", "a", "a", "b", "b", "c")]
+    assert len(set(processes[:3])) == 1
+    assert len(set(processes)) > 1
+
+
 def test_a_gallery_may_be_on_another_server(galleries: Galleries, databases: Databases, photos: Photos) -> None:
     url = databases.create()
     info = galleries.create("archive", database_url=url)
