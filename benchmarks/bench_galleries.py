@@ -37,9 +37,9 @@ def main() -> None:
     arguments = parser.parse_args()
     output = Output(arguments, PACKAGES)
     with tempfile.TemporaryDirectory(prefix="pgface_bench_") as folder:
-        rows = list(_measure(arguments, Path(folder), output))
-    output.console.print(table("many galleries", rows))
-    output.add(rows)
+        for row in _measure(arguments, Path(folder), output):
+            output.add([row])
+    output.console.print(table("many galleries", output.rows))
     output.finish()
 
 
