@@ -44,7 +44,7 @@ class ServiceAwayError(Exception):
 
 @cache
 def service() -> Client:
-    """Return the client of the service, which all threads of the process share. It uses no proxy, and answers at once."""
+    """Return the client of the service, which all threads share. It uses no proxy, and does not repeat a request."""
     http = httpx.Client(timeout=TIMEOUT, trust_env=False)
     return Client(os.environ["FACE_SERVICE"], os.environ["FACE_SERVICE_KEY"], retries=0, http=http)
 
