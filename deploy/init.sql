@@ -2676,34 +2676,21 @@ AS $$
 DECLARE
     -- As in users_by_signs.
     near CONSTANT integer := 240;
+    all_signs CONSTANT integer := 513;
+    max_distance integer;
     probe halfvec(512) := l2_normalize(query_embedding)::halfvec(512);
     probe_bits bit(512) := binary_quantize(query_embedding)::bit(512);
     nearest BIGINT[];
 BEGIN
-    -- LIMIT 1 removes no row. It keeps the planner from reading all users: they are looked up in the order of the signs, until
-    -- there are enough.
-    nearest := ARRAY(
-        SELECT s.template_id
-        FROM (
-            SELECT b.template_id, b.user_id, hamming_distance(b.bits, probe_bits) AS distance
-            FROM template_bits b
-            WHERE hamming_distance(b.bits, probe_bits) < near
-            ORDER BY distance
-        ) s
-        CROSS JOIN LATERAL (
-            SELECT FROM users u
-            WHERE u.id = s.user_id AND u.labels @> with_labels AND (u.is_person OR NOT people_only)
-            LIMIT 1
-        ) among
-        ORDER BY s.distance
-        LIMIT effort
-    );
-    IF cardinality(nearest) < effort THEN
+    FOREACH max_distance IN ARRAY ARRAY[near, all_signs] LOOP
+        -- LIMIT 1 removes no row. It keeps the planner from reading all users: they are looked up in the order of the signs,
+        -- until there are enough.
         nearest := ARRAY(
             SELECT s.template_id
             FROM (
                 SELECT b.template_id, b.user_id, hamming_distance(b.bits, probe_bits) AS distance
                 FROM template_bits b
+                WHERE hamming_distance(b.bits, probe_bits) < max_distance
                 ORDER BY distance
             ) s
             CROSS JOIN LATERAL (
@@ -2714,7 +2701,8 @@ BEGIN
             ORDER BY s.distance
             LIMIT effort
         );
-    END IF;
+        EXIT WHEN cardinality(nearest) >= effort;
+    END LOOP;
     RETURN nearest_users(probe, nearest, max_users);
 END;
 $$;
@@ -3324,12 +3312,16 @@ CREATE TABLE IF NOT EXISTS galleries (
     schema_name TEXT NOT NULL,
     -- The URL of another server. NULL for this database.
     database_url TEXT,
+    -- A start upgrades the galleries of this database whose version is older than the default gallery's, without opening the
+    -- others.
+    schema_version INTEGER NOT NULL,
     created_at TIMESTAMPTZ NOT NULL DEFAULT now()
 );
 
 CREATE UNIQUE INDEX IF NOT EXISTS idx_galleries_schema ON galleries(coalesce(database_url, ''), schema_name);
 
--- The statements that make a gallery, in their order. `pgface init` writes them, and create_gallery() runs them.
+-- The statements that make a gallery, in their order. `pgface init` writes them, and create_gallery() runs them. The names of the
+-- functions that they make end with @suffix@.
 CREATE TABLE IF NOT EXISTS gallery_script (
     position INTEGER PRIMARY KEY,
     statement TEXT NOT NULL
@@ -3391,7 +3383,9 @@ $$;
 COMMENT ON FUNCTION require_operator(text) IS
     'Internal: raises an error unless the secret may administer all galleries. The owner needs no secret.';
 
-CREATE OR REPLACE FUNCTION copy_gallery_rights(target TEXT)
+-- The objects are found through pg_depend. It has an index by schema, and the catalogs themselves do not: with a thousand
+-- galleries, they have a million rows.
+CREATE OR REPLACE FUNCTION copy_gallery_rights(target TEXT, suffix TEXT DEFAULT '')
 RETURNS VOID
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
@@ -3402,6 +3396,18 @@ DECLARE
         'galleries galleries_id_seq gallery_script create_gallery register_gallery rename_gallery delete_gallery gallery_sizes '
         'open_all_galleries', ' '
     );
+    relations CONSTANT OID[] := ARRAY(
+        SELECT d.objid FROM pg_depend d
+        WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = home AND d.classid = 'pg_class'::regclass
+    );
+    routines CONSTANT OID[] := ARRAY(
+        SELECT d.objid FROM pg_depend d
+        WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = home AND d.classid = 'pg_proc'::regclass
+            -- In the schema public, pgvector's functions stand beside the gallery's.
+            AND NOT EXISTS (
+                SELECT FROM pg_depend e WHERE e.classid = 'pg_proc'::regclass AND e.objid = d.objid AND e.deptype = 'e'
+            )
+    );
     given RECORD;
 BEGIN
     FOR given IN
@@ -3410,37 +3416,67 @@ BEGIN
         WHERE n.oid = home AND acl.grantee <> n.nspowner
         UNION ALL
         SELECT format(
-            'GRANT %s ON %s %I.%I TO %s', acl.privilege_type, CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END,
-            target, c.relname, grantee_name(acl.grantee)
+            'GRANT %s ON %s %s TO %s', acl.privilege_type, kind.name, string_agg(format('%I.%I', target, c.relname), ', '),
+            grantee_name(acl.grantee)
         )
-        FROM pg_class c, aclexplode(c.relacl) AS acl
-        WHERE c.relnamespace = home AND c.relkind IN ('r', 'p', 'v', 'S') AND acl.grantee <> c.relowner
+        FROM pg_class c
+        CROSS JOIN aclexplode(c.relacl) AS acl
+        CROSS JOIN LATERAL (SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS name) kind
+        WHERE c.oid = ANY (relations) AND c.relkind IN ('r', 'p', 'v', 'S') AND acl.grantee <> c.relowner
             AND c.relname <> ALL (own)
+        GROUP BY acl.privilege_type, kind.name, acl.grantee
         UNION ALL
         SELECT format(
-            'GRANT %s (%I) ON TABLE %I.%I TO %s', acl.privilege_type, a.attname, target, c.relname, grantee_name(acl.grantee)
+            'GRANT %s (%s) ON TABLE %I.%I TO %s', acl.privilege_type, string_agg(quote_ident(a.attname), ', '), target, c.relname,
+            grantee_name(acl.grantee)
         )
         FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid, aclexplode(a.attacl) AS acl
-        WHERE c.relnamespace = home AND acl.grantee <> c.relowner AND c.relname <> ALL (own) AND NOT a.attisdropped
+        WHERE c.oid = ANY (relations) AND acl.grantee <> c.relowner AND c.relname <> ALL (own) AND NOT a.attisdropped
+        GROUP BY acl.privilege_type, c.relname, acl.grantee
         UNION ALL
         SELECT format(
-            'GRANT EXECUTE ON ROUTINE %I.%I(%s) TO %s', target, p.proname, pg_get_function_identity_arguments(p.oid),
+            'GRANT EXECUTE ON ROUTINE %s TO %s',
+            string_agg(
+                format('%I.%I(%s)', target, p.proname || suffix, pg_get_function_identity_arguments(p.oid)), ', '
+            ),
             grantee_name(acl.grantee)
         )
         FROM pg_proc p, aclexplode(p.proacl) AS acl
-        WHERE p.pronamespace = home AND acl.grantee <> p.proowner AND p.proname <> ALL (own)
-            -- In the schema public, pgvector's functions stand beside the gallery's.
-            AND NOT EXISTS (
-                SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
-            )
+        WHERE p.oid = ANY (routines) AND acl.grantee <> p.proowner AND p.proname <> ALL (own)
+        GROUP BY acl.grantee
     LOOP
         EXECUTE given.statement;
     END LOOP;
 END;
 $$;
 
-COMMENT ON FUNCTION copy_gallery_rights(text) IS
-    'Internal: gives every role the rights in another gallery that it has in this one, except for the registry.';
+COMMENT ON FUNCTION copy_gallery_rights(text, text) IS
+    'Internal: gives every role the rights in another gallery that it has in this one, except for the registry. The names of the '
+    'other gallery''s functions end with the suffix.';
+
+CREATE OR REPLACE FUNCTION remove_suffix(target TEXT, suffix TEXT)
+RETURNS VOID
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    routine RECORD;
+BEGIN
+    FOR routine IN
+        SELECT p.oid::regprocedure AS signature, left(p.proname, -length(suffix)) AS final_name
+        FROM pg_proc p
+        WHERE p.oid = ANY (ARRAY(
+            SELECT d.objid FROM pg_depend d
+            WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = quote_ident(target)::regnamespace
+                AND d.classid = 'pg_proc'::regclass
+        ))
+    LOOP
+        EXECUTE format('ALTER ROUTINE %s RENAME TO %I', routine.signature, routine.final_name);
+    END LOOP;
+END;
+$$;
+
+COMMENT ON FUNCTION remove_suffix(text, text) IS 'Internal: gives the functions of a new gallery their names.';
 
 CREATE OR REPLACE FUNCTION grantee_name(role OID)
 RETURNS TEXT
@@ -3474,11 +3510,16 @@ RETURNS TEXT
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT
 SET client_min_messages = warning
+-- `pgface init` has checked them. PostgreSQL would keep each in the memory of this session.
+SET check_function_bodies = off
 AS $$
 DECLARE
     home CONSTANT TEXT := current_schema();
     -- Random, because the status of a gallery shows it. A number would reveal how many galleries there are.
     made CONSTANT TEXT := 'pgface_' || replace(gen_random_uuid()::text, '-', '');
+    -- To find a function by its name, PostgreSQL reads the functions of this name in all schemas, again after each change. So
+    -- the new functions have names that no other gallery has, until all is done.
+    suffix CONSTANT TEXT := '_' || right(made, 16);
     script TEXT[];
     statement TEXT;
 BEGIN
@@ -3487,7 +3528,9 @@ BEGIN
     IF gallery_name IS NOT NULL AND NOT EXISTS (SELECT FROM galleries WHERE name IS NULL) THEN
         PERFORM create_gallery(NULL, model, authority);
     END IF;
-    INSERT INTO galleries (name, schema_name) VALUES (gallery_name, made) ON CONFLICT (name) DO NOTHING;
+    INSERT INTO galleries (name, schema_name, schema_version)
+    VALUES (gallery_name, made, (SELECT max(m.version) FROM pgface_migrations m))
+    ON CONFLICT (name) DO NOTHING;
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
@@ -3495,15 +3538,21 @@ BEGIN
     EXECUTE format('CREATE SCHEMA %I', made);
     PERFORM set_config('search_path', quote_ident(made), true);
     FOREACH statement IN ARRAY script LOOP
-        EXECUTE statement;
+        EXECUTE replace(statement, '@suffix@', suffix);
     END LOOP;
+    EXECUTE format('SELECT %I.copy_gallery_rights(%L, %L)', home, made, suffix);
+    EXECUTE format('SELECT %I.remove_suffix(%L, %L)', home, made, suffix);
     IF model IS NOT NULL THEN
+        -- A new row, and not an UPDATE: the plans of a trigger's statements would stay in the memory of this session, for each
+        -- gallery, and PostgreSQL reads all of them after each change of a table.
+        EXECUTE format('DELETE FROM %I.gallery', made);
         EXECUTE format(
-            'UPDATE %I.gallery SET (model_name, dimension, alignment_size, weights_sha256, verify_threshold, '
-            'identify_threshold) = (SELECT model_name, dimension, alignment_size, weights_sha256, '
-            'verify_threshold, identify_threshold FROM jsonb_populate_record(NULL::%I.gallery, $1))',
+            'INSERT INTO %I.gallery (model_name, dimension, alignment_size, weights_sha256, verify_threshold, '
+            'identify_threshold) SELECT model_name, dimension, alignment_size, weights_sha256, verify_threshold, '
+            'identify_threshold FROM jsonb_populate_record(NULL::%I.gallery, $1)',
             made, made
         ) USING model;
+        EXECUTE format('INSERT INTO %I.gallery_events (kind) VALUES (''model_changed'')', made);
         EXECUTE format(
             'INSERT INTO %I.confidence_anchors SELECT * FROM jsonb_populate_recordset(NULL::%I.confidence_anchors, $1)',
             made, made
@@ -3514,7 +3563,6 @@ BEGIN
         'SET search_path TO %I, pg_temp AS $body$ SELECT %I.is_operator(secret) $body$',
         made, made, home
     );
-    EXECUTE format('SELECT %I.copy_gallery_rights(%L)', home, made);
     RETURN made;
 END;
 $$;
@@ -3537,7 +3585,9 @@ BEGIN
     IF NOT EXISTS (SELECT FROM galleries WHERE name IS NULL) THEN
         PERFORM create_gallery(NULL, NULL, authority);
     END IF;
-    INSERT INTO galleries (name, schema_name, database_url) VALUES (gallery_name, of_schema, url) ON CONFLICT (name) DO NOTHING;
+    INSERT INTO galleries (name, schema_name, database_url, schema_version)
+    VALUES (gallery_name, of_schema, url, (SELECT max(m.version) FROM pgface_migrations m))
+    ON CONFLICT (name) DO NOTHING;
     RETURN FOUND;
 END;
 $$;
@@ -3644,8 +3694,9 @@ $$;
 -- The addresses of other servers may contain passwords.
 REVOKE ALL ON galleries, gallery_script FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION
-    is_operator(TEXT), require_operator(TEXT), copy_gallery_rights(TEXT), create_gallery(TEXT, JSONB, TEXT),
-    register_gallery(TEXT, TEXT, TEXT, TEXT), rename_gallery(TEXT, TEXT, TEXT), delete_gallery(TEXT, TEXT), gallery_sizes(), open_all_galleries(INTEGER, TEXT)
+    is_operator(TEXT), require_operator(TEXT), copy_gallery_rights(TEXT, TEXT), remove_suffix(TEXT, TEXT),
+    create_gallery(TEXT, JSONB, TEXT), register_gallery(TEXT, TEXT, TEXT, TEXT), rename_gallery(TEXT, TEXT, TEXT),
+    delete_gallery(TEXT, TEXT), gallery_sizes(), open_all_galleries(INTEGER, TEXT)
 FROM PUBLIC;
 
 INSERT INTO pgface_migrations (version, name) VALUES (6, 'galleries')

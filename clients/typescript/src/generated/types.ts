@@ -1,5 +1,5 @@
 // Generated from docs/reference/openapi.json by `make typescript`.
-// SHA-256 of the document and scripts/generate.js: caf7f806ef50810f2cd3fc56017f99895ae87569f4614a98317b854eef24af58
+// SHA-256 of the document and scripts/generate.js: 0d1781cd508c4f59d72c6487ea405a3757030d2e471aa7e8c46dff2ac6b21f95
 // SHA-256 of the rest of this file: f8f7f684330394b75a1802f62c131b2fc37ca84c1edeb90c66fd88ab4d507c8b
 
 import type { Photo } from "../photos.js";
