@@ -18,6 +18,7 @@ from pgface.database.connection import GalleryConnection, Pooling
 from pgface.database.embedded.server import EmbeddedPostgres
 from pgface.database.errors import connection_error, wrap_psycopg_errors
 from pgface.database.migrate import migrate, require_current
+from pgface.database.primary import servers_of
 from pgface.database.session import set_up_session
 from pgface.database.sql import Migration, queries
 from pgface.errors import DatabaseUnreachableError, SessionNeededError, SettingsError, TableLockedError
@@ -29,6 +30,9 @@ Result = TypeVar("Result")
 
 _MAX_IDLE = 60.0
 """Seconds after which an unused connection is closed."""
+_MAX_LIFETIME = 3600.0
+"""Seconds after which a connection is replaced."""
+_MAX_LIFETIME_WITH_STANDBYS = 60.0
 _TURN_TIMEOUT = 10.0
 """Seconds that `transaction_alone` waits for other threads of this process."""
 _CONNECTION: dict[str, Any] = {
@@ -134,8 +138,10 @@ class Database:
                 yield connection
                 self._require_same_schema(connection)
         except DatabaseUnreachableError:
+            self.is_lost = True
             self._recover()
             raise
+        self.is_lost = False
 
     @contextmanager
     def transaction_alone(self) -> Iterator[Connection]:
@@ -282,10 +288,16 @@ class Database:
 
 
 def _open_pool(url: str, settings: Settings) -> ConnectionPool[GalleryConnection]:
+    servers = servers_of(url, settings.data_dir)
+    options = _CONNECTION | {"connect_timeout": _timeout(settings)}
+
+    def find_server() -> str:
+        return servers.wait_for_primary(settings.connect_timeout, is_closed=lambda: pool.closed, changed=pool.drain)
+
     pool = ConnectionPool(
         url,
         connection_class=GalleryConnection,
-        kwargs=_CONNECTION,
+        kwargs=options | {"find_server": find_server} if servers.are_several else options,
         configure=partial(GalleryConnection.set_up, pooling=settings.pooling),
         min_size=1,
         max_size=settings.pool_size,
@@ -295,6 +307,8 @@ def _open_pool(url: str, settings: Settings) -> ConnectionPool[GalleryConnection
         reconnect_timeout=settings.connect_timeout,
         # Few connections, because they take turns: a search is a tenth slower if its server process was idle.
         max_idle=_MAX_IDLE,
+        # A new connection finds out whether another server has become the primary.
+        max_lifetime=_MAX_LIFETIME_WITH_STANDBYS if servers.are_several else _MAX_LIFETIME,
         open=False,
     )
     with ExitStack() as undo:
@@ -359,10 +373,15 @@ def _start(settings: Settings, resources: ExitStack) -> tuple[str, EmbeddedPostg
 
 
 def _connect(url: str, settings: Settings) -> GalleryConnection:
+    url = servers_of(url, settings.data_dir).primary()
     try:
-        return GalleryConnection.connect(url, connect_timeout=math.ceil(settings.connect_timeout), **_CONNECTION)
+        return GalleryConnection.connect(url, connect_timeout=_timeout(settings), **_CONNECTION)
     except psycopg.OperationalError as error:
         raise connection_error(error) from error
+
+
+def _timeout(settings: Settings) -> int:
+    return math.ceil(settings.connect_timeout)
 
 
 def _configure(connection: GalleryConnection, settings: Settings, pooling: Pooling) -> None:
