@@ -44,6 +44,9 @@ _GRACE_SECONDS: Final = 0.5
 _PAUSE_SECONDS: Final = 0.1
 """Seconds between two searches for a primary."""
 
+_KEEPALIVE: Final = {"keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 2, "tcp_user_timeout": 15_000}
+"""Parameters of libpq that the URL may change. A connection to a machine without power ends after 15 seconds, and not
+after a quarter of an hour."""
 _ROLE: Final = """
 SELECT NOT pg_is_in_recovery() AS is_primary,
        current_setting('default_transaction_read_only')::boolean AS is_read_only,
@@ -242,7 +245,7 @@ def urls_of_servers(url: str) -> dict[str, str]:
         shown = one.get("host") or one.get("hostaddr")
         if len(ports) > 1 or shown in found:
             shown = f"{shown}:{one.get('port')}"
-        found[str(shown)] = make_conninfo(url, **one)
+        found[str(shown)] = make_conninfo(url, **(_KEEPALIVE | parameters | one))
     return found
 
 

@@ -1,0 +1,232 @@
+"""A primary is lost, a standby is promoted, and the old primary comes back.
+
+The service answers 503 meanwhile, and goes on by itself. `PGFACE_TEST_ROUNDS=20 PGFACE_TEST_ENROLLMENTS=200` runs the
+long version of the attack on a service.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import os
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from PIL import Image, ImageOps
+
+from pgface.accounts import Client, create_key
+from pgface.gallery import Gallery
+from pgface.gallery.enroll_folder import person_of
+from pgface.settings import Settings
+from support.embedded_server import eventually
+from support.enrollers import Answer, Job, enroll
+from support.replication import Replicated, replicated
+from support.serve import Served, serving
+from support.service_role import service_role
+
+pytestmark = pytest.mark.slow
+
+ROUNDS = int(os.environ.get("PGFACE_TEST_ROUNDS", "1"))
+ENROLLMENTS = int(os.environ.get("PGFACE_TEST_ENROLLMENTS", "40"))
+CLIENTS = 4
+SECONDS_AFTER_PROMOTION = 2.0
+"""The maximum until the service answers again."""
+LONGEST_REQUEST = 15.0
+"""Seconds. A request waits at most PGFACE_CONNECT_TIMEOUT for PostgreSQL, and then answers 503."""
+
+
+@pytest.fixture(scope="session")
+def photos_to_enroll(faces_dir: Path) -> list[tuple[str, bytes]]:
+    """Return the e-mail and the bytes of 200 different photos: 100 photos, and their mirror images."""
+    found = []
+    for file in sorted(faces_dir.glob("*/*.jpg")):
+        email = person_of(file.parent.name).email
+        mirrored = io.BytesIO()
+        with Image.open(file) as photo:
+            ImageOps.mirror(photo).save(mirrored, "JPEG", quality=95)
+        found += [(email, file.read_bytes()), (email, mirrored.getvalue())]
+    return found
+
+
+@dataclass
+class Clients:
+    """Clients that enroll photos, and repeat a request with the same key until it is acknowledged."""
+
+    service: Served
+    api_key: str
+    acknowledged: dict[str, Answer] = field(default_factory=dict)
+    statuses: Counter[int] = field(default_factory=Counter)
+    without_retry_after: list[Answer] = field(default_factory=list)
+    longest: float = 0.0
+    failures: list[Exception] = field(default_factory=list)
+    """Requests without an answer."""
+    threads: list[threading.Thread] = field(default_factory=list)
+
+    def start(self, jobs: Sequence[Job]) -> None:
+        self.threads = [
+            threading.Thread(target=self._enroll, args=(jobs[number::CLIENTS],), daemon=True)
+            for number in range(CLIENTS)
+        ]
+        for thread in self.threads:
+            thread.start()
+
+    def join(self) -> None:
+        for thread in self.threads:
+            thread.join(120)
+            assert not thread.is_alive(), "a request hangs"
+
+    def _enroll(self, jobs: Sequence[Job]) -> None:
+        connection = http.client.HTTPConnection(urlsplit(self.service.url).netloc, timeout=60)
+        try:
+            for job in jobs:
+                while (answer := self._ask(connection, job)).status not in (200, 201):
+                    time.sleep(0.2)
+                self.acknowledged[job.key] = answer
+        except Exception as error:
+            self.failures.append(error)
+        finally:
+            connection.close()
+
+    def _ask(self, connection: http.client.HTTPConnection, job: Job) -> Answer:
+        began = time.monotonic()
+        answer = enroll(connection, self.api_key, job)
+        self.longest = max(self.longest, time.monotonic() - began)
+        self.statuses[answer.status] += 1
+        if answer.status not in (200, 201) and "retry-after" not in answer.headers:
+            self.without_retry_after.append(answer)
+        return answer
+
+
+@contextmanager
+def asking(service: Served, api_key: str) -> Iterator[list[float]]:
+    """Ask for the users all the time. Yields the moments of answers with status 200."""
+    moments: list[float] = []
+    ended = threading.Event()
+
+    def ask() -> None:
+        while not ended.wait(0.02):
+            connection = http.client.HTTPConnection(urlsplit(service.url).netloc, timeout=60)
+            connection.request("GET", "/api/v1/users", headers={"Authorization": f"Bearer {api_key}"})
+            response = connection.getresponse()
+            response.read()
+            connection.close()
+            if response.status == 200:
+                moments.append(time.monotonic())
+
+    threads = [threading.Thread(target=ask, daemon=True) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield moments
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join(30)
+
+
+@pytest.fixture
+def group() -> Iterator[Replicated]:
+    with replicated(1, synchronous=True) as group:
+        yield group
+
+
+@pytest.fixture
+def settings(group: Replicated, tmp_path: Path) -> Settings:
+    values = {"database_url": group.url, "data_dir": tmp_path / "data", "detector_size": 320}
+    return Settings.model_validate(values)
+
+
+def test_no_acknowledged_photo_is_lost(
+    group: Replicated,
+    settings: Settings,
+    insightface_pack: Path,
+    photos_to_enroll: list[tuple[str, bytes]],
+    tmp_path: Path,
+) -> None:
+    with Gallery.create(settings, model=str(insightface_pack)) as gallery:
+        api_key = create_key(gallery.database, "tests", ["enroll", "admin"], Client())[0]
+    with service_role(settings) as of_service, serving(_environment(of_service), tmp_path) as service:
+        seed = int(os.environ.get("PGFACE_TEST_SEED", "0")) or random.randrange(2**32)
+        print(f"PGFACE_TEST_SEED={seed}")
+        chance = random.Random(seed)
+        for number in range(ROUNDS):
+            jobs = [Job(email, photo) for email, photo in photos_to_enroll[:ENROLLMENTS]]
+            chance.shuffle(jobs)
+            clients, outage = _fail_over(group, service, api_key, jobs, chance)
+            lost, doubled = _lost_and_doubled(group, clients)
+            print(
+                f"round {number}: {dict(clients.statuses)}, lost {lost}, doubled {doubled}, longest request "
+                f"{clients.longest:.1f} s, answers {outage:.2f} s after the promotion"
+            )
+            assert not clients.failures
+            assert clients.statuses.keys() <= {200, 201, 503}
+            assert not clients.without_retry_after
+            assert len(clients.acknowledged) == len(jobs)
+            assert (lost, doubled) == (0, 0)
+            assert outage < SECONDS_AFTER_PROMOTION
+            assert clients.longest < LONGEST_REQUEST
+            _rejoin(group)
+            group.primary.execute("DELETE FROM users; DELETE FROM idempotent_requests")
+        assert service.process.poll() is None
+
+
+def _fail_over(
+    group: Replicated, service: Served, api_key: str, jobs: Sequence[Job], chance: random.Random
+) -> tuple[Clients, float]:
+    """Kill the primary at a random moment of the enrollments, and promote the standby a moment later.
+
+    Returns:
+        the clients, and the seconds from the promotion to the first answer.
+
+    """
+    clients = Clients(service, api_key)
+    (standby,) = group.standbys
+    # A standby has the setting of its primary. It must not wait for a standby of its own after its promotion.
+    standby.configure(synchronous_standby_names="")
+    with asking(service, api_key) as answered:
+        clients.start(jobs)
+        count = chance.randrange(5, len(jobs) * 3 // 4)
+        assert eventually(lambda: len(clients.acknowledged) >= count, 120, 0.005)
+        time.sleep(chance.uniform(0, 0.2))
+        group.primary.kill()
+        time.sleep(chance.uniform(0.1, 3 if ROUNDS > 1 else 0.5))
+        standby.promote()
+        promoted = time.monotonic()
+        assert eventually(lambda: any(moment > promoted for moment in answered), 30)
+        outage = min(moment for moment in answered if moment > promoted) - promoted
+        clients.join()
+    group.standbys[0], group.primary = group.primary, standby
+    return clients, outage
+
+
+def _rejoin(group: Replicated) -> None:
+    """Make the old primary the standby of the new one."""
+    group.standbys[0].create_standby_of(group.primary)
+    group.make_synchronous()
+
+
+def _lost_and_doubled(group: Replicated, clients: Clients) -> tuple[int, int]:
+    stored = group.primary.execute("SELECT id, user_id, content_sha256 FROM photos").fetchall()
+    ids = {photo_id for photo_id, *_ in stored}
+    acknowledged = {answer.body["photo_id"] for answer in clients.acknowledged.values()}
+    embedded = group.primary.execute("SELECT photo_id FROM face_embeddings").fetchall()
+    assert sorted(photo_id for (photo_id,) in embedded) == sorted(ids)
+    return len(acknowledged - ids), len(stored) - len({tuple(row[1:]) for row in stored})
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    assert settings.database_url is not None
+    url = settings.database_url.get_secret_value()
+    return {
+        "PGFACE_DATABASE_URL": url,
+        "PGFACE_DATA_DIR": str(settings.data_dir),
+        "PGFACE_DETECTOR_SIZE": str(settings.detector_size),
+    }
