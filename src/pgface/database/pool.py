@@ -291,8 +291,15 @@ def _open_pool(url: str, settings: Settings) -> ConnectionPool[GalleryConnection
     servers = servers_of(url, settings.data_dir)
     options = _CONNECTION | {"connect_timeout": _timeout(settings)}
 
+    used = ""
+
     def find_server() -> str:
-        return servers.wait_for_primary(settings.connect_timeout, is_closed=lambda: pool.closed, changed=pool.drain)
+        nonlocal used
+        before = used
+        used = servers.wait_for_primary(settings.connect_timeout, is_closed=lambda: pool.closed)
+        if before not in ("", used):
+            pool.drain()  # the other connections are to a server that was replaced
+        return used
 
     pool = ConnectionPool(
         url,

@@ -117,15 +117,24 @@ class Servers:
             DatabaseAccessError: the servers refuse this user.
 
         """
-        return self._primary()[0] if self.are_several else self._url
+        if not self.are_several:
+            return self._url
+        states, errors = self.ask()
+        if not states:
+            raise next((error for error in errors if isinstance(error, DatabaseAccessError)), errors[0])
+        chosen = choose(states, self._known_timelines(), self._used, self._file)
+        if self._used is not None and self._used.host != chosen.host:
+            _log.warning("The PostgreSQL server at %s is the primary now.", chosen.host)
+        self._remember(chosen)
+        self._used = chosen
+        return self._urls[chosen.host]
 
-    def wait_for_primary(self, seconds: float, *, is_closed: Callable[[], bool], changed: Callable[[], object]) -> str:
+    def wait_for_primary(self, seconds: float, *, is_closed: Callable[[], bool]) -> str:
         """Return the URL of the primary alone, as soon as there is one.
 
         Args:
             seconds: the time limit.
             is_closed: whether to stop early, because the primary is no longer needed.
-            changed: is called if another server is the primary now. Connections to the earlier one are outdated.
 
         Raises:
             DatabaseUnreachableError, DatabaseAccessError: as for `primary`, and the time is over.
@@ -133,20 +142,16 @@ class Servers:
         """
         end = time.monotonic() + seconds
         while True:
-            before = self._used
             try:
-                url, self._used = self._primary()
+                url = self.primary()
             except DatabaseError as error:
                 self._complain(str(error))
                 if time.monotonic() > end or is_closed():
                     raise
                 time.sleep(_PAUSE_SECONDS)
-                continue
-            self._complain("")
-            if before is not None and _names(before) != _names(self._used):
-                _log.warning("The PostgreSQL server at %s is the primary now.", self._used.host)
-                changed()
-            return url
+            else:
+                self._complain("")
+                return url
 
     def ask(self) -> tuple[list[ServerState], list[DatabaseError]]:
         """Ask all servers at the same time, and return the answers and the reasons of the servers without one.
@@ -182,14 +187,6 @@ class Servers:
                 end = min(end, time.monotonic() + _GRACE_SECONDS)
         order = list(self._urls)
         return sorted(states, key=lambda state: order.index(state.host)), errors
-
-    def _primary(self) -> tuple[str, ServerState]:
-        states, errors = self.ask()
-        if not states:
-            raise next((error for error in errors if isinstance(error, DatabaseAccessError)), errors[0])
-        chosen = choose(states, self._known_timelines(), self._used, self._file)
-        self._remember(chosen)
-        return self._urls[chosen.host], chosen
 
     def _known_timelines(self) -> Mapping[str, int]:
         stored = {}
@@ -299,10 +296,6 @@ def choose(
 def _parts(parameters: Mapping[str, Any], name: str) -> list[str]:
     value = parameters.get(name)
     return str(value).split(",") if value else []
-
-
-def _names(state: ServerState) -> tuple[str, int]:
-    return state.host, state.timeline
 
 
 def _ask(host: str, url: str, answers: SimpleQueue[tuple[str, ServerState | DatabaseError]]) -> None:
