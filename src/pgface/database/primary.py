@@ -107,7 +107,12 @@ class Servers:
     @property
     def are_several(self) -> bool:
         """Whether pgface chooses among servers."""
-        return len(self._urls) > 1
+        return self.count > 1
+
+    @property
+    def count(self) -> int:
+        """The number of servers in the URL."""
+        return len(self._urls)
 
     def primary(self) -> str:
         """Return the URL of the primary alone.
