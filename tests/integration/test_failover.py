@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -32,10 +33,14 @@ from pgface.database.roles import grant_service
 from pgface.errors import DatabaseUnreachableError
 from pgface.gallery import Gallery
 from pgface.gallery.enroll_folder import person_of
+from pgface.operations.doctor import diagnose, replication
 from pgface.settings import Settings
+from support.commands import environment_of, runner
 from support.embedded_server import eventually
 from support.enrollers import Answer, Job, enroll
-from support.replication import Replicated, replicated, url_of
+from support.page_shell import PageShell, own_all
+from support.replication import Replicated, Server, replicated, servers_folder, standby_names, url_of
+from support.sentences import Sentence
 from support.sentences import failover as says
 from support.serve import Served, serving
 from support.service_role import as_role
@@ -249,6 +254,128 @@ def _lost_and_doubled(group: Replicated, clients: Clients) -> tuple[int, int]:
     embedded = group.primary.execute("SELECT photo_id FROM face_embeddings").fetchall()
     assert sorted(photo_id for (photo_id,) in embedded) == sorted(ids)
     return len(acknowledged - ids), len(stored) - len({tuple(row[1:]) for row in stored})
+
+
+# The page, and what `pgface doctor` says at each step
+
+
+def test_the_page_and_doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replication, "_MAX_BYTES_BEHIND", 100_000)
+    with servers_folder() as folder:
+        a, b = group = Server(folder, "a"), Server(folder, "b")
+        try:
+            _follow_the_page(a, b, folder, tmp_path / "data")
+        finally:
+            for server in group:
+                server.kill()
+
+
+def _follow_the_page(a: Server, b: Server, folder: Path, data_dir: Path) -> None:
+    a.create()
+    url = url_of([a, b], target_session_attrs="read-write")
+    settings = Settings.model_validate({"database_url": url, "data_dir": data_dir, "connect_timeout": 1})
+    (folder / "page").mkdir()
+    b.folder.mkdir()
+    for path in (folder / "page", b.folder):
+        own_all(path)
+    paths = {"STANDBY": str(b.data), "OLD": str(a.data)}
+    shell = PageShell("failover.md", folder / "page", paths | {"PRIMARY_URL": a.url, "STANDBY_URL": b.url})
+    initialise(settings)
+
+    assert_found(settings, says.SERVERS_DO_NOT_ANSWER.format(missing=1, count=2), says.NO_STANDBY)
+    shell.run("standby")
+    b.start()
+    assert eventually(lambda: standby_names(a) == ["b"])
+    assert_found(settings, says.NOT_SYNCHRONOUS)
+    shell.run("synchronous")
+    assert eventually(lambda: a.value("SELECT sync_state FROM pg_stat_replication") == "quorum")
+    assert_found(settings)
+    shell.run("doctor")
+    (call,) = shell.calls()
+    runner(environment_of(settings))(*call)
+
+    (data_dir / "photos" / "crops").mkdir(parents=True)
+    assert_found(settings, says.PHOTOS_ARE_NOT_SHARED)
+    (data_dir / "photos" / "crops").rmdir()
+
+    b.execute("SELECT pg_wal_replay_pause()")
+    a.execute("SET synchronous_commit = local")
+    a.execute("CREATE TABLE large AS SELECT generate_series(1, 10000)")
+    assert_found(settings, says.STANDBY_IS_BEHIND)
+    b.execute("SELECT pg_wal_replay_resume()")
+    b.wait_until_like(a)
+    a.configure(synchronous_commit="local")
+    assert eventually(lambda: "synchronous_commit is local" in "".join(found_by_doctor(settings)))
+    assert_found(settings, says.COMMITS_DO_NOT_WAIT)
+    a.configure(synchronous_commit="remote_apply")
+    b.kill()
+    assert eventually(lambda: not standby_names(a))
+    assert_found(
+        settings, says.SERVERS_DO_NOT_ANSWER.format(missing=1, count=2), says.EVERY_WRITE_WAITS, says.NO_STANDBY
+    )
+    b.start()
+    b.wait_until_like(a)
+
+    a.kill()
+    shell.run("promote")
+    assert eventually(lambda: not b.is_standby())
+    with Database.open(settings) as database:  # no write waits for a standby
+        assert _add_user(database, "after@example.org") == "b"
+    a.start()
+    assert_found(settings, says.SEVERAL_ACCEPT_WRITES, says.NO_STANDBY)
+    a.kill()
+    shell.variables |= {"PRIMARY_URL": b.url, "STANDBY_URL": a.url}
+    shell.run("rejoin")
+    a.start()
+    shell.run("synchronous")
+    assert eventually(lambda: b.value("SELECT max(sync_state) FROM pg_stat_replication") == "quorum")
+    assert_found(settings)
+    assert a.value("SELECT count(*) FROM users") == 1
+    alone = settings.model_copy(update={"database_url": SecretStr(a.url)})
+    assert found_by_doctor(alone) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"wal_level": "minimal"}, says.MINIMAL_LOG),
+        ({"has_command": False}, says.NO_ARCHIVE_COMMAND),
+        ({"fails": True}, says.ARCHIVE_FAILS),
+        ({"archive_mode": "off"}, None),
+        ({}, None),
+    ],
+)
+def test_doctor_looks_at_the_archive(
+    given: dict[str, object], sentence: Sentence | None, monkeypatch: pytest.MonkeyPatch, settings_alone: Settings
+) -> None:
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+    row = {"wal_level": "replica", "archive_mode": "on", "has_command": True, "fails": False, "failed": 2}
+    row |= {"failed_at": now, "archived_at": now} | given
+    with connected(settings_alone) as connection:
+        assert replication._row(connection, "archive_settings").keys() == row.keys()
+        monkeypatch.setattr(replication, "_row", lambda *_: row)
+        (finding,) = replication.archive(connection, settings_alone)
+    assert (finding.state == "fine") == (sentence is None)
+    assert sentence is None or sentence.is_in(finding.found)
+
+
+@pytest.fixture
+def settings_alone(postgres18: str, tmp_path: Path) -> Settings:
+    """A server without standbys."""
+    return Settings.model_validate({"database_url": postgres18, "data_dir": tmp_path / "data"})
+
+
+def found_by_doctor(settings: Settings) -> list[str]:
+    """Return what the check of standbys finds wrong."""
+    return [finding.found for finding in diagnose(settings, {"standbys"}) if finding.state != "fine"]
+
+
+def assert_found(settings: Settings, *sentences: str) -> None:
+    """Check the findings. Each must contain its sentence."""
+    found = found_by_doctor(settings)
+    assert len(found) == len(sentences), found
+    for text, sentence in zip(found, sentences, strict=True):
+        assert Sentence(sentence).is_in(text), text
 
 
 # An old primary comes back

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shlex
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,56 +10,19 @@ import numpy as np
 import pytest
 
 from pgface.accounts import Client, create_key, list_keys, revoke_key, use_cases
-from pgface.database.embedded.cluster import binaries
-from pgface.database.embedded.user import server_user
 from pgface.gallery import Gallery
 from pgface.operations.doctor import diagnose
 from pgface.settings import Settings
 from support.commands import environment_of, runner
-from support.documentation import HOW_TO
 from support.embedded_server import eventually
 from support.galleries import link_pack, rows
+from support.page_shell import PageShell, own_all
 from support.photos import Photos
 from support.replication import Server, servers_folder
 
 pytestmark = pytest.mark.slow
 
-COMMANDS = dict(
-    re.findall(r"<!-- tested: (\w+) -->\n```sh\n(.+?)```", (HOW_TO / "point-in-time.md").read_text("utf-8"), re.DOTALL)
-)
 CLIENT = Client()
-
-
-class Shell:
-    """Runs the page's commands. `pgface` only notes its arguments, which the test runs in this process."""
-
-    def __init__(self, folder: Path, variables: dict[str, str]) -> None:
-        self.folder = folder
-        self.variables = variables
-        self._calls = folder / "calls"
-        program = folder / "pgface"
-        program.write_text(f'#!/bin/sh\necho "$@" >> {shlex.quote(str(self._calls))}\n')
-        program.chmod(0o755)
-
-    def run(self, name: str) -> str:
-        done = subprocess.run(
-            ["/bin/bash", "-eu", "-o", "pipefail", "-c", COMMANDS[name]],
-            env={**self.variables, "PATH": f"{self.folder}:{binaries()}:{os.environ['PATH']}"},
-            user=None if (user := server_user(self.folder)) is None else user.uid,
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def calls(self) -> list[list[str]]:
-        """Return the arguments of the calls of pgface since the last time."""
-        lines = self._calls.read_text().splitlines() if self._calls.exists() else []
-        self._calls.unlink(missing_ok=True)
-        return [line.split() for line in lines]
 
 
 @pytest.fixture
@@ -83,10 +42,8 @@ def test_a_gallery_as_it_was(server: Server, insightface_pack: Path, photos: Pho
     variables = {"ARCHIVE": f"{place}/archive", "BASE": f"{place}/base", "RESTORED": f"{place}/restored/data"}
     for folder in (place / "archive", place / "restored"):
         folder.mkdir()
-    for path in (place, *place.rglob("*")):
-        if (user := server_user(place)) is not None:
-            os.chown(path, user.uid, user.gid)
-    shell = Shell(place, variables | {"PGFACE_DATABASE_URL": server.url})
+    own_all(place)
+    shell = PageShell("point-in-time.md", place, variables | {"PGFACE_DATABASE_URL": server.url})
     shell.run("archive")
     server.stop()
     server.start()
@@ -179,7 +136,7 @@ def problems(settings: Settings) -> set[str]:
     return {finding.check for finding in diagnose(settings) if finding.state in ("problem", "unknown")}
 
 
-def deleted_again(shell: Shell, settings: Settings) -> list[int]:
+def deleted_again(shell: PageShell, settings: Settings) -> list[int]:
     """Run the calls of pgface, and return their exit codes."""
     run = runner(environment_of(settings))
     return [run(*call, code=None).returncode for call in shell.calls()]
