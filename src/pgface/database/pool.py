@@ -66,9 +66,8 @@ class Database:
         """Whether the last attempt to reach PostgreSQL failed."""
         self.url = url
         """PostgreSQL's URL. It may contain a password, so never print it."""
-        direct_url = settings.direct_url
-        self.direct_url = url if direct_url is None else direct_url.get_secret_value()
-        """A URL without a pooler, for programs such as pg_dump. It may contain a password, too."""
+        given = None if settings.direct_url is None else settings.direct_url.get_secret_value()
+        self._direct_url = None if given == url else given
         self._alone = threading.Lock()
         renew_after_fork(self)
 
@@ -101,6 +100,16 @@ class Database:
         database = cls(None, ExitStack(), parent.url, None, settings)
         database._parent = parent
         return database
+
+    @property
+    def direct_url(self) -> str:
+        """A URL of the primary without a pooler, for programs such as pg_dump. It may contain a password, too.
+
+        Raises:
+            DatabaseUnreachableError, DatabaseAccessError: no server in the URL is the primary.
+
+        """
+        return self._direct_url or servers_of(self.url, self._settings.data_dir).primary()
 
     @property
     def _pool(self) -> ConnectionPool[GalleryConnection]:
@@ -187,12 +196,12 @@ class Database:
             SettingsError: PGFACE_DIRECT_URL leads to another database.
 
         """
-        with wrap_psycopg_errors(), _connect(self.direct_url, self._settings) as connection:
+        with wrap_psycopg_errors(), _connect(self._direct_url or self.url, self._settings) as connection:
             # The setting for the pooler does not apply to the direct connection.
-            _configure(connection, self._settings, self._settings.pooling if self.direct_url == self.url else "auto")
+            _configure(connection, self._settings, "auto" if self._direct_url else self._settings.pooling)
             if not connection.has_session:
                 raise SessionNeededError
-            if self.direct_url != self.url:
+            if self._direct_url:
                 self._require_same_database(connection)
             yield connection
 

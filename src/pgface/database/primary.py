@@ -245,7 +245,7 @@ def urls_of_servers(url: str) -> dict[str, str]:
             if parts:
                 one[name] = parts[number] if len(parts) > 1 else parts[0]
         shown = one.get("host") or one.get("hostaddr")
-        if len(ports) > 1 or shown in found:
+        if (len(ports) > 1 and one["port"]) or shown in found:
             shown = f"{shown}:{one.get('port')}"
         found[str(shown)] = make_conninfo(url, **(_KEEPALIVE | parameters | one))
     return found
