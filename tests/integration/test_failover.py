@@ -6,6 +6,7 @@ long version of the attack on a service.
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import io
 import os
@@ -26,15 +27,18 @@ from PIL import Image, ImageOps
 from pydantic import SecretStr
 
 from pgface.accounts import Client, create_key
+from pgface.accounts.idempotency import RepeatableRequest
 from pgface.database import pool
 from pgface.database.pool import Database, connected, initialise
 from pgface.database.primary import servers_of
 from pgface.database.roles import grant_service
-from pgface.errors import DatabaseUnreachableError
+from pgface.errors import DatabaseUnreachableError, RequestRepeatedError
 from pgface.gallery import Gallery
 from pgface.gallery.enroll_folder import person_of
 from pgface.operations.doctor import diagnose, replication
+from pgface.server import service
 from pgface.settings import Settings
+from support import web_service
 from support.commands import environment_of, runner
 from support.embedded_server import eventually
 from support.enrollers import Answer, Job, enroll
@@ -73,7 +77,7 @@ def photos_to_enroll(faces_dir: Path) -> list[tuple[str, bytes]]:
 class Clients:
     """Clients that enroll photos, and repeat a request with the same key until it is acknowledged."""
 
-    service: Served
+    served: Served
     api_key: str
     acknowledged: dict[str, Answer] = field(default_factory=dict)
     statuses: Counter[int] = field(default_factory=Counter)
@@ -97,7 +101,7 @@ class Clients:
             assert not thread.is_alive(), "a request hangs"
 
     def _enroll(self, jobs: Sequence[Job]) -> None:
-        connection = http.client.HTTPConnection(urlsplit(self.service.url).netloc, timeout=60)
+        connection = http.client.HTTPConnection(urlsplit(self.served.url).netloc, timeout=60)
         try:
             for job in jobs:
                 while (answer := self._ask(connection, job)).status == 503:
@@ -120,14 +124,14 @@ class Clients:
 
 
 @contextmanager
-def asking(service: Served, api_key: str) -> Iterator[list[float]]:
+def asking(served: Served, api_key: str) -> Iterator[list[float]]:
     """Ask for the users all the time. Yields the moments of answers with status 200."""
     moments: list[float] = []
     ended = threading.Event()
 
     def ask() -> None:
         while not ended.wait(0.02):
-            connection = http.client.HTTPConnection(urlsplit(service.url).netloc, timeout=60)
+            connection = http.client.HTTPConnection(urlsplit(served.url).netloc, timeout=60)
             connection.request("GET", "/api/v1/users", headers={"Authorization": f"Bearer {api_key}"})
             response = connection.getresponse()
             response.read()
@@ -153,30 +157,30 @@ def group() -> Iterator[Replicated]:
 
 
 @pytest.fixture
-def settings(group: Replicated, tmp_path: Path) -> Settings:
+def settings_of_group(group: Replicated, tmp_path: Path) -> Settings:
     values = {"database_url": group.url, "data_dir": tmp_path / "data", "detector_size": 320}
     return Settings.model_validate(values)
 
 
 def test_no_acknowledged_photo_is_lost(
     group: Replicated,
-    settings: Settings,
+    settings_of_group: Settings,
     insightface_pack: Path,
     photos_to_enroll: list[tuple[str, bytes]],
     tmp_path: Path,
 ) -> None:
-    with Gallery.create(settings, model=str(insightface_pack)) as gallery:
+    with Gallery.create(settings_of_group, model=str(insightface_pack)) as gallery:
         api_key = create_key(gallery.database, "tests", ["enroll", "admin"], Client())[0]
-    with connected(settings) as connection:
-        grant_service(connection, settings.schema_name, "service")
-    with serving(_environment(as_role(settings, "service")), tmp_path) as service:
+    with connected(settings_of_group) as connection:
+        grant_service(connection, settings_of_group.schema_name, "service")
+    with serving(_environment(as_role(settings_of_group, "service")), tmp_path) as served:
         seed = int(os.environ.get("PGFACE_TEST_SEED", "0")) or time.time_ns() % 2**32
         print(f"PGFACE_TEST_SEED={seed}")
         chance = random.Random(seed)  # noqa: S311 - for moments, not for secrets
         for number in range(ROUNDS):
             jobs = [Job(email, photo) for email, photo in photos_to_enroll[:ENROLLMENTS]]
             chance.shuffle(jobs)
-            clients, outage = _fail_over(group, service, api_key, jobs, chance)
+            clients, outage = _fail_over(group, served, api_key, jobs, chance)
             lost, doubled = _lost_and_doubled(group, clients)
             print(
                 f"round {number}: {dict(clients.statuses)}, lost {lost}, doubled {doubled}, longest request "
@@ -190,14 +194,14 @@ def test_no_acknowledged_photo_is_lost(
             assert outage < SECONDS_AFTER_PROMOTION
             assert clients.longest < LONGEST_REQUEST
             group.primary.execute("DELETE FROM users; DELETE FROM idempotent_requests")
-            _start_old_primary(group, service, api_key, jobs[0])
+            _start_old_primary(group, served, api_key, jobs[0])
             _rejoin(group)
             group.primary.execute("DELETE FROM users; DELETE FROM idempotent_requests")
-        assert service.process.poll() is None
+        assert served.process.poll() is None
 
 
 def _fail_over(
-    group: Replicated, service: Served, api_key: str, jobs: Sequence[Job], chance: random.Random
+    group: Replicated, served: Served, api_key: str, jobs: Sequence[Job], chance: random.Random
 ) -> tuple[Clients, float]:
     """Kill the primary at a random moment of the enrollments, and promote the standby a moment later.
 
@@ -205,11 +209,11 @@ def _fail_over(
         the clients, and the seconds from the promotion to the first answer.
 
     """
-    clients = Clients(service, api_key)
+    clients = Clients(served, api_key)
     (standby,) = group.standbys
     # A standby has the setting of its primary. It must not wait for a standby of its own after its promotion.
     standby.configure(synchronous_standby_names="")
-    with asking(service, api_key) as answered:
+    with asking(served, api_key) as answered:
         clients.start(jobs)
         count = chance.randrange(5, len(jobs) * 3 // 4)
         assert eventually(lambda: len(clients.acknowledged) >= count, 120, 0.005)
@@ -225,14 +229,14 @@ def _fail_over(
     return clients, outage
 
 
-def _start_old_primary(group: Replicated, service: Served, api_key: str, job: Job) -> None:
+def _start_old_primary(group: Replicated, served: Served, api_key: str, job: Job) -> None:
     """Start the old primary, which accepts writes, and let the service connect to all servers again."""
     (old,) = group.standbys
     old.start()
     assert not old.is_standby()
     group.primary.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgface'")
     before = old.value("SELECT count(*) FROM audit_log")
-    late = Clients(service, api_key)
+    late = Clients(served, api_key)
     late.start([Job("late@example.org", job.photo) for _ in range(CLIENTS)])
     late.join()
     assert not late.failures
@@ -254,6 +258,35 @@ def _lost_and_doubled(group: Replicated, clients: Clients) -> tuple[int, int]:
     embedded = group.primary.execute("SELECT photo_id FROM face_embeddings").fetchall()
     assert sorted(photo_id for (photo_id,) in embedded) == sorted(ids)
     return len(acknowledged - ids), len(stored) - len({tuple(row[1:]) for row in stored})
+
+
+# PostgreSQL does not answer
+
+
+def test_a_request_that_failed_can_be_repeated(database: Database) -> None:
+    def request(key: str) -> RepeatableRequest:
+        return RepeatableRequest(database, caller="key 1", key=key, content="POST /")
+
+    first = request("one")
+    assert first.begin() is None
+    database.is_lost = True
+    first.give_up()  # it cannot be deleted now
+    assert request("one").begin() is None
+    with pytest.raises(RequestRepeatedError):
+        request("one").begin()
+
+    late = request("two")
+    late.abandon()
+    late.begin()
+    assert request("two").begin() is None
+
+
+def test_a_query_that_hangs_is_answered(api: web_service.Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "_LATE_QUERY_SECONDS", 0.1 - api.service.settings.work_timeout)
+    hanging = threading.Event()
+    with pytest.raises(DatabaseUnreachableError):
+        asyncio.run(api.service.run_db(hanging.wait, 10))
+    hanging.set()
 
 
 # The page, and what `pgface doctor` says at each step

@@ -53,6 +53,7 @@ class RepeatableRequest:
         """
         self._database = database
         self._started_at: datetime | None = None
+        self._is_abandoned = False
         self._values = {
             "caller": caller,
             "key": hashlib.sha256(key.encode()).hexdigest(),
@@ -69,6 +70,8 @@ class RepeatableRequest:
         """
         try:
             if self._begin():
+                if self._is_abandoned:
+                    self.give_up()
                 return None
         except DatabaseUnreachableError:
             # The commit may have succeeded nevertheless.
@@ -84,6 +87,10 @@ class RepeatableRequest:
         if status is None:
             raise RequestRepeatedError
         return StoredResponse(status, body)
+
+    def abandon(self) -> None:
+        """Give the request up as soon as `begin` ends, which no client waits for any more."""
+        self._is_abandoned = True
 
     def _begin(self) -> bool:
         """Record that the request has started. Return whether it is the first one with its key."""
