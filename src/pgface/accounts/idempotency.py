@@ -89,7 +89,7 @@ class RepeatableRequest:
         return StoredResponse(status, body)
 
     def abandon(self) -> None:
-        """Give the request up as soon as `begin` ends, which no client waits for any more."""
+        """Give the request up as soon as `begin` ends. Its client no longer waits."""
         self._is_abandoned = True
 
     def _begin(self) -> bool:

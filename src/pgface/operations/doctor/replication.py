@@ -71,7 +71,7 @@ def archive(connection: psycopg.Connection, _: Settings) -> Iterator[Finding]:
         yield problem(
             f"PostgreSQL cannot archive its write-ahead log since {row['failed_at']:%Y-%m-%d %H:%M} "
             f"({counted(row['failed'], 'failure')}). The disk fills, and later moments cannot be restored.",
-            "PostgreSQL's log has the reason. Correct archive_command, then run SELECT pg_reload_conf();",
+            "PostgreSQL's log has the reason. Correct archive_command, then run `SELECT pg_reload_conf()`.",
         )
     else:
         when = f"{row['archived_at']:%Y-%m-%d %H:%M}" if row["archived_at"] else "not yet"
@@ -84,7 +84,7 @@ def _judge_standby(row: dict[str, Any]) -> Finding:
         f"does not show yet. Its last change is {row['seconds_since_change'] or 0:,.0f} s old."
     )
     if row["bytes_to_replay"] > _MAX_BYTES_BEHIND:
-        return problem(found, "If replay is paused, run SELECT pg_wal_replay_resume(); on the standby.")
+        return problem(found, "If replay is paused, run `SELECT pg_wal_replay_resume()` on the standby.")
     return ok(found)
 
 
@@ -115,25 +115,25 @@ def _judge_commits(row: dict[str, Any], following: Sequence[dict[str, Any]]) -> 
         yield Finding(
             "unknown",
             "This PostgreSQL user may not see the state of the standbys.",
-            "Run GRANT pg_monitor TO that user, as a superuser.",
+            "As a superuser, grant it the role pg_monitor.",
         )
     elif names and not waited_for and commit not in _WAITS_FOR_NO_STANDBY:
         yield problem(
             f"Every write waits: synchronous_standby_names is {names!r}, and no such standby is connected.",
-            "Start that standby. Or, to write without one: ALTER SYSTEM SET synchronous_standby_names = ''; "
-            "SELECT pg_reload_conf();",
+            "Start that standby. To write without one, run `ALTER SYSTEM SET synchronous_standby_names = ''` and "
+            "`SELECT pg_reload_conf()`.",
         )
     elif following and not waited_for:
         yield advice(
             "No standby is synchronous. After a failover, the last acknowledged faces can be missing.",
-            "ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)'; "
-            "ALTER SYSTEM SET synchronous_commit = 'remote_apply'; SELECT pg_reload_conf();",
+            "Run `ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)'`, `ALTER SYSTEM SET synchronous_commit = "
+            "'remote_apply'` and `SELECT pg_reload_conf()`.",
         )
     elif following and commit in _WAITS_FOR_NO_STANDBY:
         yield problem(
             f"Commits do not wait for the synchronous standby, because synchronous_commit is {commit}. After a "
             "failover, the last acknowledged faces can be missing.",
-            "ALTER SYSTEM SET synchronous_commit = 'remote_apply'; SELECT pg_reload_conf();",
+            "Run `ALTER SYSTEM SET synchronous_commit = 'remote_apply'` and `SELECT pg_reload_conf()`.",
         )
 
 
@@ -143,7 +143,7 @@ def _judge_lag(standby: dict[str, Any]) -> Finding:
     if behind > _MAX_BYTES_BEHIND or seconds > _MAX_SECONDS_BEHIND:
         return problem(
             found,
-            "Check its network and disk. If replay is paused, run SELECT pg_wal_replay_resume(); on the standby.",
+            "Check its network and disk. If replay is paused, run `SELECT pg_wal_replay_resume()` on the standby.",
         )
     return ok(found)
 
