@@ -87,7 +87,7 @@ def test_a_server_that_does_not_answer(settings: Settings) -> None:
     assert states.pop("server") == "problem"
     assert states.pop("data folder") == states.pop("free disk") == "fine"
     assert set(states.values()) == {"unknown"}
-    assert len(states) == 17
+    assert len(states) == 19
     assert "hidden-word" not in repr(found)
 
 
