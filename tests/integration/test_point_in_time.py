@@ -53,7 +53,7 @@ def test_a_gallery_as_it_was(server: Server, insightface_pack: Path, photos: Pho
     with Gallery.create(settings, model=str(insightface_pack)) as gallery:
         anna, boris = (enroll(gallery, photos, name) for name in ("Ariel_Sharon", "Colin_Powell"))
         shell.run("base")
-        carl = enroll(gallery, photos, "Tony_Blair")
+        carl, eva = (enroll(gallery, photos, name) for name in ("Tony_Blair", "Gerhard_Schroeder"))
         photo_of_boris = gallery.photos("Colin_Powell@example.org")[1]
         _, key = create_key(gallery.database, "a program", ["identify"], CLIENT)
         before = state(gallery)
@@ -61,6 +61,8 @@ def test_a_gallery_as_it_was(server: Server, insightface_pack: Path, photos: Pho
 
         use_cases.delete_user(gallery, CLIENT, anna)
         gallery.erase_photo(photo_of_boris.id)
+        photos_of_eva = {photo.id for photo in gallery.photos(eva)}
+        gallery.erase_face(eva)
         revoke_key(gallery.database, key.id, CLIENT)
         dora = enroll(gallery, photos, "Hugo_Chavez")
         use_cases.delete_user(gallery, CLIENT, enroll(gallery, photos, "Vladimir_Putin"))
@@ -76,7 +78,7 @@ def test_a_gallery_as_it_was(server: Server, insightface_pack: Path, photos: Pho
     restored.start()
     try:
         assert restored.is_standby()
-        assert restored.value("SELECT count(*) FROM users") == 3
+        assert restored.value("SELECT count(*) FROM users") == 4
         shell.run("resume")
         assert eventually(lambda: not restored.is_standby())
         with Gallery.open(new) as gallery:
@@ -88,15 +90,18 @@ def test_a_gallery_as_it_was(server: Server, insightface_pack: Path, photos: Pho
             shell.run(name)
         # Two users, a photo and a key. A user who did not exist at that moment is unknown.
         assert sorted(deleted_again(shell, new)) == [0, 0, 0, 0, 1]
-        assert shell.run("compare") == ""
+        assert set(shell.run("compare").split()) == {f"photos|{number}" for number in photos_of_eva}
         with Gallery.open(new) as gallery:
-            assert {user.id for user in gallery.users()} == {boris}
+            assert {user.id for user in gallery.users()} == {boris, eva}
+            gallery.erase_face(eva)
             assert [photo.id for photo in gallery.photos(boris)] != [photo_of_boris.id]
             assert all(one.revoked_at for one in list_keys(gallery.database))
+        assert shell.run("compare") == ""
         shell.run("files")
         assert deleted_again(shell, new) == [0]
         assert dora not in after["users"]
         shell.run("events")
+        assert restored.value("SELECT count(*) FROM gallery_events") == 0
         assert problems(new) == set()
     finally:
         restored.kill()
@@ -123,7 +128,7 @@ def state(gallery: Gallery) -> dict[str, Any]:
 
 
 def assert_equal(before: dict[str, Any], after: dict[str, Any]) -> None:
-    assert len(before["embeddings"]) == 6
+    assert len(before["embeddings"]) == 8
     assert [row[:2] for row in before["embeddings"]] == [row[:2] for row in after["embeddings"]]
     for (*_, old), (*_, new) in zip(before["embeddings"], after["embeddings"], strict=True):
         assert np.array_equal(old, new)
