@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from pgface.errors import ServiceBusyError, WorkCancelledError, WorkTimeoutError
 from pgface.faces.cancellation import check_work, waiting
-from pgface.server import metrics
+from pgface.server import metrics, work_queue
 from pgface.server.work_queue import Requester, WorkQueue, requester
 
 
@@ -282,6 +282,20 @@ def test_the_time_limit_includes_the_time_in_the_queue() -> None:
         assert time.monotonic() - started < 2
         log.open.set()
         assert await log.queue.run(log.work("c")) == "c"
+
+    asyncio.run(act())
+    log.queue.close()
+
+
+def test_a_job_that_hangs_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work_queue, "_LATE_SECONDS", 0.1)
+    log = LoggedQueue(1, 1, seconds=0.1)
+    hanging = threading.Event()
+
+    async def act() -> None:
+        with pytest.raises(WorkTimeoutError):
+            await log.queue.run(hanging.wait, 10)
+        hanging.set()
 
     asyncio.run(act())
     log.queue.close()

@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
 
 from pgface.database.pool import Database
 from pgface.database.sql import queries
-from pgface.errors import KeyUsedBeforeError, PgfaceError, RequestRepeatedError
+from pgface.errors import DatabaseUnreachableError, KeyUsedBeforeError, PgfaceError, RequestRepeatedError
 
 KEPT_SECONDS: Final = 24 * 3600
 GIVEN_UP_AFTER: Final = 60
 """Seconds after which the process of a request without a response counts as dead."""
+
+_MAX_FAILED: Final = 1000
+_failed: WeakKeyDictionary[Database, deque[dict[str, Any]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,7 @@ class RepeatableRequest:
         """
         self._database = database
         self._started_at: datetime | None = None
+        self._is_abandoned = False
         self._values = {
             "caller": caller,
             "key": hashlib.sha256(key.encode()).hexdigest(),
@@ -62,14 +68,16 @@ class RepeatableRequest:
             KeyUsedBeforeError: the key was used for another request.
 
         """
-        with self._database.transaction() as connection:
-            connection.execute(queries()["delete_idempotent_requests"], {"kept": KEPT_SECONDS})
-            values = self._values | {"given_up_after": GIVEN_UP_AFTER}
-            begun = connection.execute(queries()["begin_idempotent_request"], values).fetchone()
-            if begun is not None:
-                # Only this request may store its response, and not an earlier one that counts as dead.
-                self._started_at = begun[0]
+        try:
+            if self._begin():
+                if self._is_abandoned:
+                    self.give_up()
                 return None
+        except DatabaseUnreachableError:
+            # The commit may have succeeded nevertheless.
+            if self._started_at is not None:
+                self.give_up()
+            raise
         found = self._database.read("select_idempotent_request", self._values, row_factory=tuple_row)
         if not found:  # the first request failed meanwhile
             raise RequestRepeatedError
@@ -79,6 +87,27 @@ class RepeatableRequest:
         if status is None:
             raise RequestRepeatedError
         return StoredResponse(status, body)
+
+    def abandon(self) -> None:
+        """Give the request up as soon as `begin` ends. Its client no longer waits."""
+        self._is_abandoned = True
+
+    def _begin(self) -> bool:
+        """Record that the request has started. Return whether it is the first one with its key."""
+        failed = list(_failed_requests(self._database))
+        with self._database.transaction() as connection:
+            for values in failed:
+                connection.execute(queries()["give_up_idempotent_request"], values)
+            connection.execute(queries()["delete_idempotent_requests"], {"kept": KEPT_SECONDS})
+            values = self._values | {"given_up_after": GIVEN_UP_AFTER}
+            begun = connection.execute(queries()["begin_idempotent_request"], values).fetchone()
+            if begun is not None:
+                # Only this request may store its response, and not an earlier one that counts as dead.
+                self._started_at = begun[0]
+        for values in failed:
+            with suppress(ValueError):  # another thread did it too
+                _failed_requests(self._database).remove(values)
+        return begun is not None
 
     def store(self, response: StoredResponse) -> None:
         """Store the response. A failure is ignored, because the client must learn that the work is done."""
@@ -94,13 +123,25 @@ class RepeatableRequest:
             self.give_up()
 
     def give_up(self) -> None:
-        """Delete the request, so that it can be repeated. A failure is ignored."""
-        with suppress(PgfaceError):
-            self._database.execute("give_up_idempotent_request", self._begun)
+        """Delete the request, so that it can be repeated.
+
+        If PostgreSQL cannot be reached, this happens at the start of the next request. So a request that fails during a
+        failover can be repeated as soon as there is a primary.
+        """
+        with suppress(PgfaceError):  # it can be repeated after `GIVEN_UP_AFTER`
+            if not self._database.is_lost:  # otherwise this would wait for the database again
+                self._database.execute("give_up_idempotent_request", self._begun)
+        if self._database.is_lost:
+            _failed_requests(self._database).append(self._begun)
 
     @property
     def _begun(self) -> dict[str, Any]:
         return self._values | {"started_at": self._started_at}
+
+
+def _failed_requests(database: Database) -> deque[dict[str, Any]]:
+    """Return the requests of this process that have failed, but could not be deleted."""
+    return _failed.setdefault(database, deque(maxlen=_MAX_FAILED))
 
 
 def delete_old_requests(database: Database) -> None:

@@ -11,11 +11,11 @@ read in the zone in which they were written. That is the server's zone, whatever
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import psycopg
 from pgvector.psycopg import register_vector
@@ -45,6 +45,13 @@ class GalleryConnection(Connection[Any]):
         super().__init__(*arguments, **options)
         self._schemas: set[str] = set()
         renew_after_fork(self)
+
+    @classmethod
+    def connect(  # type: ignore[override]
+        cls, conninfo: str = "", *, find_server: Callable[[], str] | None = None, **options: Any
+    ) -> Self:
+        """Connect, with `find_server` to the server whose URL it returns at that moment."""
+        return super().connect(find_server() if find_server else conninfo, **options)
 
     def after_fork(self) -> None:
         """Disconnect the socket, so that this process cannot disturb the parent's session."""

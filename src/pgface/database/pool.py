@@ -19,6 +19,7 @@ from pgface.database.connection import GalleryConnection, Pooling
 from pgface.database.embedded.server import EmbeddedPostgres
 from pgface.database.errors import connection_error, wrap_psycopg_errors
 from pgface.database.migrate import migrate, require_current
+from pgface.database.primary import servers_of
 from pgface.database.registry import registered, upgrade
 from pgface.database.session import set_up_session
 from pgface.database.sql import Migration, queries
@@ -32,6 +33,9 @@ Result = TypeVar("Result")
 _log = logging.getLogger("pgface.database")
 _MAX_IDLE = 60.0
 """Seconds after which an unused connection is closed."""
+_MAX_LIFETIME = 3600.0
+"""Seconds after which a connection is replaced."""
+_MAX_LIFETIME_WITH_STANDBYS = 60.0
 _TURN_TIMEOUT = 10.0
 """Seconds that `transaction_alone` waits for other threads of this process."""
 _CONNECTION: dict[str, Any] = {
@@ -65,9 +69,8 @@ class Database:
         """Whether the last attempt to reach PostgreSQL failed."""
         self.url = url
         """PostgreSQL's URL. It may contain a password, so never print it."""
-        direct_url = settings.direct_url
-        self.direct_url = url if direct_url is None else direct_url.get_secret_value()
-        """A URL without a pooler, for programs such as pg_dump. It may contain a password, too."""
+        given = None if settings.direct_url is None else settings.direct_url.get_secret_value()
+        self._direct_url = None if given == url else given
         self._alone = threading.Lock()
         renew_after_fork(self)
 
@@ -100,6 +103,16 @@ class Database:
         database = cls(None, ExitStack(), parent.url, None, settings)
         database._parent = parent
         return database
+
+    @property
+    def direct_url(self) -> str:
+        """A URL of the primary without a pooler, for programs such as pg_dump. It may contain a password, too.
+
+        Raises:
+            DatabaseUnreachableError, DatabaseAccessError: no server in the URL is the primary.
+
+        """
+        return self._direct_url or servers_of(self.url, self._settings.data_dir).primary()
 
     @property
     def _pool(self) -> ConnectionPool[GalleryConnection]:
@@ -137,8 +150,10 @@ class Database:
                 yield connection
                 self._require_same_schema(connection)
         except DatabaseUnreachableError:
+            self.is_lost = True
             self._recover()
             raise
+        self.is_lost = False
 
     @contextmanager
     def transaction_alone(self) -> Iterator[Connection]:
@@ -184,12 +199,12 @@ class Database:
             SettingsError: PGFACE_DIRECT_URL leads to another database.
 
         """
-        with wrap_psycopg_errors(), _connect(self.direct_url, self._settings) as connection:
+        with wrap_psycopg_errors(), _connect(self._direct_url or self.url, self._settings) as connection:
             # The setting for the pooler does not apply to the direct connection.
-            _configure(connection, self._settings, self._settings.pooling if self.direct_url == self.url else "auto")
+            _configure(connection, self._settings, "auto" if self._direct_url else self._settings.pooling)
             if not connection.has_session:
                 raise SessionNeededError
-            if self.direct_url != self.url:
+            if self._direct_url:
                 self._require_same_database(connection)
             yield connection
 
@@ -285,10 +300,23 @@ class Database:
 
 
 def _open_pool(url: str, settings: Settings) -> ConnectionPool[GalleryConnection]:
+    servers = servers_of(url, settings.data_dir)
+    options = _CONNECTION | {"connect_timeout": _timeout(settings)}
+
+    used = ""
+
+    def find_server() -> str:
+        nonlocal used
+        before = used
+        used = servers.wait_for_primary(settings.connect_timeout, is_closed=lambda: pool.closed)
+        if before not in ("", used):
+            pool.drain()  # the other connections are to a server that was replaced
+        return used
+
     pool = ConnectionPool(
         url,
         connection_class=GalleryConnection,
-        kwargs=_CONNECTION,
+        kwargs=options | {"find_server": find_server} if servers.are_several else options,
         configure=partial(GalleryConnection.set_up, pooling=settings.pooling),
         min_size=1,
         max_size=settings.pool_size,
@@ -298,6 +326,8 @@ def _open_pool(url: str, settings: Settings) -> ConnectionPool[GalleryConnection
         reconnect_timeout=settings.connect_timeout,
         # Few connections, because they take turns: a search is a tenth slower if its server process was idle.
         max_idle=_MAX_IDLE,
+        # A new connection finds out whether another server has become the primary.
+        max_lifetime=_MAX_LIFETIME_WITH_STANDBYS if servers.are_several else _MAX_LIFETIME,
         open=False,
     )
     with ExitStack() as undo:
@@ -363,10 +393,15 @@ def _start(settings: Settings, resources: ExitStack) -> tuple[str, EmbeddedPostg
 
 
 def _connect(url: str, settings: Settings) -> GalleryConnection:
+    url = servers_of(url, settings.data_dir).primary()
     try:
-        return GalleryConnection.connect(url, connect_timeout=math.ceil(settings.connect_timeout), **_CONNECTION)
+        return GalleryConnection.connect(url, connect_timeout=_timeout(settings), **_CONNECTION)
     except psycopg.OperationalError as error:
         raise connection_error(error) from error
+
+
+def _timeout(settings: Settings) -> int:
+    return math.ceil(settings.connect_timeout)
 
 
 def _configure(connection: GalleryConnection, settings: Settings, pooling: Pooling) -> None:

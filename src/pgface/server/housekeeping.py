@@ -31,8 +31,8 @@ _log = logging.getLogger(__name__)
 async def run_housekeeping(service: Service) -> None:
     """Delete expired rows and return freed memory now, and then every hour."""
     while True:
-        await service.run_db(clean_up, service)
-        await service.run_db(return_freed_memory)
+        await service.run_long_db(clean_up, service)
+        await service.run_long_db(return_freed_memory)
         await asyncio.sleep(_PAUSE)
 
 

@@ -6,8 +6,9 @@ request stores nothing, so you can repeat it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Header, Request
 from fastapi.responses import JSONResponse
@@ -16,6 +17,7 @@ from pgface.accounts.idempotency import RepeatableRequest, StoredResponse
 from pgface.server.auth import Caller
 from pgface.server.service import service_of
 
+_GIVE_UP_SECONDS: Final = 1.0
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -47,13 +49,18 @@ async def once(
         key=key,
         content=f"{request.method} {request.url.path} {getattr(request.state, 'fingerprint', '')}",
     )
-    first = await service.run_db(repeatable.begin)
+    try:
+        first = await service.run_db(repeatable.begin)
+    except BaseException:
+        repeatable.abandon()
+        raise
     if first is not None:
         return JSONResponse(first.body, first.status, {"Idempotent-Replayed": "true"})
     try:
         done = await act()
     except BaseException:
-        await service.run_db(repeatable.give_up)
+        # If PostgreSQL does not answer, the client should not wait for it a second time.
+        await asyncio.wait([service.run_long_db(repeatable.give_up)], timeout=_GIVE_UP_SECONDS)
         raise
     await service.run_db(repeatable.store, done)
     return JSONResponse(done.body, done.status)

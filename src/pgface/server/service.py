@@ -16,6 +16,7 @@ from fastapi import Depends, Request
 from pgface.accounts import Accounts, Client, FaceLogin
 from pgface.accounts.devices import devices_in
 from pgface.accounts.tokens import token_hash
+from pgface.errors import DatabaseUnreachableError
 from pgface.galleries import Galleries
 from pgface.gallery import Gallery
 from pgface.server import metrics
@@ -29,6 +30,9 @@ _MAX_WAITING_PASSWORDS: Final = 64
 """Hashing this many takes some seconds."""
 _QUERY_THREADS: Final = 40
 """The maximum of concurrent queries outside of the work queues. More of them wait for a thread."""
+
+_LATE_QUERY_SECONDS: Final = 10.0
+"""Seconds after PGFACE_WORK_TIMEOUT in which a query may still end."""
 
 COOKIE: Final = "__Host-pgface"
 """Browsers accept a cookie with this prefix only over HTTPS or from localhost, and send it only to this host."""
@@ -123,10 +127,25 @@ class Service:
         return self.gallery.settings
 
     async def run_db(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run work that queries PostgreSQL in a thread. The event loop must not wait for it."""
+        """Run work that queries PostgreSQL in a thread. The event loop must not wait for it.
+
+        Raises:
+            DatabaseUnreachableError: it takes too long. It may still be done later, for example if a commit waits for
+                a standby.
+
+        """
+        try:
+            return await asyncio.wait_for(
+                self.run_long_db(work, *args, **kwargs), self.settings.work_timeout + _LATE_QUERY_SECONDS
+            )
+        except TimeoutError:
+            raise DatabaseUnreachableError("PostgreSQL does not answer in time.") from None
+
+    def run_long_db(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[R]:
+        """Run such work for which no client waits, without a time limit."""
         # A thread of anyio, which Starlette uses, costs three times the processor time.
         run = partial(copy_context().run, work, *args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(self.queries, run)
+        return asyncio.get_running_loop().run_in_executor(self.queries, run)
 
     def close(self) -> None:
         """Stop running work."""

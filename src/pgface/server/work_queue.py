@@ -32,6 +32,10 @@ _THREADS: Final = 2
 _UNWATCHED: Final = 0.05
 """Seconds of a job in which it is not cancelled if its client disconnects. Most jobs end before."""
 
+_LATE_SECONDS: Final = 10.0
+"""Seconds after its time limit in which a running job may still end. Then its client gets an answer without it. A job
+cannot be stopped while it waits for PostgreSQL, for example for a commit that no standby confirms."""
+
 _MAX_PAUSE: Final = 0.5
 """The maximum of seconds that a job pauses before a step. It ensures that large photos make progress."""
 
@@ -189,6 +193,7 @@ class WorkQueue:
 
         if self._seconds is not None:
             timers.append(loop.call_later(self._seconds, self._time_out, job))
+            timers.append(loop.call_later(self._seconds + _LATE_SECONDS, _settle, job.done, None, WorkTimeoutError()))
         if (client := requester.get()) is not None:
             timers.append(loop.call_later(_UNWATCHED, watch, client))
         try:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pgface.database.pool import Database, connected
 from pgface.errors import DatabaseError, PgfaceError, SchemaMissingError, SchemaTooNewError
-from pgface.operations.doctor import gallery, machine, postgres
+from pgface.operations.doctor import gallery, machine, postgres, replication
 from pgface.operations.doctor.contract import contract
 from pgface.operations.doctor.finding import Finding, problem
 from pgface.settings import Settings
@@ -24,6 +24,8 @@ _SERVER_CHECKS: Final[Checks] = (
     ("connections", postgres.connections),
     ("clock", postgres.clock),
     ("database password", postgres.database_password),
+    ("standbys", replication.standbys),
+    ("archive", replication.archive),
 )
 _GALLERY_CHECKS: Final[Checks] = (
     ("schema version", gallery.schema_version),

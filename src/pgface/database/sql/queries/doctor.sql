@@ -230,3 +230,34 @@ SELECT id
 FROM users
 WHERE password !~ '^([!*].*|\$[0-9a-z-]+\$.+|[a-z0-9:_]+\$[^$]+\$.+|\{[A-Z0-9-]+\}.+)$'
 ORDER BY id;
+
+-- replication_settings --
+SELECT
+    pg_is_in_recovery() AS is_standby,
+    current_setting('synchronous_standby_names') AS synchronous_standby_names,
+    current_setting('synchronous_commit') AS synchronous_commit,
+    coalesce(pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()), 0)::float8 AS bytes_to_replay,
+    extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8 AS seconds_since_change;
+
+-- standbys --
+-- Run it on a primary. The states are null for a user without pg_monitor. The lag is null if nothing is written.
+SELECT
+    application_name AS name,
+    sync_state,
+    pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)::float8 AS bytes_behind,
+    extract(epoch FROM replay_lag)::float8 AS seconds_behind
+FROM pg_stat_replication
+WHERE state IS DISTINCT FROM 'backup'
+ORDER BY application_name, pid;
+
+-- archive_settings --
+SELECT
+    current_setting('wal_level') AS wal_level,
+    current_setting('archive_mode') AS archive_mode,
+    (SELECT bool_or(setting NOT IN ('', '(disabled)')) FROM pg_settings WHERE name IN ('archive_command', 'archive_library'))
+        AS has_command,
+    last_archived_time AS archived_at,
+    last_failed_time AS failed_at,
+    failed_count AS failed,
+    coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false) AS fails
+FROM pg_stat_archiver;
