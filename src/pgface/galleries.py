@@ -280,7 +280,7 @@ class Galleries:
     def _opened_now(self, entry: _Entry) -> Gallery:
         changed: dict[str, Any] = {"schema_name": entry.schema_name, "registration": "closed"}
         if entry.database_url is not None:
-            changed |= {"database_url": SecretStr(entry.database_url), "direct_url": None}
+            changed |= {"database_url": SecretStr(entry.database_url), "direct_url": None, "read_url": None}
         settings = self.default.settings.model_copy(update=changed)
         database = Database.sharing(self._server_of(entry, settings), entry.schema_name)
         with database.transaction() as connection:
@@ -304,7 +304,12 @@ class Galleries:
         if self.default.database.read("select_gallery_named", {"name": name}, row_factory=class_row(_Entry)):
             raise DuplicateGalleryError(_taken(name))
         (schema_name,) = self.default.database.read("new_schema_name", row_factory=scalar_row)
-        changed = {"database_url": SecretStr(database_url), "direct_url": None, "schema_name": schema_name}
+        changed = {
+            "database_url": SecretStr(database_url),
+            "direct_url": None,
+            "read_url": None,
+            "schema_name": schema_name,
+        }
         settings = self.default.settings.model_copy(update=changed)
         initialise(settings)
         with Gallery.open(settings) as gallery:

@@ -55,6 +55,11 @@ class GalleryConnection(Connection[Any]):
         """Whether settings and locks last from one transaction to the next."""
         return self.settings_of_transaction is None
 
+    @property
+    def is_replica(self) -> bool:
+        """Whether the server was a replica when it last said so. PostgreSQL says so with each change."""
+        return self.info.parameter_status("in_hot_standby") == "on"
+
     @cached_property
     def reading_cursor(self) -> Any:
         """The cursor of all reads, because a new cursor takes a noticeable part of a short query's time."""
