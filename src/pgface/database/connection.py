@@ -11,6 +11,7 @@ read in the zone in which they were written. That is the server's zone, whatever
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
@@ -40,6 +41,7 @@ class GalleryConnection(Connection[Any]):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.opened_at = time.monotonic()
         renew_after_fork(self)
 
     def after_fork(self) -> None:

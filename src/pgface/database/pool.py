@@ -33,6 +33,8 @@ _MAX_IDLE = 60.0
 """Seconds after which an unused connection is closed."""
 _TURN_TIMEOUT = 10.0
 """Seconds that `transaction_alone` waits for other threads of this process."""
+_ONE_TRY = 0.1
+"""Seconds to connect again to a replica. Its searches say when to try again."""
 _CONNECTION: dict[str, Any] = {
     "autocommit": True,
     "application_name": "pgface",
@@ -74,7 +76,7 @@ class Database:
             self._replicas = Replicas(
                 settings.read_url.get_secret_value(),
                 lambda: self.read("database_identity", row_factory=tuple_row),
-                lambda url: _new_pool(url, settings),
+                lambda url: _new_pool(url, settings, reconnect_timeout=_ONE_TRY),
             )
         renew_after_fork(self)
 
@@ -364,7 +366,7 @@ def _read_each(statement: LiteralString, parameters: Sequence[Mapping[str, Any]]
     return results
 
 
-def _new_pool(url: str, settings: Settings) -> ConnectionPool[GalleryConnection]:
+def _new_pool(url: str, settings: Settings, *, reconnect_timeout: float) -> ConnectionPool[GalleryConnection]:
     return ConnectionPool(
         url,
         connection_class=GalleryConnection,
@@ -373,9 +375,7 @@ def _new_pool(url: str, settings: Settings) -> ConnectionPool[GalleryConnection]
         min_size=1,
         max_size=settings.pool_size,
         timeout=settings.connect_timeout,
-        # Each failed try doubles the pause before the next one. A request after this time starts with a short pause
-        # again, so that pgface finds a server within seconds after a long interruption.
-        reconnect_timeout=settings.connect_timeout,
+        reconnect_timeout=reconnect_timeout,
         # Few connections, because they take turns: a search is a tenth slower if its server process was idle.
         max_idle=_MAX_IDLE,
         open=False,
@@ -383,7 +383,9 @@ def _new_pool(url: str, settings: Settings) -> ConnectionPool[GalleryConnection]
 
 
 def _open_pool(url: str, settings: Settings) -> ConnectionPool[GalleryConnection]:
-    pool = _new_pool(url, settings)
+    # Each failed try doubles the pause before the next one. A request after this time starts with a short pause again,
+    # so that pgface finds a server within seconds after a long interruption.
+    pool = _new_pool(url, settings, reconnect_timeout=settings.connect_timeout)
     with ExitStack() as undo:
         undo.callback(pool.close)
         with wrap_psycopg_errors():

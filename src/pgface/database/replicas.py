@@ -40,8 +40,10 @@ PRIMARY: Final = "primary"
 _MAX_WAIT = 0.1
 """Seconds that a search waits for replicas. A search on the primary takes less than that."""
 _POLL = 0.002
-_PAUSE = 1.0
-"""Seconds for which a search does not wait for a replica that was behind, and does not ask one that was lost."""
+_PAUSE_BEHIND = 1.0
+"""Seconds for which searches do not wait for a replica that was behind."""
+_PAUSE_LOST = 5.0
+"""Seconds for which searches do not ask a replica that could not be reached."""
 _CONNECT_TIMEOUT = 3
 _LIVELINESS = {
     # A replica whose machine is gone is noticed within seconds, also while it answers.
@@ -233,7 +235,7 @@ class _Replica:
     @contextmanager
     def _borrowed(self, timeout: float = _MAX_WAIT) -> Iterator[GalleryConnection]:
         """Borrow a connection. If there is no working one, the replica is left alone for a moment."""
-        if self._pool is None or time.monotonic() - self._lost_at < _PAUSE:
+        if self._pool is None or time.monotonic() - self._lost_at < _PAUSE_LOST:
             raise _NotUsableError("lost")
         if not self._places.acquire(timeout=timeout):
             raise _NotUsableError("busy")
@@ -247,6 +249,10 @@ class _Replica:
     def _connection(self, pool: Pool, timeout: float) -> Iterator[GalleryConnection]:
         try:
             connection = pool.getconn(timeout)
+            while connection.opened_at < self._lost_at:  # it is lost as well
+                connection.close()
+                pool.putconn(connection)
+                connection = pool.getconn(timeout)
         except PoolTimeout:
             self._lost_at = time.monotonic()
             raise _NotUsableError("lost") from None
@@ -262,7 +268,7 @@ class _Replica:
             pool.putconn(connection)
 
     def _wait_for(self, cursor: Any, position: Position, wait_until: float) -> None:
-        if time.monotonic() - self._behind_at < _PAUSE:
+        if time.monotonic() - self._behind_at < _PAUSE_BEHIND:
             wait_until = 0.0
         cursor.row_factory = tuple_row
         while True:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from pgface.database.pool import Database, connected
+from pgface.database.replica_lag import any_lag
 from pgface.errors import DatabaseError, PgfaceError, SchemaMissingError, SchemaTooNewError
 from pgface.operations.doctor import gallery, machine, postgres
 from pgface.operations.doctor.contract import contract
@@ -101,7 +102,7 @@ def _check_gallery(settings: Settings, checks: Checks) -> Iterator[Finding]:
         yield from _not_checked(checks, "There is no server.")
         return
     try:
-        with Database.open(settings) as database:
+        with any_lag(), Database.open(settings) as database:
             locked = list(_run((("locks", gallery.locks),), database, settings))
             yield from locked
             if locked:
