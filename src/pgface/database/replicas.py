@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeVar
+from weakref import WeakSet
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import BaseRowFactory, dict_row, tuple_row
@@ -120,8 +121,12 @@ class Replicas:
         with self._opening:
             if not self._is_open:
                 identity = self._identity()
-                for replica in self._replicas:
-                    replica.open(identity)
+                try:
+                    for replica in self._replicas:
+                        replica.open(identity)
+                except SettingsError:
+                    self.close()
+                    raise
                 self._is_open = True
 
     def close(self) -> None:
@@ -167,33 +172,36 @@ class _Replica:
         self._pool: Pool | None = None
         self._places = threading.BoundedSemaphore()
         """As many as the pool may have connections. So a pool without a free one is not taken for a lost replica."""
+        self._identity: list[Any] = []
+        self._checked: WeakSet[GalleryConnection] = WeakSet()
+        """The connections that lead to the right database."""
         self._clock = LagClock()
         self._behind_at = -math.inf
         self._lost_at = -math.inf
 
     def open(self, identity: list[Any]) -> None:
         """Open the connections. A replica that cannot be reached is tried again later."""
+        self._identity = identity
+        self._lost_at = -math.inf
         self._pool = self._new_pool(self._url)
         self._places = threading.BoundedSemaphore(self._pool.max_size)
         self._pool.open()
         try:
-            with self._borrowed(_CONNECT_TIMEOUT) as connection:
-                found = connection.execute(queries()["database_identity"]).fetchall()
-        except _NotUsableError:
+            with self._borrowed(_CONNECT_TIMEOUT):
+                pass
+        except _NotUsableError as error:
+            if isinstance(error.__cause__, SettingsError):
+                raise error.__cause__ from None
             _log.warning("The replica %s cannot be reached. The primary answers until it can.", self.name)
-            return
-        if found != identity:
-            raise SettingsError(
-                f"PGFACE_READ_URL leads to another database than PGFACE_DATABASE_URL at {self.name}. Give the URL of "
-                "its replicas."
-            )
 
     def close(self) -> None:
+        """Close the connections."""
         if self._pool is not None:
             self._pool.close()
             self._pool = None
 
     def leave_to_parent(self) -> None:
+        """Leave the connections to the parent of a forked process."""
         leave_to_parent(self._pool)
         self._pool = None
 
@@ -258,7 +266,12 @@ class _Replica:
             raise _NotUsableError("lost") from None
         try:
             with wrap_psycopg_errors():
+                self._require_same_database(connection)
                 yield connection
+        except SettingsError as error:
+            self._lost_at = time.monotonic()
+            _log.error("The primary answers. %s", error)
+            raise _NotUsableError("lost") from error
         except DatabaseError as error:  # it was lost, or the replica had to apply changes, or lacks a new gallery
             if connection.broken:
                 self._lost_at = time.monotonic()
@@ -266,6 +279,17 @@ class _Replica:
             raise _NotUsableError("lost") from error
         finally:
             pool.putconn(connection)
+
+    def _require_same_database(self, connection: GalleryConnection) -> None:
+        """Check a new connection, because positions of two databases cannot be compared."""
+        if connection in self._checked:
+            return
+        if connection.execute(queries()["database_identity"]).fetchall() != self._identity:
+            raise SettingsError(
+                f"PGFACE_READ_URL leads to another database than PGFACE_DATABASE_URL at {self.name}. Give the URL of "
+                "its replicas."
+            )
+        self._checked.add(connection)
 
     def _wait_for(self, cursor: Any, position: Position, wait_until: float) -> None:
         if time.monotonic() - self._behind_at < _PAUSE_BEHIND:
