@@ -76,7 +76,7 @@ class Database:
             self._replicas = Replicas(
                 settings.read_url.get_secret_value(),
                 lambda: self.read("database_identity", row_factory=tuple_row),
-                lambda url: _new_pool(url, settings, reconnect_timeout=_ONE_TRY),
+                lambda url: _replica_pool(url, settings),
             )
         renew_after_fork(self)
 
@@ -366,8 +366,8 @@ def _read_each(statement: LiteralString, parameters: Sequence[Mapping[str, Any]]
     return results
 
 
-def _new_pool(url: str, settings: Settings, *, reconnect_timeout: float) -> ConnectionPool[GalleryConnection]:
-    return ConnectionPool(
+def _open_pool(url: str, settings: Settings) -> ConnectionPool[GalleryConnection]:
+    pool = ConnectionPool(
         url,
         connection_class=GalleryConnection,
         kwargs=_CONNECTION,
@@ -375,17 +375,13 @@ def _new_pool(url: str, settings: Settings, *, reconnect_timeout: float) -> Conn
         min_size=1,
         max_size=settings.pool_size,
         timeout=settings.connect_timeout,
-        reconnect_timeout=reconnect_timeout,
+        # Each failed try doubles the pause before the next one. A request after this time starts with a short pause
+        # again, so that pgface finds a server within seconds after a long interruption.
+        reconnect_timeout=settings.connect_timeout,
         # Few connections, because they take turns: a search is a tenth slower if its server process was idle.
         max_idle=_MAX_IDLE,
         open=False,
     )
-
-
-def _open_pool(url: str, settings: Settings) -> ConnectionPool[GalleryConnection]:
-    # Each failed try doubles the pause before the next one. A request after this time starts with a short pause again,
-    # so that pgface finds a server within seconds after a long interruption.
-    pool = _new_pool(url, settings, reconnect_timeout=settings.connect_timeout)
     with ExitStack() as undo:
         undo.callback(pool.close)
         with wrap_psycopg_errors():
@@ -452,6 +448,21 @@ def _connect(url: str, settings: Settings) -> GalleryConnection:
         return GalleryConnection.connect(url, connect_timeout=math.ceil(settings.connect_timeout), **_CONNECTION)
     except psycopg.OperationalError as error:
         raise connection_error(error) from error
+
+
+def _replica_pool(url: str, settings: Settings) -> ConnectionPool[GalleryConnection]:
+    """Create a closed pool of connections to a replica, whose searches say when to try again."""
+    return ConnectionPool(
+        url,
+        connection_class=GalleryConnection,
+        kwargs=_CONNECTION,
+        configure=partial(GalleryConnection.set_up, pooling=settings.pooling),
+        min_size=1,
+        max_size=settings.pool_size,
+        reconnect_timeout=_ONE_TRY,
+        max_idle=_MAX_IDLE,
+        open=False,
+    )
 
 
 def _configure(connection: GalleryConnection, settings: Settings, pooling: Pooling) -> None:

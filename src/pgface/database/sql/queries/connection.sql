@@ -74,15 +74,17 @@ FROM (
 -- replayed_position --
 -- The bytes that a replica is behind a position of its primary, at most 0 if it shows everything up to there. NULL if it follows
 -- another timeline, because positions of two timelines cannot be compared. A replica learns of a new timeline with its next
--- restart point.
+-- restart point. A role with pg_read_all_stats sees it immediately.
 SELECT
     CASE
         WHEN NOT pg_is_in_recovery() THEN NULL
-        WHEN lpad(to_hex(greatest(c.timeline_id, r.min_recovery_end_timeline)), 8, '0') = lower(%(timeline)s)
+        WHEN lpad(to_hex(greatest(c.timeline_id, r.min_recovery_end_timeline, w.received_tli)), 8, '0') = lower(%(timeline)s)
             THEN pg_wal_lsn_diff(%(position)s::pg_lsn, pg_last_wal_replay_lsn())::bigint
     END AS bytes,
     extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float AS seconds_since_commit
-FROM pg_control_checkpoint() AS c, pg_control_recovery() AS r;
+FROM pg_control_checkpoint() AS c
+CROSS JOIN pg_control_recovery() AS r
+LEFT JOIN pg_stat_wal_receiver AS w ON TRUE;
 
 -- limit_waiting --
 -- Sets the timeout for locks, for this transaction or this session.
