@@ -479,6 +479,18 @@ def test_the_primary_answers_for_replicas_that_are_gone(
         b.start()
         c.start()
         assert eventually(lambda: find() or outcomes["b", "answered"] > 20, 10, 0.05)
+    # A replica that hangs accepts connections and says nothing.
+    monkeypatch.setattr(replicas_module, "_MAX_ANSWER", 0.5)
+    with Gallery.open(place.reading_from(b)) as gallery:
+        find()
+        b.pause()
+        began = time.monotonic()
+        for _ in range(10):
+            find()
+        assert time.monotonic() - began < 5
+        b.resume()
+        outcomes.clear()
+        assert eventually(lambda: find() or outcomes["b", "answered"] > 0, 10, 0.05)
     # Replicas that cannot be reached at the start are used later.
     c.kill()
     with Gallery.open(place.reading_from(c)) as gallery:

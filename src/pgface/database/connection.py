@@ -16,12 +16,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import psycopg
 from pgvector.psycopg import register_vector
 from psycopg import Connection
-from psycopg.abc import Buffer
+from psycopg.abc import Buffer, PQGen
 from psycopg.types.datetime import TimestampBinaryLoader, TimestampLoader
 
 from pgface.database.errors import wrap_psycopg_errors
@@ -31,6 +31,7 @@ from pgface.errors import DatabaseAccessError, SchemaMissingError
 from pgface.system.forks import renew_after_fork
 
 Pooling = Literal["auto", "session", "transaction"]
+T = TypeVar("T")
 
 
 class GalleryConnection(Connection[Any]):
@@ -48,6 +49,14 @@ class GalleryConnection(Connection[Any]):
         """Disconnect the socket, so that this process cannot disturb the parent's session."""
         with suppress(psycopg.Error), open(os.devnull, "r+b") as nowhere:
             os.dup2(nowhere.fileno(), self.fileno())
+
+    answer_within: float | None = None
+    """Seconds in which the server has to answer each command. None without a limit. After an error, close this."""
+
+    def wait(self, gen: PQGen[T], *arguments: Any, **options: Any) -> T:
+        """Wait for the answer to a command."""
+        limited = gen if self.answer_within is None else _limited(gen, self.answer_within)
+        return super().wait(limited, *arguments, **options)
 
     settings_of_transaction: bytes | None = None
     """The statements at the start of each transaction, quoted by PostgreSQL. None if the session keeps settings."""
@@ -177,3 +186,18 @@ class GalleryConnection(Connection[Any]):
             with wrap_psycopg_errors(), nullcontext() if self.has_session else self.gallery_transaction():
                 register_vector(self)
             self._knows_vectors = True
+
+
+def _limited(answer: PQGen[T], seconds: float) -> PQGen[T]:
+    """Wait for an answer as psycopg does, but not longer than this."""
+    ends = time.monotonic() + seconds
+    try:
+        state = next(answer)
+        while True:
+            ready = yield state
+            if not ready and time.monotonic() > ends:
+                raise psycopg.OperationalError("the server does not answer in time")
+            state = answer.send(ready)
+    except StopIteration as ended:
+        found: T = ended.value
+        return found

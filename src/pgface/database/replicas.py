@@ -19,6 +19,7 @@ from typing import Any, Final, Literal, TypeVar
 from weakref import WeakSet
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import TransactionStatus
 from psycopg.rows import BaseRowFactory, dict_row, tuple_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
@@ -40,6 +41,8 @@ PRIMARY: Final = "primary"
 
 _MAX_WAIT = 0.1
 """Seconds that a search waits for replicas. A search on the primary takes less than that."""
+_MAX_ANSWER = 2.0
+"""Seconds in which a replica has to say how far it is. One that hangs says nothing, although it accepts connections."""
 _POLL = 0.002
 _PAUSE_BEHIND = 1.0
 """Seconds for which searches do not wait for a replica that was behind."""
@@ -222,6 +225,7 @@ class _Replica:
             with nullcontext() if connection.has_session else connection.gallery_transaction():
                 self._wait_for(cursor, position, wait_until)
                 cursor.row_factory = row_factory
+                connection.answer_within = None
                 found = run(cursor)
                 connection.require_same_schema()
                 return found
@@ -266,6 +270,7 @@ class _Replica:
             raise _NotUsableError("lost") from None
         try:
             with wrap_psycopg_errors():
+                connection.answer_within = _MAX_ANSWER
                 self._require_same_database(connection)
                 yield connection
         except SettingsError as error:
@@ -273,8 +278,9 @@ class _Replica:
             _log.error("The primary answers. %s", error)
             raise _NotUsableError("lost") from error
         except DatabaseError as error:  # it was lost, or the replica had to apply changes, or lacks a new gallery
-            if connection.broken:
+            if connection.broken or connection.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 self._lost_at = time.monotonic()
+                connection.close()
             _log.info("The primary answers, because the replica %s did not. %s", self.name, error)
             raise _NotUsableError("lost") from error
         finally:
