@@ -26,7 +26,7 @@ from pgface.database.replicas import observe_searches
 from pgface.operations.bench.synthetic import Kind, SyntheticPeople
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
-from support.replication import Replicated, Server, replicated, url_of  # noqa: E402 - after the path is set
+from support.replication import Replicated, Server, replicated, url_of
 
 PEOPLE = 20_000
 PROBES = 400

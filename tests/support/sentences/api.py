@@ -37,3 +37,4 @@ SERVICE_ONLY_READS = Sentence(
     "This service only reads, because its database is a replica. Nothing was changed. Send this request to the "
     "service of the primary."
 )
+REPLICA_IS_BEHIND = Sentence("its database is a replica, and has not followed the primary for longer than")
