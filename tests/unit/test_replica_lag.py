@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from pgface.database import replica_lag
 from pgface.database.replica_lag import LagClock, ReplicaLag, ReplicaWatch
 
 
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time, in a list with one item."""
-    time = [1000.0]
-    monkeypatch.setattr(replica_lag.time, "monotonic", lambda: time[0])
-    return time
+    moment = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: moment[0])
+    return moment
 
 
 def test_an_idle_primary_makes_no_replica_late(now: list[float]) -> None:
