@@ -1,6 +1,6 @@
 // Generated from docs/reference/openapi.json by `make typescript`.
-// SHA-256 of the document and scripts/generate.js: 51cb8255103b1d2fb334efa7bcc4ef14c7a885b3bf6084a17f80a294d22d0783
-// SHA-256 of the rest of this file: 653cbc9bcc5c5abc7ebae50840ac50b98c4b2ae26b51ffc49f96edd0d70b2d4f
+// SHA-256 of the document and scripts/generate.js: e815bfc5fcebc651f61ce790cdecaf281b4adf9420a02ff26791838adb07c821
+// SHA-256 of the rest of this file: ff0d8c656686d84bdaafb43a62d4d15cd5d4d77e6365061370cf77b84d2af03a
 
 import { type CallOptions, type CreateOptions, Sender, itemsOfPages, segment } from "../operation.js";
 import type {
@@ -747,7 +747,7 @@ export abstract class Operations extends Sender {
   /**
    * Check that the service is ready.
    *
-   * Checks the database, the version of its tables, and the model.
+   * Checks the database, the version of its tables, and the model. A replica must also follow its primary.
    *
    * Who may call it: anyone, without credentials.
    */
@@ -762,6 +762,8 @@ export abstract class Operations extends Sender {
    * Get the metrics.
    *
    * Returns the metrics of all processes: requests, stages, the work queues, the size of the gallery, and logins.
+   *
+   * With replicas, they also show how far each is behind.
    *
    * Who may call it: administrators, and programs with the scope `metrics` or `admin`.
    */

@@ -1,6 +1,6 @@
 // Generated from docs/reference/openapi.json by `make typescript`.
-// SHA-256 of the document and scripts/generate.js: 51cb8255103b1d2fb334efa7bcc4ef14c7a885b3bf6084a17f80a294d22d0783
-// SHA-256 of the rest of this file: d349d6201a62998742938c1054082c087295ce86a22ac0ed7c0e4437435aac5c
+// SHA-256 of the document and scripts/generate.js: e815bfc5fcebc651f61ce790cdecaf281b4adf9420a02ff26791838adb07c821
+// SHA-256 of the rest of this file: 5d8bb5457f91139fc64575dba5bafb82bc8f50b59a1ae898d7689139aa028a76
 
 import type { Photo } from "../photos.js";
 export type paths = Record<string, never>;
@@ -489,6 +489,8 @@ export interface components {
       schema_current: boolean;
       /** @description Whether the model is loaded. */
       model: boolean;
+      /** @description The state of the database if it is a replica, so that the service only reads. Null if the service can write. */
+      replica: components["schemas"]["ReplicaResponse"] | null;
     };
     /** @description A user who registers. */
     RegisterRequest: {
@@ -505,6 +507,15 @@ export interface components {
     /** @description A new name of a gallery. */
     RenameGalleryRequest: {
       name: string;
+    };
+    /** @description How far a replica is behind its primary. */
+    ReplicaResponse: {
+      /** @description Whether it is not further behind than PGFACE_MAX_REPLICA_LAG. */
+      current: boolean;
+      /** @description Bytes that the replica has received and does not show yet. */
+      lag_bytes: number | null;
+      /** @description Seconds since the replica certainly showed everything. Null if that is not known. */
+      lag_seconds: number | null;
     };
     /** @description The status of the gallery. */
     StatusResponse: {
@@ -748,6 +759,7 @@ export type Problem = components["schemas"]["Problem"];
 export type ReadinessResponse = components["schemas"]["ReadinessResponse"];
 export type RegisterRequest = components["schemas"]["RegisterRequest"];
 export type RenameGalleryRequest = components["schemas"]["RenameGalleryRequest"];
+export type ReplicaResponse = components["schemas"]["ReplicaResponse"];
 export type StatusResponse = components["schemas"]["StatusResponse"];
 export type TokenResponse = components["schemas"]["TokenResponse"];
 export type UpdateUserRequest = components["schemas"]["UpdateUserRequest"];
