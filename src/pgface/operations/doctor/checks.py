@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pgface.database.pool import Database, connected
 from pgface.database.replica_lag import any_lag
-from pgface.errors import DatabaseError, PgfaceError, SchemaMissingError, SchemaTooNewError
+from pgface.errors import DatabaseError, PgfaceError, ReadOnlyError, SchemaMissingError, SchemaTooNewError
 from pgface.operations.doctor import gallery, machine, postgres
 from pgface.operations.doctor.contract import contract
 from pgface.operations.doctor.finding import Finding, problem
@@ -121,6 +121,8 @@ def _run(checks: Checks, *arguments: Any) -> Iterator[Finding]:
     for name, check in checks:
         try:
             findings = list(check(*arguments))
+        except ReadOnlyError:
+            findings = [Finding("unknown", "A replica cannot check this. Run pgface doctor on the primary.")]
         except PgfaceError as error:
             findings = [Finding("unknown", f"The check failed: {error}")]
         except OSError as error:  # for example, this user may not enter a folder
