@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -582,6 +584,42 @@ def test_the_primary_answers_for_replicas_that_are_gone(
         c.start()
         assert eventually(lambda: is_used_again("c"), 10, 0.05)
     place.owner.erase_user(user.id)
+
+
+def test_no_search_is_wrong_while_replicas_come_and_go(
+    place: Place, outcomes: Counter[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four threads enroll, search, delete and search, while something happens to the replicas in each round."""
+    monkeypatch.setattr(replicas_module, "_PAUSE_LOST", 0.2)
+    monkeypatch.setattr(replicas_module, "_PAUSE_BEHIND", 0.2)
+    chance = random.Random(1)  # noqa: S311 - the same in every run
+    b, c = place.group.standbys
+    wrong: list[str] = []
+
+    def work(number: int) -> None:
+        probe = _probe(10_000 + number)
+        user = place.owner.add_user(f"round{number}@example.org")
+        place.owner.enroll_embedding(probe, user.id)
+        if [match.user_id for match in gallery.identify_embedding(probe)] != [user.id]:
+            wrong.append("a new face was not found")
+        place.owner.erase_user(user.id)
+        if gallery.identify_embedding(probe):
+            wrong.append("a deleted person was found")
+
+    with Gallery.open(place.reading_from(b, c)) as gallery, ThreadPoolExecutor(4) as threads:
+        for turn in range(ROUNDS // 5):
+            server = chance.choice((b, c))
+            happens = ("pause", "kill", "nothing")[turn % 3]
+            with _paused(server) if happens == "pause" else nullcontext():
+                if happens == "kill":
+                    server.kill()
+                for done in [threads.submit(work, 12 * turn + number) for number in range(12)]:
+                    done.result()
+            if happens == "kill":
+                server.start()
+    assert wrong == []
+    print(dict(outcomes))
+    assert {"answered", "behind", "lost"} <= {outcome for _, outcome in outcomes}
 
 
 def test_another_database_is_no_replica(place: Place, postgres: str, database_url: str) -> None:
