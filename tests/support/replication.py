@@ -76,6 +76,7 @@ class Server:
 
     def copy(self, primary: Server) -> None:
         """Take a base backup of a running server, without starting it. Earlier data here is deleted."""
+        self.kill()
         self._prepare_folder()
         shutil.rmtree(self.data, ignore_errors=True)
         source = ("-h", primary.folder, "-p", PORT, "-U", USER)
