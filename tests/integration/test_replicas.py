@@ -32,6 +32,7 @@ from pgface.accounts import accounts as accounts_module
 from pgface.accounts.access_keys import create_access_key
 from pgface.accounts.compreface_keys import create_compreface_key
 from pgface.accounts.tokens import token_hash
+from pgface.database import replica_lag
 from pgface.database import replicas as replicas_module
 from pgface.database.replicas import observe_searches
 from pgface.errors import DatabaseUnreachableError, LoginRefusedError, ReadOnlyError, ReplicaBehindError, SettingsError
@@ -40,6 +41,7 @@ from pgface.gallery import Gallery
 from pgface.server import healthcheck
 from pgface.server.app import create_app
 from pgface.server.housekeeping import clean_up
+from pgface.server.run import prepare
 from pgface.settings import Settings
 from support.commands import environment_of, runner
 from support.embedded_server import eventually
@@ -378,7 +380,8 @@ def _read_while_the_table_is_written_anew(place: Place, gallery: Gallery) -> Non
             connection.execute("SELECT count(*) FROM users")
 
 
-def test_a_replica_says_how_far_it_is_behind(place: Place, photos: Photos) -> None:
+def test_a_replica_says_how_far_it_is_behind(place: Place, photos: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replica_lag, "_MAX_AGE", 0.0)
     b = place.group.standbys[0]
     settings = place.at(b, max_replica_lag=0.5)
     with (
@@ -390,7 +393,7 @@ def test_a_replica_says_how_far_it_is_behind(place: Place, photos: Photos) -> No
         assert (ready.status_code, ready.json()["replica"]) == (200, current)
         # An idle primary commits nothing, so the last commit gets older.
         place.group.primary.execute("CHECKPOINT")
-        time.sleep(1.1)
+        time.sleep(0.6)
         assert client.get("/readyz").json()["replica"] == current
         with _paused(b):
             deleted = place.owner.add_user("gone@example.org")
@@ -424,7 +427,8 @@ def _base64(photos: Photos) -> str:
     return base64_of(photos("Colin_Powell", 2).read_bytes())
 
 
-def test_a_replica_without_its_primary_is_behind(place: Place) -> None:
+def test_a_replica_without_its_primary_is_behind(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replica_lag, "_MAX_AGE", 0.0)
     c = place.group.standbys[1]
     source = c.value("SHOW primary_conninfo")
     with Gallery.open(place.at(c)) as known, Gallery.open(place.at(c)) as new:
@@ -432,13 +436,13 @@ def test_a_replica_without_its_primary_is_behind(place: Place) -> None:
         try:
             c.configure(primary_conninfo="host=/nowhere port=5432")
             assert eventually(lambda: c.value("SELECT count(*) FROM pg_stat_wal_receiver") == 0, 5)
-            time.sleep(1.1)
+            time.sleep(0.1)
             lag = known.database.replica_lag()
             assert lag is not None
             # All that it has received is shown, and it does not know what it has not received.
             assert lag.bytes == 0
             assert lag.seconds is not None
-            assert 1 < lag.seconds < 10
+            assert 0.1 < lag.seconds < 10
             unknown = new.database.replica_lag()
             assert unknown is not None
             assert unknown.seconds is None or unknown.seconds >= lag.seconds
@@ -626,10 +630,16 @@ def test_another_database_is_no_replica(place: Place, postgres: str, database_ur
     assert postgres
     settings = place.reading_from(place.group.standbys[0]).model_dump() | {"read_url": database_url}
     settings["PGFACE_SCHEMA"] = settings.pop("schema_name")
-    with Gallery.open(Settings.model_validate(settings)) as gallery:
+    elsewhere = Settings.model_validate(settings)
+    with Gallery.open(elsewhere) as gallery:
         for _ in range(2):
             with pytest.raises(SettingsError, match=says.READ_URL_LEADS_ELSEWHERE.pattern(host="...")):
                 gallery.identify_embedding(np.ones(512))
+    # The service does not even start.
+    with pytest.raises(SettingsError):
+        prepare(elsewhere)
+    with prepare(place.reading_from(place.group.standbys[0])) as gallery:
+        assert gallery.identify_embedding(np.ones(512)) == []
 
 
 def test_the_metrics_of_a_service_with_replicas(place: Place, photos: Photos) -> None:
