@@ -11,7 +11,7 @@ from typing import Any, LiteralString, Self, TypeVar
 
 import psycopg
 from psycopg import Connection
-from psycopg.rows import BaseRowFactory, class_row, scalar_row, tuple_row
+from psycopg.rows import BaseRowFactory, class_row, dict_row, scalar_row, tuple_row
 from psycopg_pool import ConnectionPool
 
 from pgface.database.connection import GalleryConnection, Pooling
@@ -259,8 +259,9 @@ class Database:
 
     def replica_lag(self) -> ReplicaLag | None:
         """Measure how far the server of PGFACE_DATABASE_URL is behind its primary. None if it is a primary itself."""
-        with wrap_psycopg_errors(), self._pool.connection() as connection:
-            return self._watch.measure(connection)
+        with any_lag():
+            (state,) = self.read("replica_state", row_factory=dict_row)
+        return self._watch.update(state)
 
     def is_behind(self, lag: ReplicaLag | None) -> bool:
         """Whether the server of PGFACE_DATABASE_URL is further behind than PGFACE_MAX_REPLICA_LAG allows."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -72,15 +72,11 @@ class ReplicaWatch:
         """Replace the lock in a child process."""
         self._lock = threading.Lock()
 
-    def measure(self, connection: GalleryConnection) -> ReplicaLag | None:
-        """Measure how far the server is behind, or return a measurement of the last second. None for a primary."""
-        with self._lock:
-            if time.monotonic() - self._measured_at > _MAX_AGE:
-                with connection.cursor(row_factory=dict_row) as cursor:
-                    (found,) = cursor.execute(queries()["replica_state"]).fetchall()
-                self._lag = self._lag_of(found) if found["is_replica"] else None
-                self._measured_at = time.monotonic()
-            return self._lag
+    def update(self, state: Mapping[str, Any]) -> ReplicaLag | None:
+        """Take what the server says with `replica_state`, and return how far it is behind. None for a primary."""
+        self._lag = self._lag_of(state) if state["is_replica"] else None
+        self._measured_at = time.monotonic()
+        return self._lag
 
     def exceeds_limit(self, lag: ReplicaLag | None) -> bool:
         """Whether a server is further behind than the limit allows."""
@@ -95,10 +91,17 @@ class ReplicaWatch:
             ReplicaBehindError: it is, and this is not in `any_lag`.
 
         """
-        if connection.is_replica and not _any_lag.get() and self.exceeds_limit(self.measure(connection)):
+        if connection.is_replica and not _any_lag.get() and self.exceeds_limit(self._recent(connection)):
             raise ReplicaBehindError
 
-    def _lag_of(self, found: dict[str, Any]) -> ReplicaLag:
+    def _recent(self, connection: GalleryConnection) -> ReplicaLag | None:
+        with self._lock:
+            if time.monotonic() - self._measured_at > _MAX_AGE:
+                with connection.cursor(row_factory=dict_row) as cursor:
+                    self.update(cursor.execute(queries()["replica_state"]).fetchall()[0])
+            return self._lag
+
+    def _lag_of(self, found: Mapping[str, Any]) -> ReplicaLag:
         is_current = found["is_connected"] and found["bytes"] == 0
         seconds = self._clock.seconds(is_current=is_current, since_commit=found["seconds_since_commit"])
         return ReplicaLag(found["bytes"], seconds)
@@ -106,7 +109,7 @@ class ReplicaWatch:
 
 @contextmanager
 def any_lag() -> Iterator[None]:
-    """Use a replica that is behind the limit, too. For what only reads the configuration of a gallery."""
+    """Read from a replica that is behind the limit, too. Use it for what shows neither people nor photos."""
     token = _any_lag.set(True)
     try:
         yield
