@@ -33,6 +33,8 @@ Catch `PgfaceError` for all errors, or the class of a branch:
     │   ├── SchemaMissingError
     │   ├── SchemaTooNewError
     │   ├── SessionNeededError
+    │   ├── ReadOnlyError
+    │   ├── ReplicaBehindError
     │   ├── TableLockedError
     │   ├── IndexNotBuiltError
     │   ├── EmbeddedPostgresError
@@ -202,6 +204,15 @@ class SchemaTooNewError(DatabaseError):
 
 class SessionNeededError(DatabaseError):
     """This needs its own session, and a pooler is in between. Set PGFACE_DIRECT_URL to PostgreSQL itself."""
+
+
+class ReadOnlyError(DatabaseError):
+    """This PostgreSQL server is a replica, which only reads. Nothing was changed. Send changes to the primary."""
+
+
+class ReplicaBehindError(DatabaseError):
+    """This PostgreSQL server is a replica, and it has not followed the primary for longer than PGFACE_MAX_REPLICA_LAG.
+    Ask the primary, or wait until the replica follows again."""
 
 
 class TableLockedError(DatabaseError):

@@ -365,7 +365,7 @@ def _unknown(name: str) -> str:
 
 
 def _on_server(settings: Settings, url: str) -> Settings:
-    return settings.model_copy(update={"database_url": SecretStr(url), "direct_url": None})
+    return settings.model_copy(update={"database_url": SecretStr(url), "direct_url": None, "read_url": None})
 
 
 def _with_sizes(info: GalleryInfo, sizes: dict[str, Any] | None) -> GalleryInfo:

@@ -221,6 +221,12 @@ class Status:
     """Whether the search is being fitted now."""
     search_due: bool
     """Whether you should run `pgface fit-search`, because much of the gallery has changed."""
+    is_replica: bool
+    """Whether the server is a replica, so that the gallery can only be read."""
+    replica_lag_bytes: int | None
+    """Bytes that a replica has received from its primary and does not show yet. None for a primary."""
+    replica_lag_seconds: float | None
+    """Seconds since a replica certainly showed everything. None for a primary, and if that is not known."""
     index: str | None
     """The method of idx_embeddings_vector. None if the index is missing or being built."""
     users: int

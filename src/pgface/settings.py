@@ -67,6 +67,16 @@ class Settings(BaseSettings):
         description="URL of the same database without the pooler of PGFACE_DATABASE_URL. Index builds, bulk "
         "loads, migration and export need it, because each needs its own session.",
     )
+    read_url: SecretStr | None = Field(
+        default=None,
+        description="URL of replicas of the database in PGFACE_DATABASE_URL, with one host or several. Searches go to "
+        "them, and everything else to PGFACE_DATABASE_URL. A search sees every change that was committed before it.",
+    )
+    max_replica_lag: Annotated[float, Field(ge=0, le=365 * 24 * 3600, allow_inf_nan=False)] = Field(
+        default=300.0,
+        description="Seconds that PGFACE_DATABASE_URL may be behind its primary, if it is a replica. A replica that is "
+        "further behind answers nothing, because it may still have people who were deleted. With 0, there is no limit.",
+    )
     pooling: Literal["auto", "session", "transaction"] = Field(
         default="auto",
         description="What a pooler in between keeps on one connection: a whole `session`, as PostgreSQL "
@@ -268,7 +278,7 @@ class Settings(BaseSettings):
             raise ValueError("it is not a path such as /faces")
         return path
 
-    @field_validator("database_url", "direct_url")
+    @field_validator("database_url", "direct_url", "read_url")
     @classmethod
     def _postgres_url(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None or not value.get_secret_value().strip():

@@ -51,6 +51,7 @@ def test_health_without_a_database(served: Served, postgres: str) -> None:
         "database": True,
         "schema_current": True,
         "model": True,
+        "replica": None,
     }
     headers = served.key("admin")
     with without_database(served, postgres):

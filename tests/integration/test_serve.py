@@ -34,7 +34,7 @@ from support.service_role import service_role
 
 pytestmark = pytest.mark.slow
 
-READY = {"ready": True, "database": True, "schema_current": True, "model": True}
+READY = {"ready": True, "database": True, "schema_current": True, "model": True, "replica": None}
 
 
 @pytest.fixture

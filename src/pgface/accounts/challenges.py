@@ -108,6 +108,7 @@ def taken_attempt(database: Database, token: str) -> Iterator[FaceAttempt]:
         LivenessError: the challenge is too old, was used, or another request has it.
 
     """
+    database.require_primary()  # the table of challenges cannot even be read on a replica
     with database.transaction() as connection, connection.cursor(row_factory=tuple_row) as cursor:
         taken = cursor.execute(queries()["take_challenge"], {"id": token_hash(token)}).fetchone()
     if taken is None:
@@ -128,6 +129,7 @@ def count_hint(database: Database, token: str) -> None:
         LivenessError: the challenge is unknown, or has had `MAX_HINTS` hints.
 
     """
+    database.require_primary()
     if not database.execute("count_hint", {"id": token_hash(token), "most": MAX_HINTS}):
         raise LivenessError("The challenge is unknown or too old, or has had all its hints.")
 

@@ -293,9 +293,7 @@ class Subjects:
         return found
 
     def _search(self, values: list[dict[str, Any]]) -> list[list[Similar]]:
-        if len(values) == 1:
-            return [self._database.read("find_similar_examples", values[0], row_factory=class_row(Similar))]
-        return self._database.read_each("find_similar_examples", values, row_factory=class_row(Similar))
+        return self._database.search_each("find_similar_examples", values, row_factory=class_row(Similar))
 
 
 def _find(connection: psycopg.Connection, name: str) -> Subject | None:

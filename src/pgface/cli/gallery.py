@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -126,6 +127,8 @@ def _facts(found: Status) -> Iterator[tuple[str, object]]:
     yield "index for SQL", found.index or "none"
     where = "embedded" if found.embedded else "your own (PGFACE_DATABASE_URL)"
     yield "server", f"PostgreSQL {found.postgresql} with pgvector {found.pgvector}, {where}"
+    if found.is_replica:
+        yield "", f"a replica, which only reads: {_lag(found)}"
     yield "schema", f"{found.schema}, version {found.schema_version}"
     yield "data folder", found.data_dir
 
@@ -135,6 +138,15 @@ def _search(found: Status) -> str:
         return "exact: compares with every embedding"
     agreement = "" if found.search_agreement is None else f", agrees with exact search for {found.search_agreement:.2%}"
     return f"{found.search}{agreement}"
+
+
+def _lag(found: Status) -> str:
+    if found.replica_lag_seconds is None:
+        return "it is not known how far it is behind its primary"
+    if not found.replica_lag_seconds:
+        return "it shows everything that its primary has sent"
+    seconds = counted(math.ceil(found.replica_lag_seconds), "second")
+    return f"at most {seconds} and {counted(found.replica_lag_bytes or 0, 'byte')} behind its primary"
 
 
 @app.command()

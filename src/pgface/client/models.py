@@ -350,6 +350,18 @@ class Gallery:
 
 
 @dataclass(frozen=True, slots=True)
+class Replica:
+    """How far a replica is behind its primary."""
+
+    current: bool
+    """Whether it is not further behind than PGFACE_MAX_REPLICA_LAG."""
+    lag_bytes: int | None
+    """Bytes that the replica has received and does not show yet."""
+    lag_seconds: float | None
+    """Seconds since the replica certainly showed everything. None if that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
 class Readiness:
     """Whether the service is ready, and the parts that it needs."""
 
@@ -359,3 +371,5 @@ class Readiness:
     """Whether the tables are those of the service's version of pgface."""
     model: bool
     """Whether the model is loaded."""
+    replica: Replica | None
+    """The state of the database if it is a replica, so that the service only reads."""

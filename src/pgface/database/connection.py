@@ -11,16 +11,17 @@ read in the zone in which they were written. That is the server's zone, whatever
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import psycopg
 from pgvector.psycopg import register_vector
 from psycopg import Connection
-from psycopg.abc import Buffer
+from psycopg.abc import Buffer, PQGen
 from psycopg.types.datetime import TimestampBinaryLoader, TimestampLoader
 
 from pgface.database.errors import wrap_psycopg_errors
@@ -30,6 +31,7 @@ from pgface.errors import DatabaseAccessError, SchemaMissingError
 from pgface.system.forks import renew_after_fork
 
 Pooling = Literal["auto", "session", "transaction"]
+T = TypeVar("T")
 
 MAX_SCHEMAS = 100
 """Galleries that a pooled connection serves. Its server process keeps about 0.3 MiB of caches and plans of each."""
@@ -44,6 +46,7 @@ class GalleryConnection(Connection[Any]):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._schemas: set[str] = set()
+        self.opened_at = time.monotonic()
         renew_after_fork(self)
 
     @classmethod
@@ -58,6 +61,14 @@ class GalleryConnection(Connection[Any]):
         with suppress(psycopg.Error), open(os.devnull, "r+b") as nowhere:
             os.dup2(nowhere.fileno(), self.fileno())
 
+    answer_within: float | None = None
+    """Seconds in which the server has to answer each command. None without a limit. After an error, close this."""
+
+    def wait(self, gen: PQGen[T], *arguments: Any, **options: Any) -> T:
+        """Wait for the answer to a command."""
+        limited = gen if self.answer_within is None else _limited(gen, self.answer_within)
+        return super().wait(limited, *arguments, **options)
+
     settings_of_transaction: bytes | None = None
     """The statements at the start of each transaction, quoted by PostgreSQL. None if the session keeps settings."""
 
@@ -65,6 +76,11 @@ class GalleryConnection(Connection[Any]):
     def has_session(self) -> bool:
         """Whether settings and locks last from one transaction to the next."""
         return self.settings_of_transaction is None
+
+    @property
+    def is_replica(self) -> bool:
+        """Whether the server was a replica when it last said so. PostgreSQL says so with each change."""
+        return self.info.parameter_status("in_hot_standby") == "on"
 
     @cached_property
     def reading_cursor(self) -> Any:
@@ -185,3 +201,18 @@ class GalleryConnection(Connection[Any]):
             with wrap_psycopg_errors(), nullcontext() if self.has_session else self.gallery_transaction():
                 register_vector(self)
             self._knows_vectors = True
+
+
+def _limited(answer: PQGen[T], seconds: float) -> PQGen[T]:
+    """Wait for an answer as psycopg does, but not longer than this."""
+    ends = time.monotonic() + seconds
+    try:
+        state = next(answer)
+        while True:
+            ready = yield state
+            if not ready and time.monotonic() > ends:
+                raise psycopg.OperationalError("the server does not answer in time")
+            state = answer.send(ready)
+    except StopIteration as ended:
+        found: T = ended.value
+        return found

@@ -19,6 +19,7 @@ from pgface.errors import (
     EventsDeletedError,
     ModelMismatchError,
     PgvectorError,
+    ReadOnlyError,
     SchemaMissingError,
     SchemaTooNewError,
     TableLockedError,
@@ -141,6 +142,14 @@ def _from_sqlstate(error: psycopg.Error) -> DatabaseError | EmbeddingError | Mod
             )
         case pg.LockNotAvailable():
             return TableLockedError()
+        case pg.ReadOnlySqlTransaction():
+            return ReadOnlyError()
+        case pg.SerializationFailure():
+            # pgface uses no isolation level in which a primary raises this error.
+            return DatabaseUnreachableError(
+                "The replica stopped this query, because it had to apply changes of the primary. Nothing was changed. "
+                "Try again."
+            )
         case pg.CheckViolation():
             return EmbeddingError(f"PostgreSQL refused: {message}.")
         case pg.InvalidParameterValue() | pg.DataException():

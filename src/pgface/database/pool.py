@@ -8,11 +8,11 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
-from typing import Any, Self, TypeVar
+from typing import Any, LiteralString, Self, TypeVar
 
 import psycopg
 from psycopg import Connection
-from psycopg.rows import BaseRowFactory, tuple_row
+from psycopg.rows import BaseRowFactory, class_row, dict_row, scalar_row, tuple_row
 from psycopg_pool import ConnectionPool
 
 from pgface.database.connection import GalleryConnection, Pooling
@@ -21,9 +21,11 @@ from pgface.database.errors import connection_error, wrap_psycopg_errors
 from pgface.database.migrate import migrate, require_current
 from pgface.database.primary import servers_of
 from pgface.database.registry import registered, upgrade
+from pgface.database.replica_lag import ReplicaLag, ReplicaWatch, any_lag
+from pgface.database.replicas import Position, Replicas
 from pgface.database.session import set_up_session
 from pgface.database.sql import Migration, queries
-from pgface.errors import DatabaseUnreachableError, SessionNeededError, SettingsError, TableLockedError
+from pgface.errors import DatabaseUnreachableError, ReadOnlyError, SessionNeededError, SettingsError, TableLockedError
 from pgface.settings import Settings
 from pgface.system.forks import leave_to_parent, renew_after_fork
 
@@ -38,6 +40,8 @@ _MAX_LIFETIME = 3600.0
 _MAX_LIFETIME_WITH_STANDBYS = 60.0
 _TURN_TIMEOUT = 10.0
 """Seconds that `transaction_alone` waits for other threads of this process."""
+_ONE_TRY = 0.1
+"""Seconds to connect again to a replica. Its searches say when to try again."""
 _CONNECTION: dict[str, Any] = {
     "autocommit": True,
     "application_name": "pgface",
@@ -72,6 +76,14 @@ class Database:
         given = None if settings.direct_url is None else settings.direct_url.get_secret_value()
         self._direct_url = None if given == url else given
         self._alone = threading.Lock()
+        self._watch = ReplicaWatch(settings.max_replica_lag)
+        self._replicas: Replicas | None = None
+        if settings.read_url is not None:
+            self._replicas = Replicas(
+                settings.read_url.get_secret_value(),
+                lambda: self.read("database_identity", row_factory=tuple_row),
+                lambda url: _replica_pool(url, settings),
+            )
         renew_after_fork(self)
 
     @classmethod
@@ -102,6 +114,7 @@ class Database:
         settings = parent._settings.model_copy(update={"schema_name": schema_name})
         database = cls(None, ExitStack(), parent.url, None, settings)
         database._parent = parent
+        database._watch, database._replicas = parent._watch, parent._replicas
         return database
 
     @property
@@ -129,11 +142,14 @@ class Database:
         self._opened_pool = None
         self._opening = threading.Lock()
         self._alone = threading.Lock()
+        self._watch.after_fork()
 
     def close(self) -> None:
         """Close the connections. The last client also stops the embedded server."""
         if self._opened_pool is not None:
             self._opened_pool.close()
+        if self._parent is None and self._replicas is not None:
+            self._replicas.close()
         self._resources.close()
 
     def __enter__(self) -> Self:
@@ -237,14 +253,73 @@ class Database:
     ) -> list[list[Row]]:
         """Run a statement that only reads for several sets of parameters, without waiting for each result."""
 
-        def run(cursor: Any) -> list[list[Row]]:
-            cursor.executemany(queries()[name], parameters, returning=True)
-            results = [cursor.fetchall()]
-            while cursor.nextset():
-                results.append(cursor.fetchall())
-            return results
-
+        run = partial(_read_each, queries()[name], parameters)
         return self._run_again_if_lost(run, row_factory) if parameters else []
+
+    def search(
+        self, name: str, parameters: Mapping[str, Any] | None = None, *, row_factory: BaseRowFactory[Row]
+    ) -> list[Row]:
+        """Do the same as `read`, on a replica if PGFACE_READ_URL names some. It sees what was committed before."""
+        return self.search_each(name, [parameters or {}], row_factory=row_factory)[0]
+
+    def search_each(
+        self, name: str, parameters: Sequence[Mapping[str, Any]], *, row_factory: BaseRowFactory[Row]
+    ) -> list[list[Row]]:
+        """Do the same as `read_each`, on a replica if PGFACE_READ_URL names some."""
+        run = partial(_read_each, queries()[name], parameters)
+        if self._replicas is not None and parameters:
+            position = self._written_position()
+            if position.position is not None:
+                answer = self._replicas.answer(position, self._settings.schema_name, run, row_factory)
+                if answer is not None:
+                    return answer[0]
+        return self._run_again_if_lost(run, row_factory) if parameters else []
+
+    def replica_lag(self) -> ReplicaLag | None:
+        """Measure how far the server of PGFACE_DATABASE_URL is behind its primary. None if it is a primary itself."""
+        with any_lag():
+            (state,) = self.read("replica_state", row_factory=dict_row)
+        return self._watch.update(state)
+
+    def is_behind(self, lag: ReplicaLag | None) -> bool:
+        """Whether the server of PGFACE_DATABASE_URL is further behind than PGFACE_MAX_REPLICA_LAG allows."""
+        return self._watch.exceeds_limit(lag)
+
+    def is_replica(self) -> bool:
+        """Whether the server of PGFACE_DATABASE_URL is a replica now."""
+        with any_lag():
+            (found,) = self.read("is_replica", row_factory=scalar_row)
+        return bool(found)
+
+    def require_primary(self) -> None:
+        """Check that the gallery can be changed, before work that would be useless otherwise.
+
+        Raises:
+            ReadOnlyError: the server of PGFACE_DATABASE_URL is a replica.
+
+        """
+        if self.is_replica():
+            raise ReadOnlyError
+
+    def lags_of_replicas(self) -> dict[str, ReplicaLag | None]:
+        """Measure how far each replica of PGFACE_READ_URL is behind, by host. None for one that cannot be used."""
+        if self._replicas is None:
+            return {}
+        return self._replicas.lags(self._written_position())
+
+    def open_replicas(self) -> None:
+        """Connect to the replicas of PGFACE_READ_URL now, and not at the first search.
+
+        Raises:
+            SettingsError: a replica that can be reached belongs to another primary.
+
+        """
+        if self._replicas is not None:
+            self._replicas.open()
+
+    def _written_position(self) -> Position:
+        (position,) = self.read("written_position", row_factory=class_row(Position))
+        return position
 
     def _run_again_if_lost(self, run: Callable[[Any], Result], row_factory: BaseRowFactory[Row]) -> Result:
         try:
@@ -264,6 +339,7 @@ class Database:
 
     def _enter(self, connection: GalleryConnection) -> None:
         """Let names lead to this gallery, also on a connection that another gallery used before."""
+        self._watch.require_limit(connection)
         connection.switch(self._settings.schema_name)
         connection.register_vectors()
 
@@ -297,6 +373,16 @@ class Database:
                     return found
             finally:
                 self._pool.putconn(connection)
+
+
+def _read_each(statement: LiteralString, parameters: Sequence[Mapping[str, Any]], cursor: Any) -> list[list[Any]]:
+    if len(parameters) == 1:
+        return [cursor.execute(statement, parameters[0]).fetchall()]
+    cursor.executemany(statement, parameters, returning=True)
+    results = [cursor.fetchall()]
+    while cursor.nextset():
+        results.append(cursor.fetchall())
+    return results
 
 
 def _open_pool(url: str, settings: Settings) -> ConnectionPool[GalleryConnection]:
@@ -402,6 +488,21 @@ def _connect(url: str, settings: Settings) -> GalleryConnection:
 
 def _timeout(settings: Settings) -> int:
     return math.ceil(settings.connect_timeout)
+
+
+def _replica_pool(url: str, settings: Settings) -> ConnectionPool[GalleryConnection]:
+    """Create a closed pool of connections to a replica, whose searches say when to try again."""
+    return ConnectionPool(
+        url,
+        connection_class=GalleryConnection,
+        kwargs=_CONNECTION,
+        configure=partial(GalleryConnection.set_up, pooling=settings.pooling),
+        min_size=1,
+        max_size=settings.pool_size,
+        reconnect_timeout=_ONE_TRY,
+        max_idle=_MAX_IDLE,
+        open=False,
+    )
 
 
 def _configure(connection: GalleryConnection, settings: Settings, pooling: Pooling) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from psycopg.rows import class_row, tuple_row
 
 from pgface.database.pool import Database, initialise
+from pgface.database.replica_lag import any_lag
 from pgface.database.sql import queries
 from pgface.errors import DatabaseError, DatabaseUnreachableError, GalleryError, SessionNeededError, UnknownPhotoError
 from pgface.faces.cancellation import waiting
@@ -85,6 +86,9 @@ class Gallery:
 
     A photo is a path, bytes, a PIL image, or an RGB array of shape (height, width, 3), uint8. You can use a gallery
     from many threads. Every error is a `pgface.PgfaceError`. If a method raises one, it has changed nothing.
+
+    On a replica, methods that change the gallery raise `ReadOnlyError`. All methods raise `ReplicaBehindError` if the
+    replica is further behind than PGFACE_MAX_REPLICA_LAG.
     """
 
     def __init__(self, settings: Settings, database: Database, model: GalleryModel) -> None:
@@ -138,7 +142,7 @@ class Gallery:
 
         """
         settings = settings or get_settings()
-        with ExitStack() as undo:
+        with ExitStack() as undo, any_lag():
             database = undo.enter_context(Database.open(settings))
             gallery = cls(settings, database, GalleryModel(settings, database, engine))
             gallery._clean()
@@ -465,6 +469,7 @@ class Gallery:
 
         """
         attributes = Attributes.cleaned(external_id=external_id, labels=labels, metadata=metadata)
+        self._database.require_primary()
         model_changes = self.config.model_changes
         with self._opened(photo) as opened:
             choose = (choice or EnrollmentChoice.from_settings(self._settings, face)).of(opened.name)
@@ -497,6 +502,7 @@ class Gallery:
             PhotoError, GalleryError: as for `enroll`.
 
         """
+        self._database.require_primary()
         model_changes = self.config.model_changes
         with self._opened(photo) as opened:
             choose = one_for_each(opened.name, len(users), self._quality)
@@ -987,11 +993,9 @@ class Gallery:
             }
             for embedding in embeddings
         ]
+        self._require_recording()
         with stage("search"), waiting():
-            if len(values) == 1:
-                found = [self._database.read(among.query, values[0], row_factory=class_row(Match))]
-            else:
-                found = self._database.read_each(among.query, values, row_factory=class_row(Match))
+            found = self._database.search_each(among.query, values, row_factory=class_row(Match))
         identified = [[_with_confidence(match, config) for match in matches] for matches in found]
         if self._settings.search_events:
             record_identified(self._database, identified, config.identify_threshold)
@@ -1007,8 +1011,9 @@ class Gallery:
             "threshold": threshold,
             "model_changes": config.model_changes,
         }
+        self._require_recording()
         with stage("search"), waiting():
-            rows = self._database.read("verify_face", values, row_factory=tuple_row)
+            rows = self._database.search("verify_face", values, row_factory=tuple_row)
         if not rows:
             raise unknown_user(user)
         match, similarity, name, email = rows[0]
@@ -1017,6 +1022,11 @@ class Gallery:
         if self._settings.search_events:
             record_verified(self._database, verification, config.verify_threshold)
         return verification
+
+    def _require_recording(self) -> None:
+        """Refuse a search that cannot be recorded, if each search has to be."""
+        if self._settings.search_events:
+            self._database.require_primary()
 
     def _opened(self, photo: PhotoSource) -> AbstractContextManager[Photo]:
         return open_photo(photo, self._limits, reduced=True)

@@ -190,11 +190,11 @@ def search_faces(
         "except_embedding_id": except_embedding_id,
         "model_changes": model_changes,
     }
-    rows = gallery.database.read("search_indexed_faces", values, row_factory=kwargs_row(_similar))
+    rows = gallery.database.search("search_indexed_faces", values, row_factory=kwargs_row(_similar))
     if missing := [embedding_id for embedding_id, face, _ in rows if face is None]:
         # In its own transaction, because the search only reads.
         gallery.database.execute("add_missing_face_ids", {"embedding_ids": missing})
-        rows = gallery.database.read("search_indexed_faces", values, row_factory=kwargs_row(_similar))
+        rows = gallery.database.search("search_indexed_faces", values, row_factory=kwargs_row(_similar))
     return [SimilarFace(face, similarity) for _, face, similarity in rows if face is not None]
 
 

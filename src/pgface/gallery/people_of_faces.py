@@ -78,7 +78,7 @@ def search_people(
     values = {"embedding": unit_embedding(embedding), "threshold": threshold, "model_changes": model_changes}
     # Faces without a person can fill a short list.
     for most in (max(limit, _MAX_FAST), None):
-        rows = gallery.database.read("search_people", values | {"max_users": most}, row_factory=tuple_row)
+        rows = gallery.database.search("search_people", values | {"max_users": most}, row_factory=tuple_row)
         people = [
             SimilarPerson(person, similarity)
             for user_id, person, similarity in rows

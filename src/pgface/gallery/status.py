@@ -5,6 +5,7 @@ from __future__ import annotations
 from psycopg.rows import dict_row, scalar_row
 
 from pgface.database.pool import Database
+from pgface.database.replica_lag import any_lag
 from pgface.errors import ModelError, ModelMismatchError
 from pgface.gallery.model import GalleryModel
 from pgface.results import Status
@@ -15,7 +16,16 @@ from pgface.thresholds import NOT_CALIBRATED, advise, history, was_calibrated
 
 
 def read_status(database: Database, settings: Settings, model: GalleryModel) -> Status:
-    """Read the state of a gallery. If its model cannot be used on this machine, `model_problem` says why."""
+    """Read the state of a gallery, also on a replica that is far behind.
+
+    If the model cannot be used on this machine, `model_problem` says why.
+    """
+    with any_lag():
+        return _read_status(database, settings, model)
+
+
+def _read_status(database: Database, settings: Settings, model: GalleryModel) -> Status:
+    lag = database.replica_lag()
     (counts,) = database.read("status", row_factory=dict_row)
     index = database.read("vector_index", row_factory=dict_row)
     search = read_search_state(database)
@@ -45,6 +55,9 @@ def read_status(database: Database, settings: Settings, model: GalleryModel) -> 
         search_stale_users=search.stale_users if search.method != "exact" else 0,
         search_fitting=search.fitting,
         search_due=search.due,
+        is_replica=lag is not None,
+        replica_lag_bytes=None if lag is None else lag.bytes,
+        replica_lag_seconds=None if lag is None else lag.seconds,
         index=index[0]["method"] if index and index[0]["valid"] else None,
         data_dir=str(settings.data_dir),
         **counts | database.read("server_versions", row_factory=dict_row)[0],
@@ -60,7 +73,7 @@ def read_advice(database: Database, status: Status) -> list[tuple[str, str]]:
     advice = []
     if not status.calibration_due and not was_calibrated(history(database), status.model, status.weights_sha256):
         advice.append(NOT_CALIBRATED)
-    if status.search_fitting:
+    if status.search_fitting or status.is_replica:
         return advice
     if status.search_due:
         advice.append((SEARCH_DUE.sentence, SEARCH_DUE.command))

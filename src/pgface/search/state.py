@@ -55,10 +55,17 @@ class SearchState:
     changes_now: int
     fitting: bool
     """Whether a session is building an index of the search, or loading so much that it will build one."""
+    is_replica: bool
+    """Whether this was read from a replica, whose counts do not include the changes of the primary."""
 
     @property
     def due(self) -> bool:
-        """Whether to choose the method again, because much of the gallery has changed or the index is missing."""
+        """Whether to choose the method again, because much of the gallery has changed or the index is missing.
+
+        A replica does not know, so it is False there.
+        """
+        if self.is_replica:
+            return False
         if self.suspended:
             return True
         changed = self.changes_now - self.changes

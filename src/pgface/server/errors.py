@@ -29,6 +29,7 @@ _STATUS: Final[Mapping[type[PgfaceError], int]] = {
     errors.EmbeddingError: 422,
     errors.ModelError: 503,
     errors.DatabaseError: 503,
+    errors.ReadOnlyError: 421,
     errors.StorageError: 503,
     errors.WorkerEndedError: 503,
     errors.AccountError: 422,
@@ -71,6 +72,8 @@ _PUBLIC_SENTENCES: Final[Mapping[type[PgfaceError], str]] = {
     errors.FaceOfAnotherUserError: "This face already belongs to another user.",
     errors.UnknownKeyError: "There is no such API key, or it was revoked.",
     errors.KeyRefusedError: "This API key is not known, or was revoked.",
+    errors.ReadOnlyError: "This service only reads, because its database is a replica. Nothing was changed. Send this "
+    "request to the service of the primary.",
     errors.TooManyAttemptsError: "There were too many failed attempts. Wait, and try again.",
 }
 HTTP_PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {

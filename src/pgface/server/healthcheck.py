@@ -24,6 +24,7 @@ _REASONS: Final = {
     "model": "the model cannot be loaded. Run `pgface models verify`",
 }
 """The reasons why a service is not ready, by the fields of /readyz. Each depends on those before it."""
+_BEHIND: Final = "its database is a replica, and has not followed the primary for longer than PGFACE_MAX_REPLICA_LAG"
 
 
 def check_health(listening: Listening, timeout: float, *, ready: bool = True) -> str:
@@ -98,4 +99,7 @@ def _reason(body: bytes) -> str:
         for field, reason in _REASONS.items():
             if found.get(field) is False:
                 return reason
+        replica = found.get("replica")
+        if isinstance(replica, dict) and replica.get("current") is False:
+            return _BEHIND
     return "this is not pgface, or another version of it"

@@ -39,11 +39,20 @@ async def run_housekeeping(service: Service) -> None:
 def clean_up(service: Service) -> None:
     """Delete expired rows in every gallery."""
     for database in _databases(service):
+        if _only_reads(database):
+            continue
         for delete in _deletions(service):
             try:
                 delete(database)
             except PgfaceError as error:  # the next run tries again
                 _log.warning("Expired rows could not be deleted. %s", error)
+
+
+def _only_reads(database: Database) -> bool:
+    try:
+        return database.is_replica()
+    except PgfaceError:  # each deletion says why
+        return False
 
 
 def _databases(service: Service) -> Iterator[Database]:

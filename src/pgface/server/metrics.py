@@ -6,6 +6,7 @@ imported.
 
 from __future__ import annotations
 
+import math
 import os
 
 from prometheus_client import (
@@ -18,6 +19,8 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from pgface.database.replica_lag import ReplicaLag
+from pgface.database.replicas import Outcome, observe_searches
 from pgface.system.timing import Stage, observe_stages
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -33,12 +36,43 @@ passwords_working = Gauge("pgface_passwords_in_work", "Passwords that are being 
 refused = Counter("pgface_busy", "Requests that were refused because the service was busy.")
 logins = Counter("pgface_logins", "Logins.", ("method", "outcome"))
 users = Gauge("pgface_users", "Users of the gallery.", multiprocess_mode="mostrecent")
+read_only = Gauge(
+    "pgface_read_only",
+    "Whether the database is a replica, so that the service only reads.",
+    multiprocess_mode="mostrecent",
+)
+replica_lag_bytes = Gauge(
+    "pgface_replica_lag_bytes",
+    "Bytes of the primary's log that a replica does not show yet. NaN if that is not known.",
+    ("replica",),
+    multiprocess_mode="mostrecent",
+)
+replica_lag_seconds = Gauge(
+    "pgface_replica_lag_seconds",
+    "Seconds since a replica certainly showed everything. NaN if that is not known.",
+    ("replica",),
+    multiprocess_mode="mostrecent",
+)
+searches = Counter(
+    "pgface_searches",
+    "Searches with PGFACE_READ_URL, by the server that was asked and the outcome.",
+    ("server", "outcome"),
+)
 embeddings = Gauge("pgface_embeddings", "Embeddings of the gallery.", multiprocess_mode="mostrecent")
 
 
 def observe() -> None:
-    """Start to record the stages of this process."""
+    """Start to record the stages and the searches of this process."""
     observe_stages(_observe_stage)
+    observe_searches(_observe_search)
+
+
+def set_lag(replica: str, lag: ReplicaLag | None) -> None:
+    """Set how far a replica is behind."""
+    missing = None if lag is None else lag.bytes
+    seconds = None if lag is None else lag.seconds
+    replica_lag_bytes.labels(replica).set(math.nan if missing is None else missing)
+    replica_lag_seconds.labels(replica).set(math.nan if seconds is None else seconds)
 
 
 def exposition() -> bytes:
@@ -48,6 +82,10 @@ def exposition() -> bytes:
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry)
+
+
+def _observe_search(server: str, outcome: Outcome) -> None:
+    searches.labels(server, outcome).inc()
 
 
 def _observe_stage(stage: Stage, seconds: float) -> None:

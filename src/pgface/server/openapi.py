@@ -55,6 +55,7 @@ _PROBLEMS: Final = {
     410: "Events after the cursor were deleted.",
     413: "The body or the photo is too large.",
     415: "The media type of the body is wrong, or the file is not a photo.",
+    421: "This service only reads, because its database is a replica. Send the request to the service of the primary.",
     422: "The request, or a photo in it, cannot be used.",
     429: "There were too many failed attempts. `Retry-After` says how many seconds to wait.",
     500: "The service failed. The log has the reason under the request's id.",
@@ -64,6 +65,8 @@ _PROBLEM: Final = {MEDIA_TYPE: {"schema": {"$ref": f"{_SCHEMA}Problem"}}}
 _ALWAYS: Final = (500, 503)
 _WITH_CALLERS: Final = (401, 403)
 _WITH_BODY: Final = (408, 413, 415, 422)
+_READ_BY_POST: Final = ("compare", "detect", "introspect")
+"""Operations that a service answers on a replica, too. Identifications and verifications may have to write an event."""
 _WITH_PARAMETER: Final = {"cursor": 400, "idempotency-key": 409}
 
 
@@ -111,14 +114,14 @@ def _complete(document: Document, routes: dict[str | None, Any]) -> None:
     document["components"]["responses"] = {str(status): response for status, response in problems(*_PROBLEMS).items()}
     document["components"]["securitySchemes"] = _CREDENTIALS
     document["tags"] = [{"name": name, "description": text} for name, text in _TAGS.items()]
-    for _, path, operation in operations(document):
+    for method, path, operation in operations(document):
         name = operation["operationId"]
         operation["x-callers"] = callers = _callers_of(routes[name])
         if callers != ANYONE:
             operation["security"] = [{name: []} for name in _CREDENTIALS]
         if "requestBody" in operation:
             _add_forms(operation["requestBody"]["content"], routes[name], schemas)
-        _add_problems(path, operation)
+        _add_problems(method, path, operation)
         for status, response in operation["responses"].items():
             if response.get("description") == "Successful Response":
                 response["description"] = f"{HTTPStatus(int(status)).phrase}."
@@ -153,11 +156,13 @@ def _with_files(schema: Any) -> Any:
     return [_with_files(part) for part in schema] if isinstance(schema, list) else schema
 
 
-def _add_problems(path: str, operation: Document) -> None:
-    """Add the problems that follow from an operation's callers, body, parameters and path."""
+def _add_problems(method: str, path: str, operation: Document) -> None:
+    """Add the problems that follow from an operation's method, callers, body, parameters and path."""
     responses = operation["responses"]
     responses.pop("422", None)  # FastAPI's own has another schema
     statuses = list(_ALWAYS)
+    if method != "GET" and operation["operationId"] not in _READ_BY_POST:
+        statuses.append(421)
     if operation["x-callers"] != ANYONE:
         statuses += _WITH_CALLERS
     if "requestBody" in operation:

@@ -52,12 +52,14 @@ def prepare(settings: Settings) -> Gallery:
         ModelError: the model is unknown or cannot be used here, or PGFACE_LOGIN_POLICY needs a network against
             presentation attacks that is not installed.
         DatabaseUnreachableError: PostgreSQL does not answer within PGFACE_CONNECT_TIMEOUT.
+        SettingsError: PGFACE_READ_URL leads to another database.
 
     """
     with ExitStack() as undo:
         opened = Gallery.create(settings) if settings.database_url is None else _open_gallery(settings)
         gallery = undo.enter_context(opened)
         _bind_if_new(gallery)
+        gallery.database.open_replicas()
         require_enough_liveness(settings)
         gallery.engine  # noqa: B018 - load the model before the first request
         undo.pop_all()

@@ -16,6 +16,7 @@ from fastapi import Depends, Request
 from pgface.accounts import Accounts, Client, FaceLogin
 from pgface.accounts.devices import devices_in
 from pgface.accounts.tokens import token_hash
+from pgface.database.replica_lag import any_lag
 from pgface.errors import DatabaseUnreachableError
 from pgface.galleries import Galleries
 from pgface.gallery import Gallery
@@ -74,7 +75,7 @@ class Service:
     def create(cls, gallery: Gallery) -> Service:
         """Create a service for an open gallery."""
         settings = gallery.settings
-        with gallery.database.transaction() as connection:
+        with any_lag(), gallery.database.transaction() as connection:
             timezone = connection.info.timezone
         accounts = Accounts(gallery)
         anonymous_bytes = settings.max_request_bytes_in_flight // 4

@@ -31,3 +31,10 @@ UNUSABLE_VALUE = Sentence("This value cannot be used.")
 # A photo with several faces
 SEND_LARGEST = Sentence("Crop the photo to one person, or send the field `face` with the value `largest`.")
 SEVERAL_ON_A_PAGE = Sentence("Crop the photo to one person, or choose to take the largest below.")
+
+# Replicas.
+SERVICE_ONLY_READS = Sentence(
+    "This service only reads, because its database is a replica. Nothing was changed. Send this request to the "
+    "service of the primary."
+)
+REPLICA_IS_BEHIND = Sentence("its database is a replica, and has not followed the primary for longer than")

@@ -62,3 +62,11 @@ FILE_SYSTEM_HAS_NO_LOCKS = Sentence("has no locks (flock: ...), and the embedded
 DATABASE_IS_SQL_ASCII = Sentence("This database has the encoding SQL_ASCII")
 TRIGGERS_ARE_OFF = Sentence("session_replication_role = replica")
 TEXT_IS_NOT_UTF8 = Sentence("A text in the database is not UTF-8")
+
+# Replicas.
+REPLICA_ONLY_READS = Sentence("This PostgreSQL server is a replica, which only reads. Nothing was changed.")
+REPLICA_IS_BEHIND = Sentence("has not followed the primary for longer than PGFACE_MAX_REPLICA_LAG")
+READ_URL_LEADS_ELSEWHERE = Sentence("PGFACE_READ_URL leads to another database than PGFACE_DATABASE_URL at {host}")
+REPLICA_STOPPED_THE_QUERY = Sentence("The replica stopped this query...Try again.")
+DOCTOR_NEEDS_THE_PRIMARY = Sentence("A replica cannot check this. Run pgface doctor on the primary.")
+STATUS_OF_A_REPLICA = Sentence("a replica, which only reads: it shows everything that its primary has sent")

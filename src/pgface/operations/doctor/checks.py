@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 from pgface.database.pool import Database, connected
-from pgface.errors import DatabaseError, PgfaceError, SchemaMissingError, SchemaTooNewError
+from pgface.database.replica_lag import any_lag
+from pgface.errors import DatabaseError, PgfaceError, ReadOnlyError, SchemaMissingError, SchemaTooNewError
 from pgface.operations.doctor import gallery, machine, postgres, replication
 from pgface.operations.doctor.contract import contract
 from pgface.operations.doctor.finding import Finding, problem
@@ -103,7 +104,7 @@ def _check_gallery(settings: Settings, checks: Checks) -> Iterator[Finding]:
         yield from _not_checked(checks, "There is no server.")
         return
     try:
-        with Database.open(settings) as database:
+        with any_lag(), Database.open(settings) as database:
             locked = list(_run((("locks", gallery.locks),), database, settings))
             yield from locked
             if locked:
@@ -122,6 +123,8 @@ def _run(checks: Checks, *arguments: Any) -> Iterator[Finding]:
     for name, check in checks:
         try:
             findings = list(check(*arguments))
+        except ReadOnlyError:
+            findings = [Finding("unknown", "A replica cannot check this. Run pgface doctor on the primary.")]
         except PgfaceError as error:
             findings = [Finding("unknown", f"The check failed: {error}")]
         except OSError as error:  # for example, this user may not enter a folder

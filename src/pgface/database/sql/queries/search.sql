@@ -12,10 +12,11 @@ LEFT JOIN gallery_locks l ON l.name = 'index';
 
 -- search_activity --
 -- The part of the state that is in the catalog: the number of changed rows of embeddings since PostgreSQL began to count, and
--- whether the process with the index lock is alive.
+-- whether the process with the index lock is alive. A replica has counts and processes of its own, which say nothing about that.
 SELECT
     changed_embeddings() AS changes_now,
-    process_is_alive(%(process)s, %(process_since)s) AS fitting;
+    NOT pg_is_in_recovery() AND process_is_alive(%(process)s, %(process_since)s) AS fitting,
+    pg_is_in_recovery() AS is_replica;
 
 -- search_method --
 SELECT method FROM gallery_search;

@@ -28,6 +28,7 @@ from pgface.errors import (
     ModelMismatchError,
     PgfaceError,
     PhotoError,
+    ReadOnlyError,
     RequestTooLargeError,
     SeveralFacesError,
     UnknownGalleryError,
@@ -211,6 +212,8 @@ async def _compreface_error(request: Request, error: Exception) -> CompreFaceErr
     status, headers = status_of(type(error)), headers_of(error)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log_if_failure(error)
+        return failed(public_detail(request, error), status, headers)
+    if isinstance(error, ReadOnlyError):
         return failed(public_detail(request, error), status, headers)
     if isinstance(error, GalleryError | EmbeddingError):
         return invalid(str(error))

@@ -21,6 +21,7 @@ _TYPES: Final[Mapping[type[PgfaceError], str]] = {
     errors.PhotoError: "InvalidParameterException",
     errors.PhotoTooLargeError: "ImageTooLargeException",
     errors.PhotoFormatError: "InvalidImageFormatException",
+    errors.ReadOnlyError: "AccessDeniedException",
     errors.GalleryError: "InvalidParameterException",
     errors.ModelMismatchError: "InternalServerError",
     errors.UnknownUserError: "ResourceNotFoundException",
