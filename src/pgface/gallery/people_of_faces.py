@@ -111,7 +111,7 @@ def find_person(connection: psycopg.Connection, person: str) -> Person:
     return Person(row[0], person, row[1] > 0)
 
 
-def add_person(gallery: Gallery, person: str, on_change: OnChange | None = None) -> None:
+def add_person(connection: psycopg.Connection, person: str, on_change: OnChange | None = None) -> None:
     """Add a person with an external id and without faces.
 
     Raises:
@@ -119,33 +119,31 @@ def add_person(gallery: Gallery, person: str, on_change: OnChange | None = None)
 
     """
     values = {"person": person, "email": f"{uuid.uuid4()}@person.invalid"}
-    with gallery.database.transaction() as connection:
-        row = None
-        if not person.startswith(_ID_PREFIX):
-            row = connection.execute(queries()["insert_person"], values).fetchone()
-        if row is None:
-            raise DuplicateExternalIdError
-        if on_change is not None:
-            on_change(connection, row[0])
+    row = None
+    if not person.startswith(_ID_PREFIX):
+        row = connection.execute(queries()["insert_person"], values).fetchone()
+    if row is None:
+        raise DuplicateExternalIdError
+    if on_change is not None:
+        on_change(connection, row[0])
 
 
-def delete_person(gallery: Gallery, person: str, on_change: OnChange | None = None) -> None:
-    """Delete a person. Their faces stay in the gallery, without a person.
+def delete_person(connection: psycopg.Connection, person: str, on_change: OnChange | None = None) -> None:
+    """Delete a person. Their faces stay in the gallery, without a person. Call it in `Gallery.deletion`.
 
     Raises:
         UnknownUserError: there is no such person.
 
     """
-    with gallery.deletion() as connection:
-        connection.execute(queries()["lock_enrollment"])
-        user_id = find_person(connection, person).user_id
-        if on_change is not None:
-            on_change(connection, user_id)
-        connection.execute(queries()["add_missing_face_ids"], {"embedding_ids": _embedding_ids(connection, user_id)})
-        values = {"after": 0, "limit": None, "user_id": user_id, "face_ids": None}
-        for face in read_faces(connection, "select_indexed_faces", values):
-            _detach(connection, face)
-        connection.execute(queries()["delete_user"], {"id": user_id})
+    connection.execute(queries()["lock_enrollment"])
+    user_id = find_person(connection, person).user_id
+    if on_change is not None:
+        on_change(connection, user_id)
+    connection.execute(queries()["add_missing_face_ids"], {"embedding_ids": _embedding_ids(connection, user_id)})
+    values = {"after": 0, "limit": None, "user_id": user_id, "face_ids": None}
+    for face in read_faces(connection, "select_indexed_faces", values):
+        _detach(connection, face)
+    connection.execute(queries()["delete_user"], {"id": user_id})
 
 
 def list_people(gallery: Gallery, *, after: int = 0, limit: int) -> list[Person]:
@@ -155,7 +153,7 @@ def list_people(gallery: Gallery, *, after: int = 0, limit: int) -> list[Person]
 
 
 def associate(
-    gallery: Gallery,
+    connection: psycopg.Connection,
     person: str,
     face_ids: Sequence[UUID],
     threshold: float,
@@ -164,7 +162,7 @@ def associate(
     """Move faces to a person. A face must be similar to the person's faces, if there are any.
 
     Args:
-        gallery: the gallery.
+        connection: a connection in `Gallery.deletion`.
         person: the person.
         face_ids: the faces. One that the person has already is left out of the result.
         threshold: the minimum similarity to one of the person's faces before the change.
@@ -176,60 +174,59 @@ def associate(
 
     """
     changes = Changes()
-    with gallery.deletion() as connection:
-        connection.execute(queries()["lock_enrollment"])
-        target = find_person(connection, person)
-        found = faces_by_id(connection, face_ids)
-        moved = []
-        for face_id in dict.fromkeys(face_ids):
-            face = found.get(face_id)
-            if face is None or (face.person is not None and face.user_id != target.user_id):
-                reason: Reason = "unknown" if face is None else "other person"
-                changes.refused.append(Refusal(face_id, reason, face.person if face else None))
-            elif face.user_id != target.user_id:
-                values = {"embedding_id": face.embedding_id, "user_id": target.user_id}
-                row = connection.execute(queries()["similarity_to_user"], values).fetchone()
-                if target.has_faces and row is not None and row[0] < threshold:
-                    changes.refused.append(Refusal(face_id, "not similar", person, row[0]))
-                else:
-                    moved.append(face)
-        if len(moved) + len(_embedding_ids(connection, target.user_id)) > MAX_FACES_OF_PERSON:
-            raise TooManyFacesError
-        for face in moved:
-            _move(connection, face.embedding_id, target.user_id)
-            if on_change is not None:
-                on_change(connection, target.user_id)
-        connection.execute(queries()["delete_users_of_faces"], {"ids": [face.user_id for face in moved]})
-        changes.done.extend(face.face_id for face in moved)
+    connection.execute(queries()["lock_enrollment"])
+    target = find_person(connection, person)
+    found = faces_by_id(connection, face_ids)
+    moved = []
+    for face_id in dict.fromkeys(face_ids):
+        face = found.get(face_id)
+        if face is None or (face.person is not None and face.user_id != target.user_id):
+            reason: Reason = "unknown" if face is None else "other person"
+            changes.refused.append(Refusal(face_id, reason, face.person if face else None))
+        elif face.user_id != target.user_id:
+            values = {"embedding_id": face.embedding_id, "user_id": target.user_id}
+            row = connection.execute(queries()["similarity_to_user"], values).fetchone()
+            if target.has_faces and row is not None and row[0] < threshold:
+                changes.refused.append(Refusal(face_id, "not similar", person, row[0]))
+            else:
+                moved.append(face)
+    if len(moved) + len(_embedding_ids(connection, target.user_id)) > MAX_FACES_OF_PERSON:
+        raise TooManyFacesError
+    for face in moved:
+        _move(connection, face.embedding_id, target.user_id)
+        if on_change is not None:
+            on_change(connection, target.user_id)
+    connection.execute(queries()["delete_users_of_faces"], {"ids": [face.user_id for face in moved]})
+    changes.done.extend(face.face_id for face in moved)
     return changes
 
 
 def disassociate(
-    gallery: Gallery, person: str, face_ids: Sequence[UUID], on_change: OnChange | None = None
+    connection: psycopg.Connection, person: str, face_ids: Sequence[UUID], on_change: OnChange | None = None
 ) -> tuple[Changes, bool]:
     """Take faces away from a person. Return the changes, and whether the person has faces left.
+
+    Call `Gallery.note_changes` after the commit.
 
     Raises:
         UnknownUserError: there is no such person.
 
     """
     changes = Changes()
-    with gallery.database.transaction() as connection:
-        connection.execute(queries()["lock_enrollment"])
-        target = find_person(connection, person)
-        found = faces_by_id(connection, face_ids)
-        for face_id in dict.fromkeys(face_ids):
-            face = found.get(face_id)
-            if face is None or face.user_id != target.user_id:
-                reason: Reason = "other person" if face is not None and face.person is not None else "unknown"
-                changes.refused.append(Refusal(face_id, reason, face.person if face else None))
-                continue
-            _detach(connection, face)
-            if on_change is not None:
-                on_change(connection, target.user_id)
-            changes.done.append(face_id)
-        has_faces = bool(_embedding_ids(connection, target.user_id))
-    gallery.note_changes()
+    connection.execute(queries()["lock_enrollment"])
+    target = find_person(connection, person)
+    found = faces_by_id(connection, face_ids)
+    for face_id in dict.fromkeys(face_ids):
+        face = found.get(face_id)
+        if face is None or face.user_id != target.user_id:
+            reason: Reason = "other person" if face is not None and face.person is not None else "unknown"
+            changes.refused.append(Refusal(face_id, reason, face.person if face else None))
+            continue
+        _detach(connection, face)
+        if on_change is not None:
+            on_change(connection, target.user_id)
+        changes.done.append(face_id)
+    has_faces = bool(_embedding_ids(connection, target.user_id))
     return changes, has_faces
 
 
