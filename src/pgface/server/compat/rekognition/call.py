@@ -11,10 +11,10 @@ import psycopg
 
 from pgface.accounts.audit_log import Event, record
 from pgface.accounts.client import Client
-from pgface.accounts.idempotency import RepeatableTransaction, StoredResponse
 from pgface.galleries import Within
 from pgface.gallery import Gallery
 from pgface.gallery.indexed_faces import OnChange
+from pgface.server.compat.rekognition.request_tokens import answer_once
 from pgface.server.service import Service
 from pgface.thresholds import similarity_at
 
@@ -77,18 +77,13 @@ class Call:
             if token is None:
                 return work(connection)
             content = repr(sorted((name, value) for name, value in self.fields.items() if name != "ClientRequestToken"))
-            repeatable = RepeatableTransaction(
+            return answer_once(
                 connection,
+                work,
                 caller=self.client.actor or "",
-                key=f"{self.operation} {token}",
+                token=f"{self.operation} {token}",
                 content=f"{self.operation} {content}",
             )
-            if (first := repeatable.begin()) is not None:
-                earlier: Answer = first.body
-                return earlier
-            answer = work(connection)
-            repeatable.store(StoredResponse(200, answer))
-            return answer
 
     def arn(self, collection: str, prefix: str = "arn:aws") -> str:
         """Return the ARN of a collection."""
