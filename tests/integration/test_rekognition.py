@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,7 +35,7 @@ from pgface.settings import MEBI, Settings
 from support.databases import Databases
 from support.photos import Photos
 from support.pictures import png as encoded_png
-from support.rekognition import REGION, RekognitionService, serving_rekognition
+from support.rekognition import REGION, RekognitionService, send, serving_rekognition, signed_request
 
 POWELL, BUSH = "Colin_Powell", "George_W_Bush"
 
@@ -553,6 +556,94 @@ def test_bodies_that_the_service_does_not_read(service: RekognitionService) -> N
         ):
             assert plain.post(url, headers=signed | headers, content=b"{}").json()["__type"] == name
         assert plain.get(url).status_code == 303
+
+
+DESCRIBE, BODY = "DescribeCollection", b'{"CollectionId": "unknown"}'
+ODD_REQUESTS: dict[str, tuple[str, dict[str, Any]]] = {
+    # The error that tells that the request was understood is ResourceNotFoundException.
+    "chunked": ("ResourceNotFoundException", {"chunked": True}),
+    "the hash of the body": (
+        "ResourceNotFoundException",
+        {"signed": [("X-Amz-Content-Sha256", hashlib.sha256(BODY).hexdigest())]},
+    ),
+    "spaces in a signed header": ("ResourceNotFoundException", {"signed": [("X-Amz-Odd", "a   b")]}),
+    "an empty session token": ("ResourceNotFoundException", {"signed": [("X-Amz-Security-Token", "")]}),
+    "a header with an underscore": (
+        "ResourceNotFoundException",
+        {"unsigned": [("X_Amz_Target", "RekognitionService.DeleteCollection")]},
+    ),
+    "a second target": (
+        "InvalidSignatureException",
+        {"unsigned": [("X-Amz-Target", "RekognitionService.DeleteCollection")]},
+    ),
+    "a second date": ("IncompleteSignatureException", {"unsigned": [("X-Amz-Date", "20200101T000000Z")]}),
+    "a second signature": ("IncompleteSignatureException", {"unsigned": [("Authorization", "Bearer x")]}),
+    "a second media type": ("InvalidSignatureException", {"unsigned": [("Content-Type", "text/plain")]}),
+    "a second length": ("", {"unsigned": [("Content-Length", "5")]}),
+    "a length and chunks": ("", {"unsigned": [("Content-Length", "5")], "chunked": True}),
+    "a folded header": ("", {"unsigned": [("X-Folded", "a\r\n b")]}),
+    **{
+        payload: ("InvalidSignatureException", {"signed": [("X-Amz-Content-Sha256", payload)]})
+        for payload in (
+            "UNSIGNED-PAYLOAD",
+            "unsigned-payload",
+            "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+            "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+            hashlib.sha256(b"").hexdigest(),
+        )
+    },
+    "a presigned URL": ("IncompleteSignatureException", {"path": "/?X-Amz-Signature=0"}),
+    "two targets": ("UnknownOperationException", {"operation": f"{DESCRIBE},RekognitionService.DeleteCollection"}),
+    "an unknown target": ("UnknownOperationException", {"operation": "describeCollection"}),
+    "a long integer": (
+        "ValidationException",
+        {"operation": "ListFaces", "body": b'{"CollectionId": "a", "MaxResults": 1%b}' % (b"0" * 400)},
+    ),
+    "a long body": ("ValidationException", {"body": b'{"CollectionId": "a", "Later": "%b"}' % bytes(600_000)}),
+}
+
+
+def test_odd_requests(service: RekognitionService) -> None:
+    key = service.access_key("admin")
+    for name, (wanted, odd) in ODD_REQUESTS.items():
+        request = {"operation": DESCRIBE, "body": BODY} | odd
+        url = service.url + request.pop("path", "/")
+        operation, body = request.pop("operation"), request.pop("body")
+        status, answer = send(service.url, signed_request(url, key, operation, body, **request))
+        assert (status, answer.get("__type", "")) == (400, wanted), name
+    plain = signed_request(service.url, key, DESCRIBE, BODY)
+    changes = {
+        "ResourceNotFoundException": [
+            (b"X-Amz-", b"x-AMZ-"),
+            (b"X-Amz-Date: ", b"X-Amz-Date:\t \t"),
+            (b"Z\r\n", b"Z \t\r\n"),
+        ],
+        "UnrecognizedClientException": [
+            (b"Credential=PGFA", b"Credential=test"),
+            (key.access_key_id.encode(), b"test"),
+        ],
+        "UnknownOperationException": [(b"POST", b"PUT"), (b"POST", b"OPTIONS"), (b"POST", b"DELETE")],
+        "IncompleteSignatureException": [(b"HMAC-SHA256 ", b"ECDSA-P256-SHA256 "), (b"Signature=", b"Signature=0")],
+    }
+    for wanted, replacements in changes.items():
+        for old, new in replacements:
+            status, answer = send(service.url, plain.replace(old, new))
+            assert (status, answer["__type"]) == (400, wanted), new
+    # A repetition within the time limit gets the same answer, as from AWS.
+    assert {send(service.url, plain)[1]["__type"] for _ in range(3)} == {"ResourceNotFoundException"}
+
+
+def test_a_key_that_is_revoked_while_its_body_arrives(service: RekognitionService, client: Any) -> None:
+    key = service.access_key("admin")
+    with pytest.raises(client.exceptions.ResourceNotFoundException):
+        service.client(key=key).describe_collection(CollectionId="unknown")
+    request = signed_request(service.url, key, "CreateCollection", b'{"CollectionId": "late"}')
+    with ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(send, service.url, request[:-5], request[-5:], pause=1.3)
+        time.sleep(0.3)
+        revoke_key(service.owner.database, key.key.id, Client())
+        assert answer.result()[1]["__type"] == "UnrecognizedClientException"
+    assert "late" not in client.list_collections()["CollectionIds"]
 
 
 def sign(service: RekognitionService, body: bytes, headers: dict[str, str], host: str | None = None) -> dict[str, str]:

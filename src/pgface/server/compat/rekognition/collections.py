@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import suppress
 from typing import Final
 
 from psycopg.rows import tuple_row
 
 from pgface.database.sql import queries
+from pgface.errors import SchemaMissingError, UnknownGalleryError
 from pgface.gallery import Gallery
 from pgface.server.compat.rekognition.call import Answer, Call, model_version
 from pgface.server.compat.rekognition.errors import AwsError
@@ -32,6 +34,19 @@ async def gallery_of(call: Call, collection: str | None = None) -> Gallery:
     """
     name = call.fields["CollectionId"] if collection is None else collection
     return await call.with_database(call.service.galleries.__getitem__, name)
+
+
+async def require_collection(call: Call) -> None:
+    """Check that the collection of a request exists.
+
+    Raises:
+        UnknownGalleryError: it does not.
+
+    """
+    if "CollectionId" in call.fields:
+        await gallery_of(call)
+    elif "ResourceArn" in call.fields:
+        await _tagged_gallery(call)
 
 
 async def create_collection(call: Call) -> Answer:
@@ -64,15 +79,25 @@ async def list_collections(call: Call) -> Answer:
     limit = min(call.fields.get("MaxResults") or _MAX_PAGE, _MAX_PAGE)
 
     def listed() -> Answer:
-        names = {_digest(found.name): found.name for found in call.service.galleries.list()}
+        names = {_digest(name): name for name in _collection_names(call)}
         digests = sorted(digest for digest in names if digest > after)
         page = digests[:limit]
-        shown = sorted(names[digest] for digest in page)
-        versions = [model_version(call.service.galleries[name]) for name in shown]
-        answer: Answer = {"CollectionIds": shown, "FaceModelVersions": versions}
+        versions = {}
+        for name in sorted(names[digest] for digest in page):
+            with suppress(UnknownGalleryError, SchemaMissingError):  # it was deleted in the meantime
+                versions[name] = model_version(call.service.galleries[name])
+        answer: Answer = {"CollectionIds": list(versions), "FaceModelVersions": list(versions.values())}
         return answer | ({"NextToken": encode_token(_LIST, page[-1])} if len(digests) > limit else {})
 
     return await call.with_database(listed)
+
+
+def _collection_names(call: Call) -> list[str]:
+    try:
+        found = call.service.galleries.list()
+    except SchemaMissingError:  # one was deleted while its size was read
+        found = call.service.galleries.list()
+    return [info.name for info in found]
 
 
 async def describe_collection(call: Call) -> Answer:
