@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import boto3
 import pytest
 from botocore.config import Config as ClientConfig
+from botocore.exceptions import ConnectionClosedError, EndpointConnectionError
 
 from pgface.accounts import Client, create_access_key
 from pgface.accounts.access_keys import AccessKey
@@ -28,7 +30,7 @@ from pgface.settings import Settings
 from support.embedded_server import eventually
 from support.galleries import rows
 from support.photos import Photos
-from support.rekognition import REGION
+from support.rekognition import REGION, send, signed_request
 from support.serve import serving
 from support.web_service import Place, gallery_for_a_process
 
@@ -39,7 +41,8 @@ ROUNDS = int(os.environ.get("PGFACE_TEST_ROUNDS", "1"))
 COLLECTION = "people"
 PEOPLE = ("Colin_Powell", "George_W_Bush", "Tony_Blair")
 """Each has a client of its own."""
-RETRIES = ClientConfig(retries={"total_max_attempts": 12, "mode": "standard"}, proxies={}, read_timeout=30)
+RETRIES = ClientConfig(retries={"total_max_attempts": 3, "mode": "standard"}, proxies={}, read_timeout=30)
+LIMITS = {"PGFACE_REQUEST_TIMEOUT": "1", "PGFACE_DETECTOR_SIZE": "320"}
 
 
 @pytest.fixture(scope="module")
@@ -73,12 +76,13 @@ class Writer:
         while not self.stop.is_set():
             kept, other = self._index(), self._index()
             user = f"{self.person}:{next(self.numbers)}"
-            self.client.create_user(CollectionId=COLLECTION, UserId=user)
+            named = {"CollectionId": COLLECTION, "UserId": user}
+            self._call("create_user", **named, ClientRequestToken=uuid4().hex)
             self.users[user] = []
-            answer = self.client.associate_faces(CollectionId=COLLECTION, UserId=user, FaceIds=[kept])
+            answer = self._call("associate_faces", **named, FaceIds=[kept], ClientRequestToken=uuid4().hex)
             self.users[user] = [one["FaceId"] for one in answer["AssociatedFaces"]]
             self.deleted |= {other}
-            self.client.delete_faces(CollectionId=COLLECTION, FaceIds=[other])
+            self._call("delete_faces", CollectionId=COLLECTION, FaceIds=[other])
             self.done += 1
 
     def _index(self) -> str:
@@ -86,19 +90,30 @@ class Writer:
         # Bytes after the end of a JPEG make another file with the same picture.
         photo = {"Bytes": self.photos[number % len(self.photos)] + number.to_bytes(8, "big")}
         name = f"{self.person}:{number}"
-        answer = self.client.index_faces(CollectionId=COLLECTION, Image=photo, ExternalImageId=name, MaxFaces=1)
+        answer = self._call("index_faces", CollectionId=COLLECTION, Image=photo, ExternalImageId=name, MaxFaces=1)
         (record,) = answer["FaceRecords"]
         self.faces[name] = record["Face"]["FaceId"]
         return self.faces[name]
+
+    def _call(self, operation: str, **members: Any) -> Any:
+        """Call an operation. boto3 repeats a call, and gives up before a new service has started."""
+        end = time.monotonic() + 60
+        while True:
+            try:
+                return getattr(self.client, operation)(**members)
+            except (EndpointConnectionError, ConnectionClosedError):
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.2)
 
 
 def test_nothing_is_lost_or_doubled_when_the_service_is_killed(
     place: Place, key: AccessKey, photos: Photos, tmp_path: Path
 ) -> None:
-    """The clients are those of boto3, with its own retries. They notice nothing but the time that a start takes."""
+    """The clients repeat a call with the same members until the service answers. They notice nothing else."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    environment = place.environment | {"PGFACE_DETECTOR_SIZE": "320"}
+    environment = place.environment | LIMITS
     stop = threading.Event()
     with ExitStack() as clients, ThreadPoolExecutor(len(PEOPLE)) as threads:
         made = [_client(clients, f"http://127.0.0.1:{port}", key) for _ in PEOPLE]
@@ -121,12 +136,37 @@ def test_nothing_is_lost_or_doubled_when_the_service_is_killed(
             stop.set()
             for one in running:
                 one.result(60)
+            _assert_bodies_end(f"http://127.0.0.1:{port}", key)
     _assert_complete(place.owner.settings, writers)
+
+
+def _assert_bodies_end(url: str, key: AccessKey) -> None:
+    """Check what comes to a client that sends too slowly, too much, or not all."""
+    request = signed_request(url, key, "DetectFaces", b'{"Image": {}}')
+    head, _, _ = request.partition(b"\r\n\r\n")
+    announced = head.replace(b"Content-Length: 13", b"Content-Length: %d" % 100_000_000)
+    chunked = head.replace(b"Content-Length: 13", b"Transfer-Encoding: chunked") + b"\r\n\r\n"
+    chunk = b"100000\r\n" + bytes(2**20) + b"\r\n"
+    unknown = head.replace(key.access_key_id.encode(), b"PGFAUNKNOWN") + b"\r\n\r\n"
+    attacks: list[tuple[list[bytes], float, str]] = [
+        ([request[:-1]], 0.0, "RequestTimeoutException"),  # the last byte does not come
+        ([request[:-13], *[b" "] * 4], 0.4, "RequestTimeoutException"),
+        ([announced + b"\r\n\r\n"], 0.0, "ImageTooLargeException"),
+        ([chunked, *[chunk] * 16], 0.0, "ImageTooLargeException"),
+        ([unknown], 0.0, "UnrecognizedClientException"),  # before the body has arrived
+    ]
+    with ThreadPoolExecutor(len(attacks)) as threads:
+        answers = [threads.submit(send, url, *parts, pause=pause) for parts, pause, _ in attacks]
+        # Others are answered as before.
+        assert send(url, request)[1]["__type"] == "InvalidParameterException"
+    for answer, (_, _, type_name) in zip(answers, attacks, strict=True):
+        status, problem = answer.result()
+        assert (status, problem["__type"]) == (400, type_name)
 
 
 def _wait_for_more(writers: list[Writer], running: list[Future[None]]) -> None:
     """Wait until the writers have done more, or one has failed."""
-    goal = sum(writer.done for writer in writers) + 2 * len(writers)
+    goal = sum(writer.done for writer in writers) + len(writers) + 1
     assert eventually(lambda: sum(writer.done for writer in writers) >= goal or any(one.done() for one in running), 120)
 
 
