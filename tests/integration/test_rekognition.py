@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from unittest.mock import patch
 import boto3
 import httpx2 as httpx
 import pytest
+from botocore import xform_name
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
@@ -28,14 +30,27 @@ from pgface.accounts import Client, list_keys, read_audit, revoke_key
 from pgface.accounts.access_keys import find_access_key
 from pgface.errors import DatabaseAccessError, KeyRefusedError, TransferError
 from pgface.galleries import Galleries
+from pgface.gallery import people_of_faces
 from pgface.gallery.face_id_import import FaceIdReport, read_former_faces, set_face_ids
-from pgface.server.compat.rekognition import images
+from pgface.server.compat.rekognition import images, route
 from pgface.server.compat.rekognition.errors import MEDIA_TYPE
+from pgface.server.compat.rekognition.shapes import REQUESTS, Structure
+from pgface.server.compat.rekognition.validation import parse
 from pgface.settings import MEBI, Settings
+from support.aws_model import aws_model
 from support.databases import Databases
 from support.photos import Photos
 from support.pictures import png as encoded_png
 from support.rekognition import REGION, RekognitionService, send, serving_rekognition, signed_request
+from support.rekognition_calls import (
+    IGNORED,
+    NOT_RAISED,
+    UNKNOWN_ARN,
+    UNKNOWN_FACE,
+    USER,
+    calls_with_every_member,
+    failing_calls,
+)
 
 POWELL, BUSH = "Colin_Powell", "George_W_Bush"
 
@@ -556,6 +571,79 @@ def test_bodies_that_the_service_does_not_read(service: RekognitionService) -> N
         ):
             assert plain.post(url, headers=signed | headers, content=b"{}").json()["__type"] == name
         assert plain.get(url).status_code == 303
+
+
+class NotedMembers(dict[str, Any]):
+    """The members of a request, which note what is read of them."""
+
+    def __init__(self, members: dict[str, Any], read: set[str]) -> None:
+        super().__init__(members)
+        self._read = read
+
+    def __getitem__(self, name: str) -> Any:
+        self._read.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self._read.add(name)
+        return super().get(name, default)
+
+
+def test_every_member_of_a_request_is_read(client: Any, shared_collection: str, photos: Photos) -> None:
+    client.delete_collection(CollectionId=shared_collection)
+    read: dict[str, set[str]] = {name: set() for name in REQUESTS}
+    given: dict[str, set[str]] = {name: set() for name in REQUESTS}
+
+    def noted(body: bytes, shape: Structure) -> dict[str, Any]:
+        return NotedMembers(parse(body, shape), read[operation])
+
+    found = {"face": UNKNOWN_FACE, "arn": UNKNOWN_ARN}
+    with patch.object(route, "parse", noted):
+        for operation, members in calls_with_every_member(image(photos, POWELL, 1), found):
+            given[operation] |= members.keys()
+            with suppress(client.exceptions.InvalidPaginationTokenException):
+                answer = getattr(client, xform_name(operation))(**members)
+                found["arn"] = answer.get("CollectionARN", found["arn"])
+                if "FaceRecords" in answer:
+                    found["face"] = answer["FaceRecords"][0]["Face"]["FaceId"]
+    client.create_collection(CollectionId=shared_collection)
+    for name, shape in REQUESTS.items():
+        assert given[name] == shape.members.keys(), name
+        assert read[name] == shape.members.keys() - IGNORED.get(name, set()), name
+
+
+def test_every_error_of_the_model_has_its_class(
+    service: RekognitionService, client: Any, collection: str, photos: Photos
+) -> None:
+    client.create_user(CollectionId=collection, UserId=USER)
+    (face,) = index(client, collection, image(photos, POWELL, 1))
+    arn = client.describe_collection(CollectionId=collection)["CollectionARN"]
+    client.tag_resource(ResourceArn=arn, Tags={"one": "more"})
+    for name in ("create_user", "delete_user", "associate_faces", "disassociate_faces"):
+        more = {"FaceIds": [UNKNOWN_FACE]} if name.endswith("faces") else {}
+        user = "temporary" if name.endswith("user") else USER
+        getattr(client, name)(CollectionId=collection, UserId=user, ClientRequestToken="mismatch", **more)
+    stranger = service.client("metrics")
+    empty, wrong, large = ({"Bytes": data} for data in (png(200, 200), b"GIF89a", png(30_000, 30_000)))
+    raised: dict[str, set[str]] = {name: set() for name in REQUESTS}
+    with patch.object(people_of_faces, "MAX_FACES_OF_PERSON", 0):
+        for name, error, members in failing_calls(image(photos, POWELL, 1), empty, wrong, large):
+            known = members if error != "ServiceQuotaExceededException" else members | {"FaceIds": [face]}
+            if name == "TagResource":
+                known = {"ResourceArn": arn} | members
+            with pytest.raises(getattr(client.exceptions, error)):
+                getattr(client, xform_name(name))(**known)
+            raised[name].add(error)
+            if "AccessDeniedException" not in raised[name]:
+                with pytest.raises(client.exceptions.AccessDeniedException):
+                    getattr(stranger, xform_name(name))(**known)
+                raised[name].add("AccessDeniedException")
+    for name, found in raised.items():
+        never = {error for error, names in NOT_RAISED.items() if name in names}
+        documented = {shape.name for shape in aws_model().operation_model(name).error_shapes}
+        assert found.isdisjoint(never), name
+        assert found | never >= documented, name
+        assert found <= documented, name
 
 
 DESCRIBE, BODY = "DescribeCollection", b'{"CollectionId": "unknown"}'

@@ -1,0 +1,160 @@
+"""Calls of every operation of Amazon Rekognition that pgface has: with every member, and such that they fail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pgface.server.compat.rekognition.shapes import REQUESTS
+
+Members = dict[str, Any]
+
+COLLECTION, USER = "people", "ada"
+UNKNOWN_FACE = "9c3a1f2e-0000-4000-8000-00000000000a"
+UNKNOWN_ARN = "arn:aws:rekognition:eu-central-1:000000000000:collection/unknown"
+PRIVATE = {"S3Object": {"Bucket": "private", "Name": "a.jpg", "Version": "1"}}
+"""An image in a bucket that the service may not read."""
+
+IGNORED = {"IndexFaces": {"DetectionAttributes"}, "DetectFaces": {"Attributes"}}
+"""The members that change nothing. The how-to guide names them."""
+
+NOT_RAISED: dict[str, set[str]] = {
+    # pgface refuses these with ValidationException, as AWS does, or has no such limit.
+    "InvalidParameterException": {
+        "DeleteCollection",
+        "DescribeCollection",
+        "ListCollections",
+        "ListFaces",
+        "DeleteFaces",
+        "CreateUser",
+        "DeleteUser",
+        "ListUsers",
+        "AssociateFaces",
+        "DisassociateFaces",
+    },
+    "ServiceQuotaExceededException": {"CreateCollection", "IndexFaces", "CreateUser"},
+    "ResourceNotFoundException": {"ListCollections"},
+    "ConflictException": {"DeleteUser", "AssociateFaces", "DisassociateFaces"},
+    "InternalServerError": set(REQUESTS),
+    "ThrottlingException": set(REQUESTS),
+    "ProvisionedThroughputExceededException": set(REQUESTS),
+}
+"""The errors of the model that no request can provoke."""
+
+
+def calls_with_every_member(image: Members, found: dict[str, str]) -> Iterator[tuple[str, Members]]:
+    """Make calls that together have every member of every operation.
+
+    Args:
+        image: a photo of a face.
+        found: `face` and `arn`, which the caller sets when they are known.
+
+    """
+    at: Members = {"CollectionId": COLLECTION}
+    user: Members = at | {"UserId": USER}
+    token: Members = {"NextToken": "not a token"}
+    once: Members = {"ClientRequestToken": "1"}
+    probe: Members = at | {"Image": image, "QualityFilter": "LOW"}
+    yield "CreateCollection", at | {"Tags": {"a": "b"}}
+    yield "DescribeCollection", at
+    yield "ListCollections", {"MaxResults": 1}
+    yield "ListCollections", token
+    yield "TagResource", {"ResourceArn": found["arn"], "Tags": {"a": "b"}}
+    yield "UntagResource", {"ResourceArn": found["arn"], "TagKeys": ["a"]}
+    yield "ListTagsForResource", {"ResourceArn": found["arn"]}
+    yield "IndexFaces", probe | {"ExternalImageId": "a", "MaxFaces": 1, "DetectionAttributes": ["ALL"]}
+    face: Members = {"FaceId": found["face"]}
+    faces: Members = {"FaceIds": [found["face"]]}
+    yield "ListFaces", at | {"MaxResults": 1}
+    yield "ListFaces", at | token
+    yield "ListUsers", at | {"MaxResults": 1}
+    yield "ListUsers", at | token
+    yield "SearchFaces", at | face | {"MaxFaces": 1, "FaceMatchThreshold": 1.5}
+    yield "SearchFacesByImage", probe | {"MaxFaces": 1, "FaceMatchThreshold": 1}
+    yield "CreateUser", user | once
+    yield "ListFaces", user | faces
+    yield "AssociateFaces", user | faces | once | {"UserMatchThreshold": 1}
+    yield "DisassociateFaces", user | faces | once
+    yield "SearchUsers", at | face | {"MaxUsers": 1, "UserMatchThreshold": 1}
+    yield "SearchUsers", user
+    yield "SearchUsersByImage", probe | {"MaxUsers": 1, "UserMatchThreshold": 1}
+    yield (
+        "CompareFaces",
+        {"SourceImage": image, "TargetImage": image, "SimilarityThreshold": 1, "QualityFilter": "LOW"},
+    )
+    yield "DetectFaces", {"Image": image, "Attributes": ["ALL"]}
+    yield "DeleteFaces", at | faces
+    yield "DeleteUser", user | once
+    yield "DeleteCollection", at
+
+
+def failing_calls(image: Members, empty: Members, wrong: Members, large: Members) -> list[tuple[str, str, Members]]:
+    """Make calls in a collection with a user, each with the error that it provokes.
+
+    Args:
+        image: a photo of a face.
+        empty: a photo without a face.
+        wrong: a file that is no photo.
+        large: a photo with too many pixels.
+
+    """
+    at: Members = {"CollectionId": COLLECTION}
+    named: Members = {"UserId": USER}
+    user: Members = at | named
+    faces: Members = {"FaceIds": [UNKNOWN_FACE]}
+    calls: list[tuple[str, str, Members]] = [
+        ("CreateCollection", "ResourceAlreadyExistsException", at),
+        ("CreateCollection", "InvalidParameterException", {"CollectionId": ".."}),
+        ("TagResource", "ServiceQuotaExceededException", {"Tags": {str(number): "" for number in range(200)}}),
+        ("SearchFaces", "InvalidParameterException", at | {"FaceId": UNKNOWN_FACE}),
+        ("SearchFacesByImage", "InvalidParameterException", at | {"Image": empty}),
+        ("CompareFaces", "InvalidParameterException", {"SourceImage": empty, "TargetImage": image}),
+        ("CreateUser", "ConflictException", user),
+        ("SearchUsers", "InvalidParameterException", user | {"FaceId": UNKNOWN_FACE}),
+        ("AssociateFaces", "ServiceQuotaExceededException", user | faces),
+        ("TagResource", "InvalidParameterException", {"ResourceArn": "arn:aws:s3:::a-bucket-of-photos", "Tags": {}}),
+        ("UntagResource", "InvalidParameterException", {"ResourceArn": "arn:aws:s3:::a-bucket", "TagKeys": []}),
+        ("ListTagsForResource", "InvalidParameterException", {"ResourceArn": "arn:aws:s3:::a-bucket-of-photos"}),
+        ("TagResource", "ResourceNotFoundException", {"ResourceArn": UNKNOWN_ARN, "Tags": {}}),
+        ("UntagResource", "ResourceNotFoundException", {"ResourceArn": UNKNOWN_ARN, "TagKeys": []}),
+        ("ListTagsForResource", "ResourceNotFoundException", {"ResourceArn": UNKNOWN_ARN}),
+        ("ListCollections", "InvalidPaginationTokenException", {"NextToken": "x"}),
+        ("ListFaces", "InvalidPaginationTokenException", at | {"NextToken": "x"}),
+        ("ListUsers", "InvalidPaginationTokenException", at | {"NextToken": "x"}),
+    ]
+    of_unknown_collection: dict[str, Members] = {
+        "DeleteCollection": {},
+        "DescribeCollection": {},
+        "IndexFaces": {"Image": image},
+        "ListFaces": {},
+        "DeleteFaces": faces,
+        "SearchFaces": {"FaceId": UNKNOWN_FACE},
+        "SearchFacesByImage": {"Image": image},
+        "CreateUser": named,
+        "DeleteUser": named,
+        "ListUsers": {},
+        "AssociateFaces": named | faces,
+        "DisassociateFaces": named | faces,
+        "SearchUsers": named,
+        "SearchUsersByImage": {"Image": image},
+    }
+    calls += [
+        (name, "ResourceNotFoundException", {"CollectionId": "unknown"} | members)
+        for name, members in of_unknown_collection.items()
+    ]
+    for name in ("IndexFaces", "SearchFacesByImage", "SearchUsersByImage", "CompareFaces", "DetectFaces"):
+        for refused, error in (
+            (wrong, "InvalidImageFormatException"),
+            (large, "ImageTooLargeException"),
+            (PRIVATE, "InvalidS3ObjectException"),
+            ({}, "InvalidParameterException"),
+        ):
+            if name == "CompareFaces":
+                calls.append((name, error, {"SourceImage": image, "TargetImage": refused}))
+            else:
+                calls.append((name, error, ({} if name == "DetectFaces" else at) | {"Image": refused}))
+    for name in ("CreateUser", "DeleteUser", "AssociateFaces", "DisassociateFaces"):
+        members = faces if name.endswith("Faces") else {}
+        other = user | {"UserId": "bob"} | members | {"ClientRequestToken": "mismatch"}
+        calls.append((name, "IdempotentParameterMismatchException", other))
+    return calls
