@@ -361,6 +361,39 @@ def test_users(service: RekognitionService, client: Any, collection: str, photos
     assert all(str(entry.actor).startswith("operator key ") for entry in recorded)
 
 
+def test_users_are_found_behind_many_faces_without_a_user(client: Any, collection: str, photos: Photos) -> None:
+    for number in (1, 2, 3):
+        index(client, collection, image(photos, POWELL, number))
+    (bush,) = index(client, collection, image(photos, BUSH, 1))
+    client.create_user(CollectionId=collection, UserId="bush")
+    client.associate_faces(CollectionId=collection, UserId="bush", FaceIds=[bush])
+    probe = {"CollectionId": collection, "Image": image(photos, POWELL, 4), "UserMatchThreshold": 0}
+    for longest in (1, 2, 50):
+        with patch.object(people_of_faces, "_MAX_FAST", longest):
+            found = client.search_users_by_image(**probe, MaxUsers=1)["UserMatches"]
+            assert [match["User"]["UserId"] for match in found] == ["bush"]
+            assert client.search_users(CollectionId=collection, UserId="bush", MaxUsers=1)["UserMatches"] == []
+
+
+def test_pages_end_with_the_last_row(client: Any, collection: str, photos: Photos) -> None:
+    for number in (1, 2, 3):
+        index(client, collection, image(photos, POWELL, number))
+        client.create_user(CollectionId=collection, UserId=f"user{number}")
+    for call, key, page_size in ((client.list_faces, "Faces", 3), (client.list_users, "Users", 3)):
+        whole = call(CollectionId=collection, MaxResults=page_size)
+        assert (len(whole[key]), "NextToken" in whole) == (3, False)
+        first = call(CollectionId=collection, MaxResults=2)
+        last = call(CollectionId=collection, MaxResults=2, NextToken=first["NextToken"])
+        assert (first[key] + last[key], "NextToken" in last) == (whole[key], False)
+        # A token outlives the row that it names.
+        if key == "Users":
+            client.delete_user(CollectionId=collection, UserId=first[key][-1]["UserId"])
+        else:
+            client.delete_faces(CollectionId=collection, FaceIds=[first[key][-1]["FaceId"]])
+        assert call(CollectionId=collection, NextToken=first["NextToken"])[key] == last[key]
+    assert client.list_faces(CollectionId=collection, MaxResults=0)["Faces"]
+
+
 def test_faces_get_the_ids_that_they_had_before(
     service: RekognitionService, client: Any, collection: str, group_photo: Path, tmp_path: Path
 ) -> None:

@@ -76,15 +76,15 @@ def search_people(
 
     """
     values = {"embedding": unit_embedding(embedding), "threshold": threshold, "model_changes": model_changes}
-    # Faces without a person can fill a short list.
-    for most in (max(limit, _MAX_FAST), None):
-        rows = gallery.database.read("search_people", values | {"max_users": most}, row_factory=tuple_row)
+    # The search of all users is the fastest. But faces without a person can fill its list.
+    for query, most in (("search_people", max(limit, _MAX_FAST)), ("search_people_only", limit + 1)):
+        rows = gallery.database.read(query, values | {"max_users": most}, row_factory=tuple_row)
         people = [
             SimilarPerson(person, similarity)
             for user_id, person, similarity in rows
             if person is not None and user_id != except_user_id
         ]
-        if len(people) >= limit or (most is not None and len(rows) < most):
+        if len(people) >= limit or len(rows) < most:
             break
     return people[:limit]
 
