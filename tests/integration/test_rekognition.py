@@ -26,7 +26,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
 
-from pgface.accounts import Client, list_keys, read_audit, revoke_key
+from pgface.accounts import Client, create_access_key, list_keys, read_audit, revoke_key
 from pgface.accounts.access_keys import find_access_key
 from pgface.errors import DatabaseAccessError, KeyRefusedError, TransferError
 from pgface.galleries import Galleries
@@ -425,10 +425,15 @@ def test_faces_get_the_ids_that_they_had_before(
         read_former_faces(file)
 
 
-def test_a_request_token_is_of_one_request(client: Any, collection: str) -> None:
+def test_a_request_token_is_of_one_request(client: Any, collection: str, photos: Photos) -> None:
     user = {"CollectionId": collection, "UserId": "ada", "ClientRequestToken": "once"}
-    client.create_user(**user)
-    client.create_user(**user)
+    with ThreadPoolExecutor(4) as threads:  # one does it, and the others wait for its answer
+        answers = [threads.submit(client.create_user, **user) for _ in range(4)]
+        for answer in answers:
+            answer.result()
+    faces = index(client, collection, image(photos, POWELL, 1))
+    first, again = (client.associate_faces(**user, FaceIds=faces) for _ in range(2))
+    assert first["AssociatedFaces"] == again["AssociatedFaces"] == [{"FaceId": faces[0]}]
     with pytest.raises(client.exceptions.IdempotentParameterMismatchException):
         client.create_user(**user | {"UserId": "bob"})
     assert [one["UserId"] for one in client.list_users(CollectionId=collection)["Users"]] == ["ada"]
@@ -535,7 +540,12 @@ def test_keys(service: RekognitionService) -> None:
     service.client(key=made).detect_faces(Image=photo)
     (listed,) = [key for key in list_keys(service.owner.database) if key.access_key_id == made.access_key_id]
     assert listed.last_used_at is not None
+    service.client().create_collection(CollectionId="keys")
+    with Galleries.open(service.settings) as galleries:
+        elsewhere = create_access_key(galleries["keys"].database, service.settings, "a program", ["admin"], Client())
+    service.client().delete_collection(CollectionId="keys")
     for wrong, name in (
+        ({"aws_access_key_id": elsewhere.access_key_id}, "UnrecognizedClientException"),
         ({"aws_secret_access_key": made.secret[::-1]}, "InvalidSignatureException"),
         ({"aws_access_key_id": "PGFAAAAAAAAAAAAAAAAA"}, "UnrecognizedClientException"),
         ({"aws_session_token": "token"}, "UnrecognizedClientException"),
