@@ -138,6 +138,9 @@ def test_nothing_is_lost_or_doubled_when_the_service_is_killed(
                 one.result(60)
             _assert_bodies_end(f"http://127.0.0.1:{port}", key)
     _assert_complete(place.owner.settings, writers)
+    log = (tmp_path / "service.log").read_text()
+    assert "rekognition_IndexFaces" in log
+    assert not [secret for secret in (key.secret, key.access_key_id, *PEOPLE, "Traceback") if secret in log]
 
 
 def _assert_bodies_end(url: str, key: AccessKey) -> None:

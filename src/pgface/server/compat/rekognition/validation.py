@@ -20,6 +20,8 @@ _MAX_SHOWN: Final = 80
 _MAX_LISTED: Final = 10
 _MAX_MEMBERS: Final = 4096
 """The limit of a list for which the model has none. It is the largest limit in the model."""
+_MAX_COMMAS: Final = 10_000
+"""No request needs as many. Base64 has none, and the longest lists have 4,096 members."""
 _SPACE: Final = " \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 """Unicode's category Z in a regular expression."""
 
@@ -31,6 +33,9 @@ def parse(body: bytes, shape: Structure) -> dict[str, Any]:
         AwsError: the body is no JSON, or a member has another type, or is beyond a limit.
 
     """
+    # Parsing millions of small values would take a second and half a gigabyte.
+    if body.count(b",") > _MAX_COMMAS:
+        raise AwsError(_SERIALIZATION, "The body has too many members.")
     try:
         value = pydantic_core.from_json(body or b"{}", allow_inf_nan=False)
     except ValueError:
