@@ -39,6 +39,7 @@ from pgface.server.compat.rekognition.validation import parse
 from pgface.settings import MEBI, Settings
 from support.aws_model import aws_model
 from support.databases import Databases
+from support.embedded_server import eventually
 from support.photos import Photos
 from support.pictures import png as encoded_png
 from support.rekognition import REGION, RekognitionService, send, serving_rekognition, signed_request
@@ -468,6 +469,37 @@ def test_a_collection_shows_nothing_of_another(client: Any, collection: str, pho
         client.list_faces(CollectionId=other, NextToken=token)
     client.delete_collection(CollectionId=other)
     assert len(client.list_faces(CollectionId=collection)["Faces"]) == 2
+
+
+def test_a_collection_is_deleted_while_faces_are_indexed(
+    service: RekognitionService, client: Any, photos: Photos
+) -> None:
+    before = set(service.settings.photos_dir.rglob("*.jpg"))
+    client.create_collection(CollectionId="short")
+
+    def keep_indexing(number: int) -> str:
+        while True:
+            try:
+                index(client, "short", image(photos, POWELL, number), f"{number}.{uuid.uuid4()}")
+            except ClientError as refused:
+                return str(refused.response["Error"]["Code"])
+
+    with ThreadPoolExecutor(3) as threads:
+        answers = [threads.submit(keep_indexing, number) for number in (1, 2, 3)]
+        assert eventually(lambda: client.describe_collection(CollectionId="short")["FaceCount"] > 3, 30)
+        # SDKs repeat a request that failed with InternalServerError, such as one that PostgreSQL ended in a deadlock.
+        eventually(lambda: "short" not in _without("short", client), 30)
+        codes = {answer.result() for answer in answers}
+    assert codes <= {"ResourceNotFoundException", "InternalServerError"}
+    assert set(service.settings.photos_dir.rglob("*.jpg")) == before
+
+
+def _without(collection: str, client: Any) -> list[str]:
+    """Delete a collection, and return those that are left."""
+    with suppress(ClientError):
+        client.delete_collection(CollectionId=collection)
+    names: list[str] = client.list_collections()["CollectionIds"]
+    return names
 
 
 def test_images_that_cannot_be_used(client: Any, photos: Photos) -> None:

@@ -7,10 +7,11 @@ import re
 from contextlib import suppress
 from typing import Final
 
+from psycopg.errors import DeadlockDetected
 from psycopg.rows import tuple_row
 
 from pgface.database.sql import queries
-from pgface.errors import SchemaMissingError, UnknownGalleryError
+from pgface.errors import DatabaseError, SchemaMissingError, UnknownGalleryError
 from pgface.gallery import Gallery
 from pgface.server.compat.rekognition.call import Answer, Call, model_version
 from pgface.server.compat.rekognition.errors import AwsError
@@ -19,6 +20,8 @@ from pgface.server.compat.rekognition.pages import decode_token, encode_token
 _MAX_PAGE: Final = 100
 """Each collection of a page is opened for the version of its model."""
 _MAX_TAGS: Final = 200
+_DELETIONS: Final = 3
+"""Attempts to delete a collection that others use."""
 _ARN: Final = re.compile(
     r"(arn:)?aws[a-z-]*:rekognition:[a-z0-9-]*:\d{12}:collection/(?P<collection>[a-zA-Z0-9_.\-]{1,255})"
 )
@@ -67,10 +70,22 @@ async def create_collection(call: Call) -> Answer:
 
 async def delete_collection(call: Call) -> Answer:
     """Answer DeleteCollection."""
-    delete, recording = call.service.galleries.delete, call.recording_gallery("gallery deleted")
     name, authority = call.fields["CollectionId"], call.client.authority
-    await call.with_database(delete, name, authority=authority, within=recording)
-    return {"StatusCode": 200}
+    recording = call.recording_gallery("gallery deleted")
+
+    def delete() -> Answer:
+        for left in reversed(range(_DELETIONS)):
+            try:
+                call.service.galleries.delete(name, authority=authority, within=recording)
+            except DatabaseError as error:
+                # A deletion locks each table, and other requests may lock them in another order.
+                if left == 0 or not isinstance(error.__cause__, DeadlockDetected):
+                    raise
+            else:
+                break
+        return {"StatusCode": 200}
+
+    return await call.with_database(delete)
 
 
 async def list_collections(call: Call) -> Answer:
