@@ -34,7 +34,8 @@ from pgface.gallery.users import id_in_range
 from pgface.vectors import unit_embedding
 
 MAX_FACES_OF_PERSON: Final = 100
-_ID_PREFIX: Final = "pgface:"
+ID_PREFIX: Final = "pgface:"
+"""The start of the names of people who have no external id."""
 _MAX_FAST: Final = 50
 """The longest list that is searched through an index."""
 
@@ -102,8 +103,8 @@ def find_person(connection: psycopg.Connection, person: str) -> Person:
         UnknownUserError: there is no such person.
 
     """
-    number = person.removeprefix(_ID_PREFIX)
-    is_id = person.startswith(_ID_PREFIX) and number.isascii() and number.isdigit() and len(number) <= 10
+    number = person.removeprefix(ID_PREFIX)
+    is_id = person.startswith(ID_PREFIX) and number.isascii() and number.isdigit() and len(number) <= 10
     values = {"person": person, "user_id": id_in_range(int(number)) if is_id else None}
     row = connection.execute(queries()["find_person"], values).fetchone()
     if row is None:
@@ -112,7 +113,7 @@ def find_person(connection: psycopg.Connection, person: str) -> Person:
 
 
 def add_person(connection: psycopg.Connection, person: str, on_change: OnChange | None = None) -> None:
-    """Add a person with an external id and without faces.
+    """Add a person with an external id, which must not start with `ID_PREFIX`, and without faces.
 
     Raises:
         DuplicateExternalIdError: a user has this external id already.
@@ -120,7 +121,7 @@ def add_person(connection: psycopg.Connection, person: str, on_change: OnChange 
     """
     values = {"person": person, "email": f"{uuid.uuid4()}@person.invalid"}
     row = None
-    if not person.startswith(_ID_PREFIX):
+    if not person.startswith(ID_PREFIX):
         row = connection.execute(queries()["insert_person"], values).fetchone()
     if row is None:
         raise DuplicateExternalIdError

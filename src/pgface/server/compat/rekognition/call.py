@@ -80,7 +80,7 @@ class Call:
             return answer_once(
                 connection,
                 work,
-                caller=self.client.actor or "",
+                caller=f"operator {self.client.actor}",  # as in the log. The key is one of another gallery
                 token=f"{self.operation} {token}",
                 content=f"{self.operation} {content}",
             )

@@ -36,6 +36,10 @@ _CREATED: Final = "CREATED"
 async def create_user(call: Call) -> Answer:
     """Answer CreateUser."""
     gallery, person = await gallery_of(call), call.fields["UserId"]
+    if person.startswith(people_of_faces.ID_PREFIX):
+        raise AwsError(
+            "InvalidParameterException", f"A UserId that starts with {people_of_faces.ID_PREFIX} is reserved."
+        )
 
     def create(connection: psycopg.Connection) -> Answer:
         try:
