@@ -28,11 +28,11 @@ from moto.server import ThreadedMotoServer
 
 from pgface.accounts import Client, create_access_key, list_keys, read_audit, revoke_key
 from pgface.accounts.access_keys import find_access_key
-from pgface.errors import DatabaseAccessError, KeyRefusedError, TransferError
+from pgface.errors import DatabaseAccessError, GalleryError, KeyRefusedError, TransferError
 from pgface.galleries import Galleries
 from pgface.gallery import people_of_faces
 from pgface.gallery.face_id_import import FaceIdReport, read_former_faces, set_face_ids
-from pgface.server.compat.rekognition import images, route
+from pgface.server.compat.rekognition import collections, images, route
 from pgface.server.compat.rekognition.errors import MEDIA_TYPE
 from pgface.server.compat.rekognition.shapes import REQUESTS, Structure
 from pgface.server.compat.rekognition.validation import parse
@@ -137,6 +137,11 @@ def code(refused: Any) -> str:
 
 
 def test_collections(client: Any) -> None:
+    with (
+        patch.object(collections, "_tag_new_gallery", side_effect=GalleryError),
+        pytest.raises(client.exceptions.InvalidParameterException),
+    ):
+        client.create_collection(CollectionId="Staff", Tags={"team": "A"})
     made = client.create_collection(CollectionId="Staff", Tags={"team": "A"})
     assert made["StatusCode"] == 200
     assert made["CollectionArn"] == f"aws:rekognition:{REGION}:000000000000:collection/Staff"

@@ -7,6 +7,8 @@ import re
 from contextlib import suppress
 from typing import Final
 
+import psycopg
+from psycopg import sql
 from psycopg.errors import DeadlockDetected
 from psycopg.rows import tuple_row
 
@@ -55,15 +57,17 @@ async def require_collection(call: Call) -> None:
 async def create_collection(call: Call) -> Answer:
     """Answer CreateCollection."""
     name, tags = call.fields["CollectionId"], call.fields.get("Tags", {})
+    recording = call.recording_gallery("gallery created")
+
+    def record_and_tag(connection: psycopg.Connection) -> None:
+        recording(connection)
+        if tags:
+            _tag_new_gallery(connection, name, tags)
 
     def create() -> Answer:
-        recording = call.recording_gallery("gallery created")
-        call.service.galleries.create(name, authority=call.client.authority, within=recording)
-        gallery = call.service.galleries[name]
-        if tags:
-            _set_tags(gallery, tags)
-        arn = call.arn(name, prefix="aws")
-        return {"StatusCode": 200, "CollectionArn": arn, "FaceModelVersion": model_version(gallery)}
+        call.service.galleries.create(name, authority=call.client.authority, within=record_and_tag)
+        arn, version = call.arn(name, prefix="aws"), model_version(call.service.galleries[name])
+        return {"StatusCode": 200, "CollectionArn": arn, "FaceModelVersion": version}
 
     return await call.with_database(create)
 
@@ -160,9 +164,18 @@ async def _tagged_gallery(call: Call) -> Gallery:
     return await gallery_of(call, found["collection"])
 
 
+def _tag_new_gallery(connection: psycopg.Connection, name: str, tags: dict[str, str]) -> None:
+    """Set the tags of a gallery in the transaction that creates it, on a connection to the default gallery."""
+    row = connection.execute(queries()["select_gallery_named"], {"name": name}).fetchone()
+    assert row is not None  # noqa: S101 - it was created in this transaction
+    insert = sql.SQL("INSERT INTO {}.gallery_tags (key, value) VALUES (%s, %s)").format(sql.Identifier(row[1]))
+    with connection.cursor() as cursor:
+        cursor.executemany(insert, tags.items())
+
+
 def _set_tags(gallery: Gallery, tags: dict[str, str]) -> None:
     with gallery.database.transaction() as connection:
-        for key, value in tags.items():
+        for key, value in sorted(tags.items()):  # in one order, so that two requests do not wait for each other
             connection.execute(queries()["set_gallery_tag"], {"key": key, "value": value})
         if len(connection.execute(queries()["select_gallery_tags"]).fetchall()) > _MAX_TAGS:
             raise AwsError("ServiceQuotaExceededException", f"A collection has at most {_MAX_TAGS} tags.")
