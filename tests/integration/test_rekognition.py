@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
@@ -44,8 +43,11 @@ from support.photos import Photos
 from support.pictures import png as encoded_png
 from support.rekognition import REGION, RekognitionService, send, serving_rekognition, signed_request
 from support.rekognition_calls import (
+    BODY,
+    DESCRIBE,
     IGNORED,
     NOT_RAISED,
+    ODD_REQUESTS,
     UNKNOWN_ARN,
     UNKNOWN_FACE,
     USER,
@@ -724,51 +726,6 @@ def test_every_error_of_the_model_has_its_class(
         assert found.isdisjoint(never), name
         assert found | never >= documented, name
         assert found <= documented, name
-
-
-DESCRIBE, BODY = "DescribeCollection", b'{"CollectionId": "unknown"}'
-ODD_REQUESTS: dict[str, tuple[str, dict[str, Any]]] = {
-    # The error that tells that the request was understood is ResourceNotFoundException.
-    "chunked": ("ResourceNotFoundException", {"chunked": True}),
-    "the hash of the body": (
-        "ResourceNotFoundException",
-        {"signed": [("X-Amz-Content-Sha256", hashlib.sha256(BODY).hexdigest())]},
-    ),
-    "spaces in a signed header": ("ResourceNotFoundException", {"signed": [("X-Amz-Odd", "a   b")]}),
-    "an empty session token": ("ResourceNotFoundException", {"signed": [("X-Amz-Security-Token", "")]}),
-    "a header with an underscore": (
-        "ResourceNotFoundException",
-        {"unsigned": [("X_Amz_Target", "RekognitionService.DeleteCollection")]},
-    ),
-    "a second target": (
-        "InvalidSignatureException",
-        {"unsigned": [("X-Amz-Target", "RekognitionService.DeleteCollection")]},
-    ),
-    "a second date": ("IncompleteSignatureException", {"unsigned": [("X-Amz-Date", "20200101T000000Z")]}),
-    "a second signature": ("IncompleteSignatureException", {"unsigned": [("Authorization", "Bearer x")]}),
-    "a second media type": ("InvalidSignatureException", {"unsigned": [("Content-Type", "text/plain")]}),
-    "a second length": ("", {"unsigned": [("Content-Length", "5")]}),
-    "a length and chunks": ("", {"unsigned": [("Content-Length", "5")], "chunked": True}),
-    "a folded header": ("", {"unsigned": [("X-Folded", "a\r\n b")]}),
-    **{
-        payload: ("InvalidSignatureException", {"signed": [("X-Amz-Content-Sha256", payload)]})
-        for payload in (
-            "UNSIGNED-PAYLOAD",
-            "unsigned-payload",
-            "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
-            "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
-            hashlib.sha256(b"").hexdigest(),
-        )
-    },
-    "a presigned URL": ("IncompleteSignatureException", {"path": "/?X-Amz-Signature=0"}),
-    "two targets": ("UnknownOperationException", {"operation": f"{DESCRIBE},RekognitionService.DeleteCollection"}),
-    "an unknown target": ("UnknownOperationException", {"operation": "describeCollection"}),
-    "a long integer": (
-        "ValidationException",
-        {"operation": "ListFaces", "body": b'{"CollectionId": "a", "MaxResults": 1%b}' % (b"0" * 400)},
-    ),
-    "a long body": ("ValidationException", {"body": b'{"CollectionId": "a", "Later": "%b"}' % bytes(600_000)}),
-}
 
 
 def test_odd_requests(service: RekognitionService) -> None:

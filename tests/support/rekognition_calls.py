@@ -1,7 +1,8 @@
-"""Calls of every operation of Amazon Rekognition that pgface has: with every member, and such that they fail."""
+"""Calls of every operation of Amazon Rekognition that pgface has: with every member, failing ones, and odd requests."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,6 +40,52 @@ NOT_RAISED: dict[str, set[str]] = {
     "ProvisionedThroughputExceededException": set(REQUESTS),
 }
 """The errors of the model that no request can provoke."""
+
+
+DESCRIBE, BODY = "DescribeCollection", b'{"CollectionId": "unknown"}'
+ODD_REQUESTS: dict[str, tuple[str, dict[str, Any]]] = {
+    # The error that tells that the request was understood is ResourceNotFoundException.
+    "chunked": ("ResourceNotFoundException", {"chunked": True}),
+    "the hash of the body": (
+        "ResourceNotFoundException",
+        {"signed": [("X-Amz-Content-Sha256", hashlib.sha256(BODY).hexdigest())]},
+    ),
+    "spaces in a signed header": ("ResourceNotFoundException", {"signed": [("X-Amz-Odd", "a   b")]}),
+    "an empty session token": ("ResourceNotFoundException", {"signed": [("X-Amz-Security-Token", "")]}),
+    "a header with an underscore": (
+        "ResourceNotFoundException",
+        {"unsigned": [("X_Amz_Target", "RekognitionService.DeleteCollection")]},
+    ),
+    "a second target": (
+        "InvalidSignatureException",
+        {"unsigned": [("X-Amz-Target", "RekognitionService.DeleteCollection")]},
+    ),
+    "a second date": ("IncompleteSignatureException", {"unsigned": [("X-Amz-Date", "20200101T000000Z")]}),
+    "a second signature": ("IncompleteSignatureException", {"unsigned": [("Authorization", "Bearer x")]}),
+    "a second media type": ("InvalidSignatureException", {"unsigned": [("Content-Type", "text/plain")]}),
+    "a second length": ("", {"unsigned": [("Content-Length", "5")]}),
+    "a length and chunks": ("", {"unsigned": [("Content-Length", "5")], "chunked": True}),
+    "a folded header": ("", {"unsigned": [("X-Folded", "a\r\n b")]}),
+    **{
+        payload: ("InvalidSignatureException", {"signed": [("X-Amz-Content-Sha256", payload)]})
+        for payload in (
+            "UNSIGNED-PAYLOAD",
+            "unsigned-payload",
+            "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+            "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+            hashlib.sha256(b"").hexdigest(),
+        )
+    },
+    "a presigned URL": ("IncompleteSignatureException", {"path": "/?X-Amz-Signature=0"}),
+    "two targets": ("UnknownOperationException", {"operation": f"{DESCRIBE},RekognitionService.DeleteCollection"}),
+    "an unknown target": ("UnknownOperationException", {"operation": "describeCollection"}),
+    "a long integer": (
+        "ValidationException",
+        {"operation": "ListFaces", "body": b'{"CollectionId": "a", "MaxResults": 1%b}' % (b"0" * 400)},
+    ),
+    "a long body": ("ValidationException", {"body": b'{"CollectionId": "a", "Later": "%b"}' % bytes(600_000)}),
+}
+"""The error, and how the request is made. An empty error is one of HTTP itself."""
 
 
 def calls_with_every_member(image: Members, found: dict[str, str]) -> Iterator[tuple[str, Members]]:
