@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -101,27 +102,37 @@ def _rows(
         ),
     }
     for what, (ours, other) in pairs.items():
-        processor: dict[str, list[float]] = {ours.name: [], other.name: []}
-
-        def run(side: Side) -> Callable[[int], float]:
-            def measured(_: int) -> float:
-                chosen = [photos[secrets.randbelow(len(photos))] for _ in range(requests)]
-                made = [side.request(renewed(photo), email) for photo, email in chosen]
-                before, began = sum(service.processor()), time.perf_counter()
-                asyncio.run(_send(load, made))
-                seconds = time.perf_counter() - began
-                processor[side.name].append((sum(service.processor()) - before) / requests)  # noqa: B023
-                return seconds / requests
-
-            return measured
-
-        series = interleave({side.name: run(side) for side in (ours, other)}, rounds, warm_up=1)
+        processor: dict[str, list[float]] = {side.name: [] for side in (ours, other)}
+        runs = {
+            side.name: partial(_run, service, load, side, photos, requests, processor[side.name])
+            for side in (ours, other)
+        }
+        series = interleave(runs, rounds, warm_up=1)
         yield compare(
             f"{what}, {clients} clients", series, ours.name, other.name, measure="rate", target=TARGET, unit="photos/s"
         )
         # Without the warm-up.
         times = {name: values[1:] for name, values in processor.items()}
         yield compare(f"{what}, processor time of a photo", times, ours.name, other.name, measure="time")
+
+
+def _run(
+    service: RunningService,
+    load: Load,
+    side: Side,
+    photos: list[Sample],
+    requests: int,
+    processor: list[float],
+    _: int,
+) -> float:
+    """Send requests, and return the seconds of each. Add the service's processor time of each to a list."""
+    chosen = [photos[secrets.randbelow(len(photos))] for _ in range(requests)]
+    made = [side.request(renewed(photo), email) for photo, email in chosen]
+    before, began = sum(service.processor()), time.perf_counter()
+    asyncio.run(_send(load, made))
+    seconds = time.perf_counter() - began
+    processor.append((sum(service.processor()) - before) / requests)
+    return seconds / requests
 
 
 async def _send(load: Load, requests: list[bytes]) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,24 +18,42 @@ from unittest.mock import patch
 import boto3
 import httpx2 as httpx
 import pytest
+from botocore import xform_name
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
 
-from pgface.accounts import Client, list_keys, read_audit, revoke_key
+from pgface.accounts import Client, create_access_key, list_keys, read_audit, revoke_key
 from pgface.accounts.access_keys import find_access_key
-from pgface.errors import DatabaseAccessError, KeyRefusedError, TransferError
+from pgface.errors import DatabaseAccessError, GalleryError, KeyRefusedError, TransferError
 from pgface.galleries import Galleries
+from pgface.gallery import people_of_faces
 from pgface.gallery.face_id_import import FaceIdReport, read_former_faces, set_face_ids
-from pgface.server.compat.rekognition import images
+from pgface.server.compat.rekognition import collections, images, route
 from pgface.server.compat.rekognition.errors import MEDIA_TYPE
+from pgface.server.compat.rekognition.shapes import REQUESTS, Structure
+from pgface.server.compat.rekognition.validation import parse
 from pgface.settings import MEBI, Settings
+from support.aws_model import aws_model
 from support.databases import Databases
+from support.embedded_server import eventually
 from support.photos import Photos
 from support.pictures import png as encoded_png
-from support.rekognition import REGION, RekognitionService, serving_rekognition
+from support.rekognition import REGION, RekognitionService, send, serving_rekognition, signed_request
+from support.rekognition_calls import (
+    BODY,
+    DESCRIBE,
+    IGNORED,
+    NOT_RAISED,
+    ODD_REQUESTS,
+    UNKNOWN_ARN,
+    UNKNOWN_FACE,
+    USER,
+    calls_with_every_member,
+    failing_calls,
+)
 
 POWELL, BUSH = "Colin_Powell", "George_W_Bush"
 
@@ -118,6 +139,11 @@ def code(refused: Any) -> str:
 
 
 def test_collections(client: Any) -> None:
+    with (
+        patch.object(collections, "_tag_new_gallery", side_effect=GalleryError),
+        pytest.raises(client.exceptions.InvalidParameterException),
+    ):
+        client.create_collection(CollectionId="Staff", Tags={"team": "A"})
     made = client.create_collection(CollectionId="Staff", Tags={"team": "A"})
     assert made["StatusCode"] == 200
     assert made["CollectionArn"] == f"aws:rekognition:{REGION}:000000000000:collection/Staff"
@@ -343,6 +369,39 @@ def test_users(service: RekognitionService, client: Any, collection: str, photos
     assert all(str(entry.actor).startswith("operator key ") for entry in recorded)
 
 
+def test_users_are_found_behind_many_faces_without_a_user(client: Any, collection: str, photos: Photos) -> None:
+    for number in (1, 2, 3):
+        index(client, collection, image(photos, POWELL, number))
+    (bush,) = index(client, collection, image(photos, BUSH, 1))
+    client.create_user(CollectionId=collection, UserId="bush")
+    client.associate_faces(CollectionId=collection, UserId="bush", FaceIds=[bush])
+    probe = {"CollectionId": collection, "Image": image(photos, POWELL, 4), "UserMatchThreshold": 0}
+    for longest in (1, 2, 50):
+        with patch.object(people_of_faces, "_MAX_FAST", longest):
+            found = client.search_users_by_image(**probe, MaxUsers=1)["UserMatches"]
+            assert [match["User"]["UserId"] for match in found] == ["bush"]
+            assert client.search_users(CollectionId=collection, UserId="bush", MaxUsers=1)["UserMatches"] == []
+
+
+def test_pages_end_with_the_last_row(client: Any, collection: str, photos: Photos) -> None:
+    for number in (1, 2, 3):
+        index(client, collection, image(photos, POWELL, number))
+        client.create_user(CollectionId=collection, UserId=f"user{number}")
+    for call, key, page_size in ((client.list_faces, "Faces", 3), (client.list_users, "Users", 3)):
+        whole = call(CollectionId=collection, MaxResults=page_size)
+        assert (len(whole[key]), "NextToken" in whole) == (3, False)
+        first = call(CollectionId=collection, MaxResults=2)
+        last = call(CollectionId=collection, MaxResults=2, NextToken=first["NextToken"])
+        assert (first[key] + last[key], "NextToken" in last) == (whole[key], False)
+        # A token outlives the row that it names.
+        if key == "Users":
+            client.delete_user(CollectionId=collection, UserId=first[key][-1]["UserId"])
+        else:
+            client.delete_faces(CollectionId=collection, FaceIds=[first[key][-1]["FaceId"]])
+        assert call(CollectionId=collection, NextToken=first["NextToken"])[key] == last[key]
+    assert client.list_faces(CollectionId=collection, MaxResults=0)["Faces"]
+
+
 def test_faces_get_the_ids_that_they_had_before(
     service: RekognitionService, client: Any, collection: str, group_photo: Path, tmp_path: Path
 ) -> None:
@@ -374,10 +433,15 @@ def test_faces_get_the_ids_that_they_had_before(
         read_former_faces(file)
 
 
-def test_a_request_token_is_of_one_request(client: Any, collection: str) -> None:
+def test_a_request_token_is_of_one_request(client: Any, collection: str, photos: Photos) -> None:
     user = {"CollectionId": collection, "UserId": "ada", "ClientRequestToken": "once"}
-    client.create_user(**user)
-    client.create_user(**user)
+    with ThreadPoolExecutor(4) as threads:  # one does it, and the others wait for its answer
+        answers = [threads.submit(client.create_user, **user) for _ in range(4)]
+        for answer in answers:
+            answer.result()
+    faces = index(client, collection, image(photos, POWELL, 1))
+    first, again = (client.associate_faces(**user, FaceIds=faces) for _ in range(2))
+    assert first["AssociatedFaces"] == again["AssociatedFaces"] == [{"FaceId": faces[0]}]
     with pytest.raises(client.exceptions.IdempotentParameterMismatchException):
         client.create_user(**user | {"UserId": "bob"})
     assert [one["UserId"] for one in client.list_users(CollectionId=collection)["Users"]] == ["ada"]
@@ -412,6 +476,37 @@ def test_a_collection_shows_nothing_of_another(client: Any, collection: str, pho
         client.list_faces(CollectionId=other, NextToken=token)
     client.delete_collection(CollectionId=other)
     assert len(client.list_faces(CollectionId=collection)["Faces"]) == 2
+
+
+def test_a_collection_is_deleted_while_faces_are_indexed(
+    service: RekognitionService, client: Any, photos: Photos
+) -> None:
+    before = set(service.settings.photos_dir.rglob("*.jpg"))
+    client.create_collection(CollectionId="short")
+
+    def keep_indexing(number: int) -> str:
+        while True:
+            try:
+                index(client, "short", image(photos, POWELL, number), f"{number}.{uuid.uuid4()}")
+            except ClientError as refused:
+                return str(refused.response["Error"]["Code"])
+
+    with ThreadPoolExecutor(3) as threads:
+        answers = [threads.submit(keep_indexing, number) for number in (1, 2, 3)]
+        assert eventually(lambda: client.describe_collection(CollectionId="short")["FaceCount"] > 3, 30)
+        # SDKs repeat a request that failed with InternalServerError, such as one that PostgreSQL ended in a deadlock.
+        eventually(lambda: "short" not in _without("short", client), 30)
+        codes = {answer.result() for answer in answers}
+    assert codes <= {"ResourceNotFoundException", "InternalServerError"}
+    assert set(service.settings.photos_dir.rglob("*.jpg")) == before
+
+
+def _without(collection: str, client: Any) -> list[str]:
+    """Delete a collection, and return those that are left."""
+    with suppress(ClientError):
+        client.delete_collection(CollectionId=collection)
+    names: list[str] = client.list_collections()["CollectionIds"]
+    return names
 
 
 def test_images_that_cannot_be_used(client: Any, photos: Photos) -> None:
@@ -484,7 +579,12 @@ def test_keys(service: RekognitionService) -> None:
     service.client(key=made).detect_faces(Image=photo)
     (listed,) = [key for key in list_keys(service.owner.database) if key.access_key_id == made.access_key_id]
     assert listed.last_used_at is not None
+    service.client().create_collection(CollectionId="keys")
+    with Galleries.open(service.settings) as galleries:
+        elsewhere = create_access_key(galleries["keys"].database, service.settings, "a program", ["admin"], Client())
+    service.client().delete_collection(CollectionId="keys")
     for wrong, name in (
+        ({"aws_access_key_id": elsewhere.access_key_id}, "UnrecognizedClientException"),
         ({"aws_secret_access_key": made.secret[::-1]}, "InvalidSignatureException"),
         ({"aws_access_key_id": "PGFAAAAAAAAAAAAAAAAA"}, "UnrecognizedClientException"),
         ({"aws_session_token": "token"}, "UnrecognizedClientException"),
@@ -553,6 +653,122 @@ def test_bodies_that_the_service_does_not_read(service: RekognitionService) -> N
         ):
             assert plain.post(url, headers=signed | headers, content=b"{}").json()["__type"] == name
         assert plain.get(url).status_code == 303
+
+
+class NotedMembers(dict[str, Any]):
+    """The members of a request, which note what is read of them."""
+
+    def __init__(self, members: dict[str, Any], read: set[str]) -> None:
+        super().__init__(members)
+        self._read = read
+
+    def __getitem__(self, name: str) -> Any:
+        self._read.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self._read.add(name)
+        return super().get(name, default)
+
+
+def test_every_member_of_a_request_is_read(client: Any, shared_collection: str, photos: Photos) -> None:
+    client.delete_collection(CollectionId=shared_collection)
+    read: dict[str, set[str]] = {name: set() for name in REQUESTS}
+    given: dict[str, set[str]] = {name: set() for name in REQUESTS}
+
+    def noted(body: bytes, shape: Structure) -> dict[str, Any]:
+        return NotedMembers(parse(body, shape), read[operation])
+
+    found = {"face": UNKNOWN_FACE, "arn": UNKNOWN_ARN}
+    with patch.object(route, "parse", noted):
+        for operation, members in calls_with_every_member(image(photos, POWELL, 1), found):
+            given[operation] |= members.keys()
+            with suppress(client.exceptions.InvalidPaginationTokenException):
+                answer = getattr(client, xform_name(operation))(**members)
+                found["arn"] = answer.get("CollectionARN", found["arn"])
+                if "FaceRecords" in answer:
+                    found["face"] = answer["FaceRecords"][0]["Face"]["FaceId"]
+    client.create_collection(CollectionId=shared_collection)
+    for name, shape in REQUESTS.items():
+        assert given[name] == shape.members.keys(), name
+        assert read[name] == shape.members.keys() - IGNORED.get(name, set()), name
+
+
+def test_every_error_of_the_model_has_its_class(
+    service: RekognitionService, client: Any, collection: str, photos: Photos
+) -> None:
+    client.create_user(CollectionId=collection, UserId=USER)
+    (face,) = index(client, collection, image(photos, POWELL, 1))
+    arn = client.describe_collection(CollectionId=collection)["CollectionARN"]
+    client.tag_resource(ResourceArn=arn, Tags={"one": "more"})
+    for name in ("create_user", "delete_user", "associate_faces", "disassociate_faces"):
+        more = {"FaceIds": [UNKNOWN_FACE]} if name.endswith("faces") else {}
+        user = "temporary" if name.endswith("user") else USER
+        getattr(client, name)(CollectionId=collection, UserId=user, ClientRequestToken="mismatch", **more)
+    stranger = service.client("metrics")
+    empty, wrong, large = ({"Bytes": data} for data in (png(200, 200), b"GIF89a", png(30_000, 30_000)))
+    raised: dict[str, set[str]] = {name: set() for name in REQUESTS}
+    with patch.object(people_of_faces, "MAX_FACES_OF_PERSON", 0):
+        for name, error, members in failing_calls(image(photos, POWELL, 1), empty, wrong, large):
+            known = members if error != "ServiceQuotaExceededException" else members | {"FaceIds": [face]}
+            if name == "TagResource":
+                known = {"ResourceArn": arn} | members
+            with pytest.raises(getattr(client.exceptions, error)):
+                getattr(client, xform_name(name))(**known)
+            raised[name].add(error)
+            if "AccessDeniedException" not in raised[name]:
+                with pytest.raises(client.exceptions.AccessDeniedException):
+                    getattr(stranger, xform_name(name))(**known)
+                raised[name].add("AccessDeniedException")
+    for name, found in raised.items():
+        never = {error for error, names in NOT_RAISED.items() if name in names}
+        documented = {shape.name for shape in aws_model().operation_model(name).error_shapes}
+        assert found.isdisjoint(never), name
+        assert found | never >= documented, name
+        assert found <= documented, name
+
+
+def test_odd_requests(service: RekognitionService) -> None:
+    key = service.access_key("admin")
+    for name, (wanted, odd) in ODD_REQUESTS.items():
+        request = {"operation": DESCRIBE, "body": BODY} | odd
+        url = service.url + request.pop("path", "/")
+        operation, body = request.pop("operation"), request.pop("body")
+        status, answer = send(service.url, signed_request(url, key, operation, body, **request))
+        assert (status, answer.get("__type", "")) == (400, wanted), name
+    plain = signed_request(service.url, key, DESCRIBE, BODY)
+    changes = {
+        "ResourceNotFoundException": [
+            (b"X-Amz-", b"x-AMZ-"),
+            (b"X-Amz-Date: ", b"X-Amz-Date:\t \t"),
+            (b"Z\r\n", b"Z \t\r\n"),
+        ],
+        "UnrecognizedClientException": [
+            (b"Credential=PGFA", b"Credential=test"),
+            (key.access_key_id.encode(), b"test"),
+        ],
+        "UnknownOperationException": [(b"POST", b"PUT"), (b"POST", b"OPTIONS"), (b"POST", b"DELETE")],
+        "IncompleteSignatureException": [(b"HMAC-SHA256 ", b"ECDSA-P256-SHA256 "), (b"Signature=", b"Signature=0")],
+    }
+    for wanted, replacements in changes.items():
+        for old, new in replacements:
+            status, answer = send(service.url, plain.replace(old, new))
+            assert (status, answer["__type"]) == (400, wanted), new
+    # A repetition within the time limit gets the same answer, as from AWS.
+    assert {send(service.url, plain)[1]["__type"] for _ in range(3)} == {"ResourceNotFoundException"}
+
+
+def test_a_key_that_is_revoked_while_its_body_arrives(service: RekognitionService, client: Any) -> None:
+    key = service.access_key("admin")
+    with pytest.raises(client.exceptions.ResourceNotFoundException):
+        service.client(key=key).describe_collection(CollectionId="unknown")
+    request = signed_request(service.url, key, "CreateCollection", b'{"CollectionId": "late"}')
+    with ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(send, service.url, request[:-5], request[-5:], pause=1.3)
+        time.sleep(0.3)
+        revoke_key(service.owner.database, key.key.id, Client())
+        assert answer.result()[1]["__type"] == "UnrecognizedClientException"
+    assert "late" not in client.list_collections()["CollectionIds"]
 
 
 def sign(service: RekognitionService, body: bytes, headers: dict[str, str], host: str | None = None) -> dict[str, str]:

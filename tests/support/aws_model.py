@@ -54,7 +54,7 @@ def check_error(body: bytes, operation: str) -> None:
     known = {shape.name for shape in aws_model().operation_model(operation).error_shapes}
     known |= {"ValidationException", "SerializationException", "UnknownOperationException"}
     known |= {"InvalidSignatureException", "IncompleteSignatureException", "UnrecognizedClientException"}
-    known |= {"MissingAuthenticationTokenException", "AccessDeniedException"}
+    known |= {"MissingAuthenticationTokenException", "AccessDeniedException", "RequestTimeoutException"}
     assert error["__type"] in known, error
     assert error["Message"].strip()
     assert error["Logref"]

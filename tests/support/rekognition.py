@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config as ClientConfig
+from botocore.credentials import Credentials
 from uvicorn import Config, Server
 
 from pgface.accounts import Client, create_access_key
 from pgface.accounts.access_keys import AccessKey
 from pgface.gallery import Gallery
 from pgface.server.app import create_app
+from pgface.server.compat.rekognition.errors import MEDIA_TYPE
 from pgface.settings import Settings
 from support.aws_model import check_answer, check_error
 from support.embedded_server import eventually
@@ -25,6 +33,55 @@ from support.service_role import opened_as_service
 REGION = "eu-central-1"
 _SESSION = boto3.session.Session()
 """Shared, because each session reads the model of the service again."""
+
+
+def signed_request(
+    url: str,
+    key: AccessKey,
+    operation: str,
+    body: bytes,
+    *,
+    signed: Sequence[tuple[str, str]] = (),
+    unsigned: Sequence[tuple[str, str]] = (),
+    chunked: bool = False,
+) -> bytes:
+    """Make the bytes of a request whose signature botocore makes.
+
+    Args:
+        url: the URL, whose query is not signed.
+        key: the access key.
+        operation: the operation.
+        body: the body.
+        signed: more headers that are signed.
+        unsigned: headers that are added to the signed request.
+        chunked: send the body as one chunk, without its length.
+
+    """
+    place = urlsplit(url)
+    sent = {"Content-Type": MEDIA_TYPE, "X-Amz-Target": f"RekognitionService.{operation}"} | dict(signed)
+    request = AWSRequest("POST", url.partition("?")[0], headers=sent, data=body)
+    SigV4Auth(Credentials(key.access_key_id, key.secret), "rekognition", REGION).add_auth(request)
+    head = [("Host", place.netloc), *((name, str(value)) for name, value in request.headers.items()), *unsigned]
+    head += [("Transfer-Encoding", "chunked") if chunked else ("Content-Length", str(len(body)))]
+    path = (place.path or "/") + (f"?{place.query}" if place.query else "")
+    lines = [f"POST {path} HTTP/1.1", "Connection: close", *(f"{name}: {value}" for name, value in head)]
+    data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if chunked else body
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + data
+
+
+def send(url: str, *parts: bytes, pause: float = 0) -> tuple[int, dict[str, Any]]:
+    """Send the parts of a request with a pause before each of the later ones. Return the status and the JSON body."""
+    place, data = urlsplit(url), b""
+    with socket.create_connection((place.hostname or "", place.port or 80), timeout=30) as connection:
+        with suppress(ConnectionError):
+            for number, part in enumerate(parts):
+                time.sleep(pause if number else 0)
+                connection.sendall(part)
+        with suppress(ConnectionError):
+            while more := connection.recv(65_536):
+                data += more
+    head, _, body = data.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(body) if body.startswith(b"{") else {}
 
 
 @dataclass(frozen=True)

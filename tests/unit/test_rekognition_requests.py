@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -39,6 +40,7 @@ def test_every_operation_of_the_model_is_answered_or_refused() -> None:
 
 def test_every_error_is_of_the_model_or_of_the_protocol() -> None:
     of_protocol = {"SerializationException", "UnrecognizedClientException", "MissingAuthenticationTokenException"}
+    of_protocol |= {"RequestTimeoutException"}
     assert set(_TYPES.values()) - of_protocol <= {shape.name for shape in aws_model().error_shapes}
 
 
@@ -85,6 +87,12 @@ def test_a_member_beyond_a_limit_is_refused(name: str, members: dict[str, Any], 
         b'{"CollectionId": "a", "Tags": []}',
         b'{"CollectionId": "a", "Tags": {"a": 1}}',
         b"\xff\xfe{\0}\0",
+        b'\xef\xbb\xbf{"CollectionId": "a"}',
+        b'{"CollectionId": "a\xff"}',
+        b'{"CollectionId": "\\ud800"}',
+        b'{"CollectionId": "a"} {}',
+        b'{"CollectionId": "a", "Later": NaN}',
+        b'{"CollectionId": "a", "Later": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     ],
 )
 def test_a_member_of_another_type_is_refused(body: bytes) -> None:
@@ -98,6 +106,52 @@ def test_a_percentage_is_a_finite_number(value: Any) -> None:
     with pytest.raises(AwsError) as refused:
         validated("SearchFaces", CollectionId="a", FaceId=FACE_ID, FaceMatchThreshold=value)
     assert refused.value.type_name == "SerializationException"
+
+
+@pytest.mark.parametrize("number", [10**20, 10**400, -(10**400)])
+def test_a_whole_number_of_any_length_is_refused(number: int) -> None:
+    for members in ({"MaxFaces": number}, {"FaceMatchThreshold": number}):
+        with pytest.raises(AwsError) as refused:
+            validated("SearchFaces", CollectionId="a", FaceId=FACE_ID, **members)
+        assert refused.value.type_name == "ValidationException"
+        assert len(str(refused.value)) < 300
+    with pytest.raises(AwsError) as refused:
+        validated("IndexFaces", CollectionId="a", Image={}, MaxFaces=number)
+    assert refused.value.type_name == "SerializationException"
+
+
+@pytest.mark.parametrize(
+    ("name", "member"),
+    [("DeleteFaces", "FaceIds"), ("AssociateFaces", "FaceIds"), ("IndexFaces", "DetectionAttributes")],
+)
+def test_a_long_list_is_refused_before_its_members_are_read(name: str, member: str) -> None:
+    members: dict[str, Any] = {"CollectionId": "a", "UserId": "a", "Image": {}, member: [""] * 9_000}
+    with pytest.raises(AwsError, match="have length less than or equal to") as refused:
+        validated(name, **members)
+    assert refused.value.type_name == "ValidationException"
+    assert len(str(refused.value)) < 5_000
+
+
+@pytest.mark.parametrize("value", ["[]", '{"a": []}', '""', "1"])
+def test_many_small_values_are_refused_before_they_are_parsed(value: str) -> None:
+    body = b'{"Image": {}, "Later": [' + b",".join([value.encode()] * 2_000_000) + b"]}"
+    started = time.process_time()
+    with pytest.raises(AwsError, match="too many members") as refused:
+        parse(body, REQUESTS["DetectFaces"])
+    assert refused.value.type_name == "SerializationException"
+    assert time.process_time() - started < 0.2
+
+
+@pytest.mark.parametrize("text", ["cGhv\ndG8=", " cGhvdG8=", "cGhvdG8", "__--", "cGhvdG8=cGhv", "===="])
+def test_base64_has_no_other_characters(text: str) -> None:
+    with pytest.raises(AwsError, match="not base64") as refused:
+        validated("DetectFaces", Image={"Bytes": text})
+    assert refused.value.type_name == "SerializationException"
+
+
+def test_the_last_of_repeated_members_counts() -> None:
+    body = b'{"CollectionId": "a", "collectionId": "b", "CollectionId": "c"}'
+    assert parse(body, REQUESTS["DescribeCollection"]) == {"CollectionId": "c"}
 
 
 def test_a_valid_request_is_decoded() -> None:
@@ -226,10 +280,12 @@ def test_a_presigned_url_is_refused() -> None:
     assert refused.value.type_name == "IncompleteSignatureException"
 
 
-@pytest.mark.parametrize(("minutes", "accepted"), [(-6, False), (-4, True), (0, True), (4, True), (6, False)])
-def test_the_clocks_may_differ_by_five_minutes(minutes: int, accepted: bool) -> None:
+@pytest.mark.parametrize(
+    ("seconds", "accepted"), [(-301, False), (-300, True), (0, True), (300, True), (300.001, False), (86_400, False)]
+)
+def test_the_clocks_may_differ_by_five_minutes(seconds: float, accepted: bool) -> None:
     headers = signed_headers()
-    now = datetime.strptime(headers["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) + timedelta(minutes=minutes)
+    now = datetime.strptime(headers["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) + timedelta(seconds=seconds)
     if accepted:
         read_head(headers, "", now)
         return

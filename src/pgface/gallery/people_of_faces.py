@@ -34,7 +34,8 @@ from pgface.gallery.users import id_in_range
 from pgface.vectors import unit_embedding
 
 MAX_FACES_OF_PERSON: Final = 100
-_ID_PREFIX: Final = "pgface:"
+ID_PREFIX: Final = "pgface:"
+"""The start of the names of people who have no external id."""
 _MAX_FAST: Final = 50
 """The longest list that is searched through an index."""
 
@@ -76,15 +77,15 @@ def search_people(
 
     """
     values = {"embedding": unit_embedding(embedding), "threshold": threshold, "model_changes": model_changes}
-    # Faces without a person can fill a short list.
-    for most in (max(limit, _MAX_FAST), None):
-        rows = gallery.database.search("search_people", values | {"max_users": most}, row_factory=tuple_row)
+    # The search of all users is the fastest. But faces without a person can fill its list.
+    for query, most in (("search_people", max(limit, _MAX_FAST)), ("search_people_only", limit + 1)):
+        rows = gallery.database.search(query, values | {"max_users": most}, row_factory=tuple_row)
         people = [
             SimilarPerson(person, similarity)
             for user_id, person, similarity in rows
             if person is not None and user_id != except_user_id
         ]
-        if len(people) >= limit or (most is not None and len(rows) < most):
+        if len(people) >= limit or len(rows) < most:
             break
     return people[:limit]
 
@@ -102,8 +103,8 @@ def find_person(connection: psycopg.Connection, person: str) -> Person:
         UnknownUserError: there is no such person.
 
     """
-    number = person.removeprefix(_ID_PREFIX)
-    is_id = person.startswith(_ID_PREFIX) and number.isascii() and number.isdigit() and len(number) <= 10
+    number = person.removeprefix(ID_PREFIX)
+    is_id = person.startswith(ID_PREFIX) and number.isascii() and number.isdigit() and len(number) <= 10
     values = {"person": person, "user_id": id_in_range(int(number)) if is_id else None}
     row = connection.execute(queries()["find_person"], values).fetchone()
     if row is None:
@@ -111,41 +112,39 @@ def find_person(connection: psycopg.Connection, person: str) -> Person:
     return Person(row[0], person, row[1] > 0)
 
 
-def add_person(gallery: Gallery, person: str, on_change: OnChange | None = None) -> None:
-    """Add a person with an external id and without faces.
+def add_person(connection: psycopg.Connection, person: str, on_change: OnChange | None = None) -> None:
+    """Add a person with an external id, which must not start with `ID_PREFIX`, and without faces.
 
     Raises:
         DuplicateExternalIdError: a user has this external id already.
 
     """
     values = {"person": person, "email": f"{uuid.uuid4()}@person.invalid"}
-    with gallery.database.transaction() as connection:
-        row = None
-        if not person.startswith(_ID_PREFIX):
-            row = connection.execute(queries()["insert_person"], values).fetchone()
-        if row is None:
-            raise DuplicateExternalIdError
-        if on_change is not None:
-            on_change(connection, row[0])
+    row = None
+    if not person.startswith(ID_PREFIX):
+        row = connection.execute(queries()["insert_person"], values).fetchone()
+    if row is None:
+        raise DuplicateExternalIdError
+    if on_change is not None:
+        on_change(connection, row[0])
 
 
-def delete_person(gallery: Gallery, person: str, on_change: OnChange | None = None) -> None:
-    """Delete a person. Their faces stay in the gallery, without a person.
+def delete_person(connection: psycopg.Connection, person: str, on_change: OnChange | None = None) -> None:
+    """Delete a person. Their faces stay in the gallery, without a person. Call it in `Gallery.deletion`.
 
     Raises:
         UnknownUserError: there is no such person.
 
     """
-    with gallery.deletion() as connection:
-        connection.execute(queries()["lock_enrollment"])
-        user_id = find_person(connection, person).user_id
-        if on_change is not None:
-            on_change(connection, user_id)
-        connection.execute(queries()["add_missing_face_ids"], {"embedding_ids": _embedding_ids(connection, user_id)})
-        values = {"after": 0, "limit": None, "user_id": user_id, "face_ids": None}
-        for face in read_faces(connection, "select_indexed_faces", values):
-            _detach(connection, face)
-        connection.execute(queries()["delete_user"], {"id": user_id})
+    connection.execute(queries()["lock_enrollment"])
+    user_id = find_person(connection, person).user_id
+    if on_change is not None:
+        on_change(connection, user_id)
+    connection.execute(queries()["add_missing_face_ids"], {"embedding_ids": _embedding_ids(connection, user_id)})
+    values = {"after": 0, "limit": None, "user_id": user_id, "face_ids": None}
+    for face in read_faces(connection, "select_indexed_faces", values):
+        _detach(connection, face)
+    connection.execute(queries()["delete_user"], {"id": user_id})
 
 
 def list_people(gallery: Gallery, *, after: int = 0, limit: int) -> list[Person]:
@@ -155,7 +154,7 @@ def list_people(gallery: Gallery, *, after: int = 0, limit: int) -> list[Person]
 
 
 def associate(
-    gallery: Gallery,
+    connection: psycopg.Connection,
     person: str,
     face_ids: Sequence[UUID],
     threshold: float,
@@ -164,7 +163,7 @@ def associate(
     """Move faces to a person. A face must be similar to the person's faces, if there are any.
 
     Args:
-        gallery: the gallery.
+        connection: a connection in `Gallery.deletion`.
         person: the person.
         face_ids: the faces. One that the person has already is left out of the result.
         threshold: the minimum similarity to one of the person's faces before the change.
@@ -176,60 +175,59 @@ def associate(
 
     """
     changes = Changes()
-    with gallery.deletion() as connection:
-        connection.execute(queries()["lock_enrollment"])
-        target = find_person(connection, person)
-        found = faces_by_id(connection, face_ids)
-        moved = []
-        for face_id in dict.fromkeys(face_ids):
-            face = found.get(face_id)
-            if face is None or (face.person is not None and face.user_id != target.user_id):
-                reason: Reason = "unknown" if face is None else "other person"
-                changes.refused.append(Refusal(face_id, reason, face.person if face else None))
-            elif face.user_id != target.user_id:
-                values = {"embedding_id": face.embedding_id, "user_id": target.user_id}
-                row = connection.execute(queries()["similarity_to_user"], values).fetchone()
-                if target.has_faces and row is not None and row[0] < threshold:
-                    changes.refused.append(Refusal(face_id, "not similar", person, row[0]))
-                else:
-                    moved.append(face)
-        if len(moved) + len(_embedding_ids(connection, target.user_id)) > MAX_FACES_OF_PERSON:
-            raise TooManyFacesError
-        for face in moved:
-            _move(connection, face.embedding_id, target.user_id)
-            if on_change is not None:
-                on_change(connection, target.user_id)
-        connection.execute(queries()["delete_users_of_faces"], {"ids": [face.user_id for face in moved]})
-        changes.done.extend(face.face_id for face in moved)
+    connection.execute(queries()["lock_enrollment"])
+    target = find_person(connection, person)
+    found = faces_by_id(connection, face_ids)
+    moved = []
+    for face_id in dict.fromkeys(face_ids):
+        face = found.get(face_id)
+        if face is None or (face.person is not None and face.user_id != target.user_id):
+            reason: Reason = "unknown" if face is None else "other person"
+            changes.refused.append(Refusal(face_id, reason, face.person if face else None))
+        elif face.user_id != target.user_id:
+            values = {"embedding_id": face.embedding_id, "user_id": target.user_id}
+            row = connection.execute(queries()["similarity_to_user"], values).fetchone()
+            if target.has_faces and row is not None and row[0] < threshold:
+                changes.refused.append(Refusal(face_id, "not similar", person, row[0]))
+            else:
+                moved.append(face)
+    if len(moved) + len(_embedding_ids(connection, target.user_id)) > MAX_FACES_OF_PERSON:
+        raise TooManyFacesError
+    for face in moved:
+        _move(connection, face.embedding_id, target.user_id)
+        if on_change is not None:
+            on_change(connection, target.user_id)
+    connection.execute(queries()["delete_users_of_faces"], {"ids": [face.user_id for face in moved]})
+    changes.done.extend(face.face_id for face in moved)
     return changes
 
 
 def disassociate(
-    gallery: Gallery, person: str, face_ids: Sequence[UUID], on_change: OnChange | None = None
+    connection: psycopg.Connection, person: str, face_ids: Sequence[UUID], on_change: OnChange | None = None
 ) -> tuple[Changes, bool]:
     """Take faces away from a person. Return the changes, and whether the person has faces left.
+
+    Call `Gallery.note_changes` after the commit.
 
     Raises:
         UnknownUserError: there is no such person.
 
     """
     changes = Changes()
-    with gallery.database.transaction() as connection:
-        connection.execute(queries()["lock_enrollment"])
-        target = find_person(connection, person)
-        found = faces_by_id(connection, face_ids)
-        for face_id in dict.fromkeys(face_ids):
-            face = found.get(face_id)
-            if face is None or face.user_id != target.user_id:
-                reason: Reason = "other person" if face is not None and face.person is not None else "unknown"
-                changes.refused.append(Refusal(face_id, reason, face.person if face else None))
-                continue
-            _detach(connection, face)
-            if on_change is not None:
-                on_change(connection, target.user_id)
-            changes.done.append(face_id)
-        has_faces = bool(_embedding_ids(connection, target.user_id))
-    gallery.note_changes()
+    connection.execute(queries()["lock_enrollment"])
+    target = find_person(connection, person)
+    found = faces_by_id(connection, face_ids)
+    for face_id in dict.fromkeys(face_ids):
+        face = found.get(face_id)
+        if face is None or face.user_id != target.user_id:
+            reason: Reason = "other person" if face is not None and face.person is not None else "unknown"
+            changes.refused.append(Refusal(face_id, reason, face.person if face else None))
+            continue
+        _detach(connection, face)
+        if on_change is not None:
+            on_change(connection, target.user_id)
+        changes.done.append(face_id)
+    has_faces = bool(_embedding_ids(connection, target.user_id))
     return changes, has_faces
 
 

@@ -16,7 +16,6 @@ import io
 import logging
 import os
 import re
-import shutil
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
@@ -32,6 +31,7 @@ from PIL import Image
 from pgface.database.sql import queries
 from pgface.errors import DatabaseUnreachableError, GalleryError, PgfaceError, StorageError
 from pgface.faces.pixels import RGBImage
+from pgface.system.delete_folder import delete_folder
 from pgface.system.file_systems import write_once
 from pgface.system.ownership import reason_with_owner
 from pgface.system.private_folder import private_folder
@@ -116,8 +116,8 @@ class PhotoFiles:
     def remove_all(self) -> None:
         """Delete all crops of this gallery in this photos folder, after the gallery was deleted."""
         folder = self._root / str(self._gallery_id)
-        with _storage_errors(folder), suppress(FileNotFoundError):
-            shutil.rmtree(folder)
+        with _storage_errors(folder):
+            delete_folder(folder)
 
     def open_crop(self, filepath: str) -> BinaryIO | None:
         """Open the file of a committed row, which may still be under `incoming`. None if it does not exist.

@@ -94,6 +94,14 @@ JOIN users u ON u.id = s.user_id
 WHERE %(model_changes)s = (SELECT model_changes FROM gallery) OR refuse_earlier_model()
 ORDER BY s.similarity DESC, s.embedding_id;
 
+-- search_people_only --
+-- As search_people, but faces without a person are left out before the search.
+SELECT s.user_id, person_key(u.id, u.external_id, u.is_person) AS person, s.similarity
+FROM find_similar_faces_among(%(embedding)s, '{}', %(threshold)s, %(max_users)s, people_only => TRUE) s
+JOIN users u ON u.id = s.user_id
+WHERE %(model_changes)s = (SELECT model_changes FROM gallery) OR refuse_earlier_model()
+ORDER BY s.similarity DESC, s.embedding_id;
+
 -- select_embedding_of_face --
 SELECT fe.id, fe.embedding, fe.user_id
 FROM face_ids f

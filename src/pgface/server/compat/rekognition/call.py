@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -10,10 +11,10 @@ import psycopg
 
 from pgface.accounts.audit_log import Event, record
 from pgface.accounts.client import Client
-from pgface.accounts.idempotency import RepeatableRequest, StoredResponse
 from pgface.galleries import Within
 from pgface.gallery import Gallery
 from pgface.gallery.indexed_faces import OnChange
+from pgface.server.compat.rekognition.request_tokens import answer_once
 from pgface.server.service import Service
 from pgface.thresholds import similarity_at
 
@@ -61,28 +62,28 @@ class Call:
 
         return record_event
 
-    def once(self, gallery: Gallery, work: Callable[[], Answer]) -> Answer:
-        """Do work, or return the answer to an earlier request with the same ClientRequestToken."""
-        token = self.fields.get("ClientRequestToken")
-        if token is None:
-            return work()
-        content = repr(sorted((name, value) for name, value in self.fields.items() if name != "ClientRequestToken"))
-        repeatable = RepeatableRequest(
-            gallery.database,
-            caller=self.client.actor or "",
-            key=f"{self.operation} {token}",
-            content=f"{self.operation} {content}",
-        )
-        if (first := repeatable.begin()) is not None:
-            earlier: Answer = first.body
-            return earlier
-        try:
-            answer = work()
-        except BaseException:
-            repeatable.give_up()
-            raise
-        repeatable.store(StoredResponse(200, answer))
-        return answer
+    def once(
+        self,
+        transaction: Callable[[], AbstractContextManager[psycopg.Connection]],
+        work: Callable[[psycopg.Connection], Answer],
+    ) -> Answer:
+        """Do work in a transaction, or return the answer to an earlier request with the same ClientRequestToken.
+
+        The transaction also stores the answer. So a client that repeats a request after a crash gets the answer of the
+        first one, or the request is done now.
+        """
+        with transaction() as connection:
+            token = self.fields.get("ClientRequestToken")
+            if token is None:
+                return work(connection)
+            content = repr(sorted((name, value) for name, value in self.fields.items() if name != "ClientRequestToken"))
+            return answer_once(
+                connection,
+                work,
+                caller=f"operator {self.client.actor}",  # as in the log. The key is one of another gallery
+                token=f"{self.operation} {token}",
+                content=f"{self.operation} {content}",
+            )
 
     def arn(self, collection: str, prefix: str = "arn:aws") -> str:
         """Return the ARN of a collection."""

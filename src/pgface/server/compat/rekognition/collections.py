@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import suppress
 from typing import Final
 
+import psycopg
+from psycopg import sql
+from psycopg.errors import DeadlockDetected
 from psycopg.rows import tuple_row
 
 from pgface.database.sql import queries
+from pgface.errors import DatabaseError, SchemaMissingError, UnknownGalleryError
 from pgface.gallery import Gallery
 from pgface.server.compat.rekognition.call import Answer, Call, model_version
 from pgface.server.compat.rekognition.errors import AwsError
@@ -17,6 +22,8 @@ from pgface.server.compat.rekognition.pages import decode_token, encode_token
 _MAX_PAGE: Final = 100
 """Each collection of a page is opened for the version of its model."""
 _MAX_TAGS: Final = 200
+_DELETIONS: Final = 3
+"""Attempts to delete a collection that others use."""
 _ARN: Final = re.compile(
     r"(arn:)?aws[a-z-]*:rekognition:[a-z0-9-]*:\d{12}:collection/(?P<collection>[a-zA-Z0-9_.\-]{1,255})"
 )
@@ -34,28 +41,55 @@ async def gallery_of(call: Call, collection: str | None = None) -> Gallery:
     return await call.with_database(call.service.galleries.__getitem__, name)
 
 
+async def require_collection(call: Call) -> None:
+    """Check that the collection of a request exists.
+
+    Raises:
+        UnknownGalleryError: it does not.
+
+    """
+    if "CollectionId" in call.fields:
+        await gallery_of(call)
+    elif "ResourceArn" in call.fields:
+        await _tagged_gallery(call)
+
+
 async def create_collection(call: Call) -> Answer:
     """Answer CreateCollection."""
     name, tags = call.fields["CollectionId"], call.fields.get("Tags", {})
+    recording = call.recording_gallery("gallery created")
+
+    def record_and_tag(connection: psycopg.Connection) -> None:
+        recording(connection)
+        if tags:
+            _tag_new_gallery(connection, name, tags)
 
     def create() -> Answer:
-        recording = call.recording_gallery("gallery created")
-        call.service.galleries.create(name, authority=call.client.authority, within=recording)
-        gallery = call.service.galleries[name]
-        if tags:
-            _set_tags(gallery, tags)
-        arn = call.arn(name, prefix="aws")
-        return {"StatusCode": 200, "CollectionArn": arn, "FaceModelVersion": model_version(gallery)}
+        call.service.galleries.create(name, authority=call.client.authority, within=record_and_tag)
+        arn, version = call.arn(name, prefix="aws"), model_version(call.service.galleries[name])
+        return {"StatusCode": 200, "CollectionArn": arn, "FaceModelVersion": version}
 
     return await call.with_database(create)
 
 
 async def delete_collection(call: Call) -> Answer:
     """Answer DeleteCollection."""
-    delete, recording = call.service.galleries.delete, call.recording_gallery("gallery deleted")
     name, authority = call.fields["CollectionId"], call.client.authority
-    await call.with_database(delete, name, authority=authority, within=recording)
-    return {"StatusCode": 200}
+    recording = call.recording_gallery("gallery deleted")
+
+    def delete() -> Answer:
+        for left in reversed(range(_DELETIONS)):
+            try:
+                call.service.galleries.delete(name, authority=authority, within=recording)
+            except DatabaseError as error:
+                # A deletion locks each table, and other requests may lock them in another order.
+                if left == 0 or not isinstance(error.__cause__, DeadlockDetected):
+                    raise
+            else:
+                break
+        return {"StatusCode": 200}
+
+    return await call.with_database(delete)
 
 
 async def list_collections(call: Call) -> Answer:
@@ -64,15 +98,25 @@ async def list_collections(call: Call) -> Answer:
     limit = min(call.fields.get("MaxResults") or _MAX_PAGE, _MAX_PAGE)
 
     def listed() -> Answer:
-        names = {_digest(found.name): found.name for found in call.service.galleries.list()}
+        names = {_digest(name): name for name in _collection_names(call)}
         digests = sorted(digest for digest in names if digest > after)
         page = digests[:limit]
-        shown = sorted(names[digest] for digest in page)
-        versions = [model_version(call.service.galleries[name]) for name in shown]
-        answer: Answer = {"CollectionIds": shown, "FaceModelVersions": versions}
+        versions = {}
+        for name in sorted(names[digest] for digest in page):
+            with suppress(UnknownGalleryError, SchemaMissingError):  # it was deleted in the meantime
+                versions[name] = model_version(call.service.galleries[name])
+        answer: Answer = {"CollectionIds": list(versions), "FaceModelVersions": list(versions.values())}
         return answer | ({"NextToken": encode_token(_LIST, page[-1])} if len(digests) > limit else {})
 
     return await call.with_database(listed)
+
+
+def _collection_names(call: Call) -> list[str]:
+    try:
+        found = call.service.galleries.list()
+    except SchemaMissingError:  # one was deleted while its size was read
+        found = call.service.galleries.list()
+    return [info.name for info in found]
 
 
 async def describe_collection(call: Call) -> Answer:
@@ -120,9 +164,18 @@ async def _tagged_gallery(call: Call) -> Gallery:
     return await gallery_of(call, found["collection"])
 
 
+def _tag_new_gallery(connection: psycopg.Connection, name: str, tags: dict[str, str]) -> None:
+    """Set the tags of a gallery in the transaction that creates it, on a connection to the default gallery."""
+    row = connection.execute(queries()["select_gallery_named"], {"name": name}).fetchone()
+    assert row is not None  # noqa: S101 - it was created in this transaction
+    insert = sql.SQL("INSERT INTO {}.gallery_tags (key, value) VALUES (%s, %s)").format(sql.Identifier(row[1]))
+    with connection.cursor() as cursor:
+        cursor.executemany(insert, tags.items())
+
+
 def _set_tags(gallery: Gallery, tags: dict[str, str]) -> None:
     with gallery.database.transaction() as connection:
-        for key, value in tags.items():
+        for key, value in sorted(tags.items()):  # in one order, so that two requests do not wait for each other
             connection.execute(queries()["set_gallery_tag"], {"key": key, "value": value})
         if len(connection.execute(queries()["select_gallery_tags"]).fetchall()) > _MAX_TAGS:
             raise AwsError("ServiceQuotaExceededException", f"A collection has at most {_MAX_TAGS} tags.")

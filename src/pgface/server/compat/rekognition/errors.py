@@ -7,6 +7,7 @@ from typing import Final
 
 from fastapi import Request
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 
 from pgface import errors
 from pgface.errors import PgfaceError, RequestError
@@ -35,12 +36,21 @@ _TYPES: Final[Mapping[type[PgfaceError], str]] = {
     errors.CursorError: "InvalidPaginationTokenException",
     errors.MediaTypeError: "SerializationException",
     errors.RequestTooLargeError: "ImageTooLargeException",
-    errors.RequestTooSlowError: "InvalidParameterException",
+    errors.RequestTooSlowError: "RequestTimeoutException",
     errors.RequestRepeatedError: "ConflictException",
     errors.KeyUsedBeforeError: "IdempotentParameterMismatchException",
     errors.ServiceBusyError: "ThrottlingException",
     errors.WorkTimeoutError: "InternalServerError",
     errors.WorkCancelledError: "InternalServerError",
+}
+_SENTENCES: Final[Mapping[type[PgfaceError], str]] = {
+    # In the words of AWS, and without a name of another gallery.
+    errors.UnknownGalleryError: "There is no such collection.",
+    errors.DuplicateGalleryError: "There is a collection with this CollectionId already.",
+    errors.UnknownUserError: "There is no such user in this collection.",
+    errors.CursorError: "NextToken is not a token of this list.",
+    errors.RequestRepeatedError: "A request with this ClientRequestToken is still running. Try again in a moment.",
+    errors.KeyUsedBeforeError: "This ClientRequestToken was used for a different request. Use a new one.",
 }
 _SERVER_ERROR: Final = "InternalServerError"
 _INTERNAL: Final = "Something went wrong in the service. The log has the reason under the request's id."
@@ -61,7 +71,10 @@ def answer_error(request: Request, error: Exception) -> JSONResponse:
         return _response(request, error.type_name, str(error))
     if isinstance(error, PgfaceError):
         log_if_failure(error)
-        return _response(request, _type_of(error), public_detail(request, error), headers_of(error))
+        sentence = _SENTENCES.get(type(error)) or public_detail(request, error)
+        return _response(request, _type_of(error), sentence, headers_of(error))
+    if isinstance(error, HTTPException):  # a method that the route does not have
+        return _response(request, "UnknownOperationException", "Send requests with POST.", error.headers)
     log_failure(error)
     return _response(request, _SERVER_ERROR, _INTERNAL)
 

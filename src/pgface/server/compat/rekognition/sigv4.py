@@ -27,7 +27,7 @@ _SERVICE: Final = "rekognition"
 _TERMINATOR: Final = "aws4_request"
 _DATE: Final = "%Y%m%dT%H%M%SZ"
 _HEADER: Final = re.compile(
-    r"Credential=(?P<key>[A-Za-z0-9]{16,128})/(?P<day>\d{8})/(?P<region>[a-z0-9-]{1,64})/(?P<service>[a-z0-9-]{1,64})"
+    r"Credential=(?P<key>[A-Za-z0-9_]{1,128})/(?P<day>[0-9]{8})/(?P<region>[A-Za-z0-9_-]{1,64})/(?P<service>[a-z0-9-]{1,64})"
     r"/(?P<terminator>[a-z0-9_]{1,64})\s*,\s*SignedHeaders=(?P<headers>[a-z0-9;-]{1,2000})\s*,\s*"
     r"Signature=(?P<signature>[0-9a-f]{64})"
 )
@@ -95,7 +95,9 @@ def read_head(headers: Mapping[str, str], query: str, now: datetime | None = Non
     """
     header = headers.get("authorization")
     if query:
-        raise AwsError("IncompleteSignatureException", "Presigned URLs are not accepted. Sign the headers.")
+        raise AwsError(
+            "IncompleteSignatureException", "The URL has a query. Presigned URLs are not accepted, so sign the headers."
+        )
     if header is None:
         raise AwsError("MissingAuthenticationTokenException", "The request has no header Authorization.")
     algorithm, _, rest = header.partition(" ")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID
 
+import psycopg
+
 from pgface.errors import DuplicateExternalIdError
 from pgface.gallery import Gallery, indexed_faces, people_of_faces
 from pgface.gallery.people_of_faces import SimilarPerson, TooManyFacesError, find_person
@@ -34,26 +36,30 @@ _CREATED: Final = "CREATED"
 async def create_user(call: Call) -> Answer:
     """Answer CreateUser."""
     gallery, person = await gallery_of(call), call.fields["UserId"]
+    if person.startswith(people_of_faces.ID_PREFIX):
+        raise AwsError(
+            "InvalidParameterException", f"A UserId that starts with {people_of_faces.ID_PREFIX} is reserved."
+        )
 
-    def create() -> Answer:
+    def create(connection: psycopg.Connection) -> Answer:
         try:
-            people_of_faces.add_person(gallery, person, call.recording("user added"))
+            people_of_faces.add_person(connection, person, call.recording("user added"))
         except DuplicateExternalIdError:
             raise AwsError("ConflictException", "A user with this UserId exists already.") from None
         return {}
 
-    return await call.with_database(call.once, gallery, create)
+    return await call.with_database(call.once, gallery.database.transaction, create)
 
 
 async def delete_user(call: Call) -> Answer:
     """Answer DeleteUser. The faces of the user stay in the collection."""
     gallery, person = await gallery_of(call), call.fields["UserId"]
 
-    def delete() -> Answer:
-        people_of_faces.delete_person(gallery, person, call.recording("user deleted"))
+    def delete(connection: psycopg.Connection) -> Answer:
+        people_of_faces.delete_person(connection, person, call.recording("user deleted"))
         return {}
 
-    return await call.with_database(call.once, gallery, delete)
+    return await call.with_database(call.once, gallery.deletion, delete)
 
 
 async def list_users(call: Call) -> Answer:
@@ -78,35 +84,33 @@ async def associate_faces(call: Call) -> Answer:
     """Answer AssociateFaces."""
     gallery, fields = await gallery_of(call), call.fields
 
-    def associate() -> Answer:
+    def associate(connection: psycopg.Connection) -> Answer:
         least = threshold(gallery, fields.get("UserMatchThreshold", _ASSOCIATION_THRESHOLD))
         face_ids = [UUID(one) for one in fields["FaceIds"]]
         try:
             changes = people_of_faces.associate(
-                gallery, fields["UserId"], face_ids, least, call.recording("face associated")
+                connection, fields["UserId"], face_ids, least, call.recording("face associated")
             )
         except TooManyFacesError:
             most = people_of_faces.MAX_FACES_OF_PERSON
             raise AwsError("ServiceQuotaExceededException", f"A user has at most {most} faces.") from None
-        with gallery.database.transaction() as connection:
-            has_faces = find_person(connection, fields["UserId"]).has_faces
         return {
             "AssociatedFaces": [{"FaceId": str(one)} for one in changes.done],
             "UnsuccessfulFaceAssociations": refused_faces(changes.refused, gallery, _REASONS),
-            "UserStatus": _status(has_faces),
+            "UserStatus": _status(find_person(connection, fields["UserId"]).has_faces),
         }
 
-    return await call.with_database(call.once, gallery, associate)
+    return await call.with_database(call.once, gallery.deletion, associate)
 
 
 async def disassociate_faces(call: Call) -> Answer:
     """Answer DisassociateFaces."""
     gallery, fields = await gallery_of(call), call.fields
 
-    def disassociate() -> Answer:
+    def disassociate(connection: psycopg.Connection) -> Answer:
         face_ids = [UUID(one) for one in fields["FaceIds"]]
         changes, has_faces = people_of_faces.disassociate(
-            gallery, fields["UserId"], face_ids, call.recording("face disassociated")
+            connection, fields["UserId"], face_ids, call.recording("face disassociated")
         )
         return {
             "DisassociatedFaces": [{"FaceId": str(one)} for one in changes.done],
@@ -114,7 +118,8 @@ async def disassociate_faces(call: Call) -> Answer:
             "UserStatus": _status(has_faces),
         }
 
-    return await call.with_database(call.once, gallery, disassociate)
+    # A disassociation deletes no file, but the search must follow it as it follows a deletion.
+    return await call.with_database(call.once, gallery.deletion, disassociate)
 
 
 async def search_users(call: Call) -> Answer:

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
+from itertools import islice
 from typing import Any, Final
 
 import pydantic_core
@@ -17,6 +18,10 @@ from pgface.server.compat.rekognition.shapes import Blob, ListOf, MapOf, Number,
 _SERIALIZATION: Final = "SerializationException"
 _MAX_SHOWN: Final = 80
 _MAX_LISTED: Final = 10
+_MAX_MEMBERS: Final = 4096
+"""The limit of a list for which the model has none. It is the largest limit in the model."""
+_MAX_COMMAS: Final = 10_000
+"""No request needs as many. Base64 has none, and the longest lists have 4,096 members."""
 _SPACE: Final = " \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 """Unicode's category Z in a regular expression."""
 
@@ -28,8 +33,11 @@ def parse(body: bytes, shape: Structure) -> dict[str, Any]:
         AwsError: the body is no JSON, or a member has another type, or is beyond a limit.
 
     """
+    # Parsing millions of small values would take a second and half a gigabyte.
+    if body.count(b",") > _MAX_COMMAS:
+        raise AwsError(_SERIALIZATION, "The body has too many members.")
     try:
-        value = pydantic_core.from_json(body or b"{}")
+        value = pydantic_core.from_json(body or b"{}", allow_inf_nan=False)
     except ValueError:
         raise AwsError(_SERIALIZATION, "The body is not JSON.") from None
     problems: list[str] = []
@@ -46,13 +54,15 @@ def _read(value: Any, shape: Shape, place: str, problems: list[str]) -> Any:
     if isinstance(shape, ListOf):
         _require_type(value, list, place)
         problems += _size_problems(len(value), shape, place)
-        return [_read(member, shape.member, f"{place}.{n}.member", problems) for n, member in enumerate(value, 1)]
+        # A body of 14 MB can have millions of members. The error for each would take a gigabyte.
+        members = enumerate(value[: shape.max or _MAX_MEMBERS], 1)
+        return [_read(member, shape.member, f"{place}.{n}.member", problems) for n, member in members]
     if isinstance(shape, MapOf):
         _require_type(value, dict, place)
         problems += _size_problems(len(value), shape, place)
         return {
             _read(key, shape.key, place, problems): _read(member, shape.value, f"{place}.value", problems)
-            for key, member in value.items()
+            for key, member in islice(value.items(), shape.max)
         }
     if isinstance(shape, Number):
         return _number(value, shape, place, problems)
@@ -80,7 +90,8 @@ def _structure(value: Any, shape: Structure, prefix: str, problems: list[str]) -
 def _number(value: Any, shape: Number, place: str, problems: list[str]) -> float:
     if isinstance(value, bool) or not isinstance(value, int if shape.whole else int | float):
         raise _wrong_type(place)
-    if not math.isfinite(value) or (shape.max is None and abs(value) >= 2**31):
+    # Whole numbers have any length here, and the long ones cannot be made a float.
+    if (isinstance(value, float) and not math.isfinite(value)) or (shape.max is None and abs(value) >= 2**31):
         raise _wrong_type(place)
     if value < shape.min:
         problems.append(_problem(value, place, f"have value greater than or equal to {shape.min}"))
@@ -104,8 +115,9 @@ def _size_problems(
 ) -> Iterator[str]:
     if size < shape.min:
         yield _problem(value, place, f"have length greater than or equal to {shape.min}")
-    if shape.max is not None and size > shape.max:
-        yield _problem(value, place, f"have length less than or equal to {shape.max}")
+    most = _MAX_MEMBERS if shape.max is None and isinstance(shape, ListOf) else shape.max
+    if most is not None and size > most:
+        yield _problem(value, place, f"have length less than or equal to {most}")
 
 
 def _problem(value: object, place: str, rule: str) -> str:
