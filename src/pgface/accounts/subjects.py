@@ -226,7 +226,7 @@ class Subjects:
         enrolled = self._gallery.enroll(
             photo,
             _new_email() if subject is None else subject.id,
-            choice=ExampleChoice("only", None, 0.0, min_score),
+            choice=ExampleChoice("only", None, self._gallery.settings.background_face, min_score),
             allow_other_user=True,
             within=complete,
         )
