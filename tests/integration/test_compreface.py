@@ -17,10 +17,12 @@ from psycopg import Connection
 
 from pgface.accounts import read_audit
 from pgface.database.pool import Database
+from pgface.gallery.events import last_event_cursor
 from pgface.search.fit import fit_search
 from pgface.server.compat.compreface.similarity import scale_of
 from pgface.settings import MEBI
 from support.compreface import UNKNOWN_ID, Caller, caller
+from support.embedded_server import eventually
 from support.galleries import rows
 from support.photos import Photos
 from support.searched_gallery import SCAN, text
@@ -38,9 +40,14 @@ def recognition(api: Served) -> Caller:
 
 def blank(side: int = 200) -> bytes:
     """A picture without a face."""
-    picture = BytesIO()
-    Image.new("RGB", (side, side), "white").save(picture, "PNG")
-    return picture.getvalue()
+    return bytes_of(Image.new("RGB", (side, side), "white"))
+
+
+def bytes_of(picture: Image.Image) -> bytes:
+    """A picture as a file."""
+    written = BytesIO()
+    picture.save(written, "PNG")
+    return written.getvalue()
 
 
 def cosine(api: Served, one: Path, other: Path) -> float:
@@ -213,6 +220,73 @@ def test_recognition_without_examples(recognition: Caller, photos: Photos) -> No
         "result"
     ]
     assert face["subjects"] == []
+
+
+def test_searches_add_events_with_the_setting(
+    api: Served, recognition: Caller, photos: Photos, group_photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of pgface's own API. A comparison of two images concerns no user, so it adds none."""
+    tony = recognition.add("Tony", photos("Tony_Blair", 2).read_bytes())
+    recognition.add("Colin", photos("Colin_Powell", 2).read_bytes())
+    (tony_id,), (colin_id,) = api.execute("SELECT id FROM users ORDER BY id")
+    probe, group = file(photos("Tony_Blair", 3).read_bytes()), file(group_photo.read_bytes())
+    embedding = api.gallery.faces(photos("Colin_Powell", 3))[0].embedding.tolist()
+    given = {"embeddings": [embedding, [-number for number in embedding]]}
+    verification = caller(api, "verification")
+
+    def search() -> None:
+        recognition.done("POST", "/recognize?prediction_count=2", files={"file": probe})
+        recognition.done("POST", "/recognize?limit=2", files={"file": group})
+        recognition.done("POST", "/embeddings/recognize", json=given)
+        recognition.done("POST", f"/faces/{tony}/verify", files={"file": probe})
+        recognition.done("POST", f"/embeddings/faces/{tony}/verify", json=given)
+        verification.done("POST", "/verify", files={"source_image": probe, "target_image": group})
+        verification.done("POST", "/embeddings/verify", json={"source": embedding, "targets": given["embeddings"]})
+
+    start = last_event_cursor(api.gallery.database)
+    search()
+    assert last_event_cursor(api.gallery.database) == start
+    monkeypatch.setattr(api.gallery, "_settings", api.gallery.settings.model_copy(update={"search_events": True}))
+    search()
+    assert eventually(lambda: len(api.gallery.events(after=start)) == 8)
+    found = api.gallery.events(after=start)
+    assert [(event.kind, event.user_id, event.matched) for event in found] == [
+        ("identified", tony_id, True),
+        ("identified", None, False),
+        ("identified", None, False),
+        ("identified", colin_id, True),
+        ("identified", None, False),
+        ("verified", tony_id, True),
+        ("verified", tony_id, False),
+        ("verified", tony_id, False),
+    ]
+    similarity = cosine(api, photos("Tony_Blair", 2), photos("Tony_Blair", 3))
+    assert [event.confidence for event in found if event.matched and event.user_id == tony_id] == [
+        pytest.approx(api.gallery.confidence(similarity), abs=0.01)
+    ] * 2
+    assert {event.confidence for event in found if not event.matched} == {None}
+    api.execute("ALTER TABLE gallery_events RENAME TO other")
+    try:
+        status, code, _ = recognition.error("POST", "/recognize", files={"file": probe})
+    finally:
+        api.execute("ALTER TABLE other RENAME TO gallery_events")
+    assert (status, code) == (503, 41)  # no search without its event
+
+
+def test_a_face_in_the_background_is_no_second_face(
+    api: Served, recognition: Caller, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An example follows PGFACE_BACKGROUND_FACE, as every other enrollment."""
+    large, small = (Image.open(photos(name, 2)) for name in ("Tony_Blair", "Colin_Powell"))
+    picture = Image.new("RGB", (1000, 600), "white")
+    picture.paste(large.resize((600, 600)), (0, 0))
+    picture.paste(small.resize((240, 240)), (700, 100))
+    upload = {"file": file(bytes_of(picture), "two.png")}
+    assert len(caller(api, "detection").done("POST", "/detect", files=upload)["result"]) == 2
+    recognition.done("POST", "/faces?subject=Tony", 201, files=upload)
+    strict = api.gallery.settings.model_copy(update={"background_face": 0})
+    monkeypatch.setattr(api.gallery, "_settings", strict)
+    assert recognition.error("POST", "/faces?subject=Other", files=upload) == SEVERAL
 
 
 def test_several_faces(api: Served, recognition: Caller, group_photo: Path, photos: Photos) -> None:

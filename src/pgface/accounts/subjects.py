@@ -27,8 +27,10 @@ from pgface.faces.engines.base import Detection
 from pgface.faces.face_choice import EnrollmentChoice, OneOfPhoto
 from pgface.faces.photo import PhotoSource
 from pgface.gallery import Gallery
+from pgface.gallery.config import GalleryConfig
+from pgface.gallery.events import record_identified, record_verified
 from pgface.gallery.users import UNUSABLE_PASSWORD, clean_name, is_reserved
-from pgface.results import Enrollment
+from pgface.results import Enrollment, Match, Verification
 from pgface.system.timing import stage
 from pgface.vectors import unit_embedding
 
@@ -77,6 +79,8 @@ class Similar:
     """An example that is similar to a probe."""
 
     subject: str
+    user_id: int
+    embedding_id: int
     similarity: float
     """Cosine, -1 to 1."""
 
@@ -271,31 +275,72 @@ class Subjects:
                 connection.execute(queries()["delete_photo"], {"id": example.photo_id})
             record(connection, "photo deleted", client, user_id=example.user_id)
 
-    def most_similar(
-        self, embeddings: Sequence[NDArray[Any]], count: int, *, model_changes: int | None = None
-    ) -> list[list[Similar]]:
+    def identify(self, embeddings: Sequence[Any], count: int, config: GalleryConfig) -> list[list[Similar]]:
         """Find the most similar examples for each embedding, the best first. One subject can be there several times.
+
+        With `Settings.search_events`, it adds an event for each embedding, as `Gallery.identify` does.
+
+        Args:
+            embeddings: embeddings of the gallery's model, each of 512 numbers.
+            count: the maximum of examples for each embedding.
+            config: the gallery's configuration from before the embeddings were made.
 
         Raises:
             EmbeddingError: an embedding is not 512 finite numbers, or all are zero.
-            ModelMismatchError: the gallery has got another model since `GalleryConfig.model_changes` was read.
+            ModelMismatchError: the gallery has got another model since the configuration was read.
 
         """
-        changes = self._gallery.config.model_changes if model_changes is None else model_changes
         values = [
-            {"embedding": unit_embedding(one), "max_results": count, "model_changes": changes} for one in embeddings
+            {"embedding": unit_embedding(one), "max_results": count, "model_changes": config.model_changes}
+            for one in embeddings
         ]
         found: list[list[Similar]] = []
         for start in range(0, len(values), _BATCH_PROBES):
             check_work()
             with stage("search"), waiting():
                 found += self._search(values[start : start + _BATCH_PROBES])
+        if self._gallery.settings.search_events:
+            best = [[_match(one, config) for one in similar[:1]] for similar in found]
+            record_identified(self._database, best, config.identify_threshold)
         return found
+
+    def verify(self, embeddings: Sequence[Any], example: StoredExample, config: GalleryConfig) -> list[float]:
+        """Return the cosine of each embedding and an example, -1 to 1.
+
+        With `Settings.search_events`, it adds an event for each embedding, as `Gallery.verify` does.
+
+        Raises:
+            EmbeddingError: an embedding is not 512 finite numbers, or all are zero.
+
+        """
+        cosines = [float(np.dot(example.vector, unit_embedding(one))) for one in embeddings]
+        if self._gallery.settings.search_events:
+            threshold = config.verify_threshold
+            verified = [
+                Verification(
+                    cosine >= threshold,
+                    cosine,
+                    threshold,
+                    example.user_id,
+                    example.subject,
+                    "",
+                    config.confidence(cosine) if cosine >= threshold else None,
+                )
+                for cosine in cosines
+            ]
+            record_verified(self._database, verified, threshold)
+        return cosines
 
     def _search(self, values: list[dict[str, Any]]) -> list[list[Similar]]:
         if len(values) == 1:
             return [self._database.read("find_similar_examples", values[0], row_factory=class_row(Similar))]
         return self._database.read_each("find_similar_examples", values, row_factory=class_row(Similar))
+
+
+def _match(similar: Similar, config: GalleryConfig) -> Match:
+    """Return a similar example as the match of its user, with a confidence."""
+    confidence = config.confidence(similar.similarity)
+    return Match(similar.user_id, similar.subject, "", similar.similarity, similar.embedding_id, confidence)
 
 
 def _find(connection: psycopg.Connection, name: str) -> Subject | None:

@@ -75,8 +75,12 @@ DELETE FROM face_embeddings WHERE id = %(embedding_id)s;
 
 -- find_similar_examples --
 -- It refuses an embedding of an earlier model.
-SELECT external_id AS subject, similarity
-FROM find_similar_examples(%(embedding)s, %(max_results)s)
+SELECT
+    f.external_id AS subject,
+    (SELECT fe.user_id FROM face_embeddings fe WHERE fe.id = f.embedding_id) AS user_id,
+    f.embedding_id,
+    f.similarity
+FROM find_similar_examples(%(embedding)s, %(max_results)s) f
 WHERE %(model_changes)s = (SELECT model_changes FROM gallery)
     OR refuse_earlier_model();
 

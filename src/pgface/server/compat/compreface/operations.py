@@ -231,7 +231,7 @@ async def verify_images(call: Call) -> Response:
         config = call.gallery.config
         first = _only_face(call.gallery, source, options)
         others = find_faces(call.gallery, target, options, embedded=True)
-        values = _compared(first.embeddings[0], others.embeddings, config)
+        values = similarities(_cosines(first.embeddings[0], others.embeddings), config.anchors)
         matches = [face | {"similarity": value} for face, value in zip(others.described(), values, strict=True)]
         compared = {
             "source_image_face": first.described()[0],
@@ -252,7 +252,7 @@ async def verify_example(call: Call) -> Response:
         config = call.gallery.config
         found = find_faces(call.gallery, image, options, embedded=True)
         example = _known_example(call, wanted)
-        values = _compared(example.vector, found.embeddings, config)
+        values = similarities(call.subjects.verify(found.embeddings, example, config), config.anchors)
         result = [
             {"subject": example.subject, "similarity": value} | face
             for face, value in zip(found.described(), values, strict=True)
@@ -283,7 +283,9 @@ async def verify_embeddings_of_example(call: Call) -> Response:
     given = embeddings_of((await _json_object(call)).get("embeddings"), "embeddings")
 
     def work() -> list[dict[str, Any]]:
-        return _ranked(_known_example(call, wanted).vector, given, call.gallery.config)
+        config = call.gallery.config
+        cosines = call.subjects.verify(given, _known_example(call, wanted), config)
+        return _ranked(given, cosines, config)
 
     return answer({"result": await call.service.inference.run(work)})
 
@@ -296,7 +298,8 @@ async def verify_embeddings(call: Call) -> Response:
     targets = embeddings_of(body.get("targets"), "targets")
 
     def work() -> list[dict[str, Any]]:
-        return _ranked(unit_embedding(source), targets, call.gallery.config)
+        cosines = _cosines(unit_embedding(source), list(map(unit_embedding, targets)))
+        return _ranked(targets, cosines, call.gallery.config)
 
     return answer({"result": await call.service.inference.run(work)})
 
@@ -361,7 +364,7 @@ def _predictions(
     call: Call, embeddings: Sequence[NDArray[Any]], count: int, config: GalleryConfig
 ) -> list[list[dict[str, Any]]]:
     """Return the subjects of the most similar examples for each embedding."""
-    found = call.subjects.most_similar(embeddings, count, model_changes=config.model_changes)
+    found = call.subjects.identify(embeddings, count, config)
     named = []
     for similar in found:
         values = similarities([one.similarity for one in similar], config.anchors)
@@ -371,14 +374,12 @@ def _predictions(
     return named
 
 
-def _compared(embedding: NDArray[Any], others: Sequence[NDArray[Any]], config: GalleryConfig) -> list[float]:
-    """Return the similarity of an embedding to each of the others."""
-    unit = unit_embedding(embedding)
-    return similarities([float(np.dot(unit, other)) for other in others], config.anchors)
+def _cosines(embedding: NDArray[Any], others: Sequence[NDArray[Any]]) -> list[float]:
+    """Return the cosine of a unit embedding to each of the others."""
+    return [float(np.dot(embedding, other)) for other in others]
 
 
-def _ranked(source: NDArray[Any], targets: Sequence[Sequence[float]], config: GalleryConfig) -> list[dict[str, Any]]:
-    """Return the embeddings with their similarities to another one, the most similar first."""
-    values = _compared(source, [unit_embedding(one) for one in targets], config)
-    ranked = sorted(zip(targets, values, strict=True), key=lambda pair: -pair[1])
-    return [{"embedding": target, "similarity": value} for target, value in ranked]
+def _ranked(embeddings: Sequence[list[float]], cosines: Sequence[float], config: GalleryConfig) -> list[dict[str, Any]]:
+    """Return embeddings with their similarities to another one, the most similar first."""
+    pairs = zip(embeddings, similarities(cosines, config.anchors), strict=True)
+    return [{"embedding": one, "similarity": value} for one, value in sorted(pairs, key=lambda pair: -pair[1])]
