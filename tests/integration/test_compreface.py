@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -106,6 +107,65 @@ def test_a_new_name_that_another_subject_has_merges_both(recognition: Caller, ph
     assert recognition.done("GET", "/subjects") == {"subjects": ["Anthony"]}
     faces = recognition.done("GET", "/faces")["faces"]
     assert faces == [{"image_id": one, "subject": "Anthony"} for one in (first, second)]
+
+
+def test_names_with_spaces_and_slashes(recognition: Caller, photos: Photos) -> None:
+    """A name is cleaned as that of every user, and found as it was sent."""
+    recognition.done("POST", "/subjects", 201, json={"subject": " Tony\N{ZERO WIDTH SPACE} "})
+    assert recognition.error("POST", "/subjects", json={"subject": "tony"})[1] == 43
+    photo = photos("Tony_Blair", 2).read_bytes()
+    for name in (" Tony", "a/b/", "%2F"):
+        recognition.add(name, photo)
+    assert recognition.done("GET", "/subjects") == {"subjects": ["Tony", "a/b/", "%2F"]}
+    assert recognition.done("GET", "/faces", params={"subject": "Tony "})["total_elements"] == 1
+    assert recognition.done("PUT", "/subjects/a/b%2F/", json={"subject": "c"}) == {"updated": True}
+    assert recognition.done("DELETE", "/subjects/%20TONY") == {"subject": "Tony"}
+    for name in ("x" * 256, " " * 256, "a\tb", "\N{RIGHT-TO-LEFT OVERRIDE}b"):
+        status, code, message = recognition.error(
+            "POST", "/faces", params={"subject": name}, files={"file": file(photo)}
+        )
+        assert (status, code) == (400, 26)
+        assert "PostgreSQL" not in message
+    # A name that is empty by mistake, or a path that the client has shortened, deletes nothing.
+    for path in ("/subjects/", "/faces/"):
+        assert recognition.error("DELETE", path) == (404, 0, "Request method 'DELETE' not supported")
+    assert recognition.done("GET", "/subjects") == {"subjects": ["c", "%2F"]}
+
+
+def test_changes_of_the_same_subjects_at_the_same_time(api: Served, recognition: Caller, photos: Photos) -> None:
+    """Every change is done whole and once, or refused because there is no such subject."""
+    pictures = [photos("Tony_Blair", number).read_bytes() for number in (2, 3, 4)]
+    requests: list[tuple[str, str, dict[str, Any]]] = [
+        ("DELETE", "/subjects/Tony", {}),
+        ("PUT", "/subjects/Tony", {"json": {"subject": "Bob"}}),
+        ("PUT", "/subjects/Bob", {"json": {"subject": "Tony"}}),
+        ("DELETE", "/faces?subject=Bob", {}),
+        ("DELETE", "/subjects", {}),
+    ]
+
+    def add(number: int) -> str:
+        return recognition.add("Tony", pictures[number % 3] + bytes([number]))
+
+    def change(number: int) -> tuple[int, int | None]:
+        method, path, arguments = requests[number % len(requests)]
+        answer = recognition.send(method, path, **arguments)
+        return answer.status_code, answer.json().get("code")
+
+    with ThreadPoolExecutor(8) as threads:
+        changed = threads.map(change, range(60))
+        assert len(set(threads.map(add, range(24)))) == 24
+        assert set(changed) <= {(200, None), (404, 42)}
+        recognition.done("DELETE", "/subjects")
+        assert not api.execute("SELECT FROM face_embeddings UNION ALL SELECT FROM users UNION ALL SELECT FROM photos")
+        ids = list(threads.map(add, range(8)))
+        assert recognition.done("GET", "/subjects") == {"subjects": ["Tony"]}
+        before = len(read_audit(api.owner.database))
+        for path, once in ((f"/faces/{ids[0]}", "photo deleted"), ("/subjects/Tony", "user deleted")):
+            answers = threads.map(lambda _, path=path: recognition.send("DELETE", path).status_code, range(8))
+            assert sorted(answers) == [200] + [404] * 7
+            assert next(iter(read_audit(api.owner.database))).event == once
+        assert len(read_audit(api.owner.database)) == before + 2
+    assert not [path for path in api.gallery.settings.photos_dir.rglob("*.jpg") if path.is_file()]
 
 
 def test_only_users_with_an_external_id_are_subjects(api: Served, recognition: Caller, photos: Photos) -> None:
@@ -365,6 +425,7 @@ def test_json_is_written_as_jackson_does(recognition: Caller) -> None:
         "?&limit=1&det_prob_threshold=0.2&status=True",  # the Python SDK
         "?limit=1?det_prob_threshold=0.2?status=yes",  # the JavaScript SDK
         "?det_prob_threshold=0.2?limit=1&status=ON&unknown=x",
+        "?limit=1&limit=x&status=true&status=x&det_prob_threshold=0.2&det_prob_threshold=x",  # Spring takes the first
     ],
 )
 def test_query_strings_of_the_sdks(api: Served, group_photo: Path, query: str) -> None:
@@ -410,6 +471,7 @@ def test_bodies_that_are_refused(api: Served, recognition: Caller, photos: Photo
         ({"files": {"other": file(photo)}}, (400, 34, "Required part file is missing")),
         ({"files": {"file": file(photo, "a.pdf")}}, (400, 21, "File [a.pdf] has an unavailable extension")),
         ({"files": {"file": file(photo, "jpg")}}, (400, 21, "File [jpg] has an unavailable extension")),
+        ({"files": {"file": ("", photo)}}, (400, 21, "File [] has an unavailable extension")),
         ({"json": {"file": "data:image/jpeg;base64,AAAA"}}, (400, 21, "Provided value is not Base64")),
         ({"json": {"file": None}}, (400, 5, "Field content cannot be empty")),
         ({"json": {"file": 7}}, UNDEFINED),
@@ -430,6 +492,19 @@ def test_bodies_that_are_refused(api: Served, recognition: Caller, photos: Photo
             assert (response.status_code, response.json()["code"], response.json()["message"]) == error, path
     assert recognition.error("POST", "/recognize", files={"file": file(blank())}) == NO_FACE
     assert api.contents()[0] == before[0]
+
+
+def test_json_in_other_encodings(api: Served) -> None:
+    """Clients on Windows send a byte order mark, or UTF-16."""
+    recognition = caller(api)
+    headers = recognition.headers | {"content-type": "application/json; charset=utf-8"}
+    for number, encoding in enumerate(("utf-8-sig", "utf-16", "utf-16-le", "utf-32")):
+        body = f'{{"subject": "Zoë {number}"}}'.encode(encoding)
+        answer = api.client.post("/api/v1/recognition/subjects", content=body, headers=headers)
+        assert answer.json() == {"subject": f"Zoë {number}"}
+    for broken in (b"\xff\xfe{", b"\xef\xbb\xbf", b'{"subject": "\xff"}'):
+        answer = api.client.post("/api/v1/recognition/subjects", content=broken, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (400, 0)
 
 
 def test_the_size_of_a_file(api: Served, photos: Photos) -> None:

@@ -24,7 +24,7 @@ from support.web_service import V1, Headers, Served, bearer, file
 
 PATH_OF = {
     operation.name: operation.path.pattern.removesuffix("/?")
-    .replace("(?P<subject>[^/]+)", "Tony")
+    .replace("(?P<subject>.+?)", "Tony")
     .replace("(?P<image_id>[^/]+)", UNKNOWN_ID)
     for operation in OPERATIONS
 }

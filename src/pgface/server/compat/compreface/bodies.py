@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import json
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from pgface.faces.photo import Upload
 from pgface.server import forms
 from pgface.server.bodies import JSON, MULTIPART, media_type_of
 from pgface.server.compat.compreface.wire import CompreFaceError, undefined
+from pgface.server.schemas.base import UNNAMED
 from pgface.settings import MEBI
 
 MAX_FILE_BYTES: Final = 5 * MEBI
@@ -64,9 +66,14 @@ async def read_json(request: Request) -> Any:
         raise undefined(415)
     data = b"".join([chunk async for chunk in request.stream()])
     try:
-        return await run_in_threadpool(pydantic_core.from_json, data, allow_inf_nan=False)
+        return await run_in_threadpool(_parsed, data)
     except ValueError:
         raise undefined() from None
+
+
+def _parsed(data: bytes) -> Any:
+    encoding = json.detect_encoding(data)  # clients on Windows send UTF-16, or a byte order mark
+    return pydantic_core.from_json(data if encoding == "utf-8" else data.decode(encoding), allow_inf_nan=False)
 
 
 def _file(fields: dict[str, list[Any]], name: str) -> Upload:
@@ -76,7 +83,8 @@ def _file(fields: dict[str, list[Any]], name: str) -> Upload:
     if not isinstance(image, Upload):  # a part without the name of a file
         image = Upload("", b"")
     if image.name.rpartition(".")[2].lower() not in _EXTENSIONS or "." not in image.name:
-        raise CompreFaceError(400, 21, f"File [{image.name}] has an unavailable extension")
+        name = "" if image.name == UNNAMED else image.name
+        raise CompreFaceError(400, 21, f"File [{name}] has an unavailable extension")
     return _within_limit(image)
 
 

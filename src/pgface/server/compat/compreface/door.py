@@ -57,6 +57,8 @@ PATHS: Final = ("recognition", "verification", "detection", "static", "config", 
 """The first parts of the paths after the prefix. No path of pgface's own API begins with one of them."""
 _PATH: Final = re.compile(rf"{PREFIX}/(?P<first>{'|'.join(PATHS)})(?:/.*)?", re.DOTALL)
 _SERVICES: Final = {"recognition": "Recognition", "verification": "Verification", "detection": "Detection"}
+_SUBJECT: Final = "(?P<subject>.+?)"
+"""A name may contain slashes. The SDKs do not encode them."""
 _KEY_HEADER: Final = "x-api-key"
 _CORS: Final = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
 _PREFLIGHT: Final = {
@@ -77,9 +79,10 @@ class Operation:
 
 
 def _operation(method: str, path: str, handle: Handler) -> Operation:
-    # Spring also accepts a slash at the end.
-    pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)
-    return Operation(method, re.compile(f"{PREFIX}{pattern}/?"), handle, f"compreface_{handle.__name__}")
+    pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path).replace("(?P<subject>[^/]+)", _SUBJECT)
+    # Spring also accepts a slash at the end. Here, a program that deletes `/subjects/` + an empty name deletes nothing.
+    end = "" if method == "DELETE" and not path.endswith("}") else "/?"
+    return Operation(method, re.compile(f"{PREFIX}{pattern}{end}"), handle, f"compreface_{handle.__name__}")
 
 
 OPERATIONS: Final = (

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pgface.accounts import Client
-from pgface.accounts.subjects import StoredExample, Subjects
+from pgface.accounts.subjects import Example, StoredExample, Subjects
 from pgface.errors import SeveralFacesError, UnknownPhotoError
 from pgface.faces.face_choice import without_bystanders
 from pgface.faces.photo import Upload
@@ -92,18 +92,16 @@ async def rename_subject(call: Call) -> Response:
 
 async def delete_subject(call: Call) -> Response:
     """Delete a subject with its examples."""
-    found = await call.service.run_db(call.subjects.find, call.path["subject"])
-    if found is None:
+    deleted = await call.service.run_db(call.subjects.delete, call.path["subject"], call.client)
+    if not deleted.subjects:
         raise unknown_subject(call.path["subject"])
-    await call.service.run_db(call.subjects.delete, [found], call.client)
-    return answer({"subject": found.name})
+    return answer({"subject": deleted.subjects[0]})
 
 
 async def delete_subjects(call: Call) -> Response:
     """Delete all subjects with their examples."""
-    subjects = await call.service.run_db(call.subjects.all)
-    await call.service.run_db(call.subjects.delete, subjects, call.client)
-    return answer({"deleted": len(subjects)})
+    deleted = await call.service.run_db(call.subjects.delete_all, call.client)
+    return answer({"deleted": len(deleted.subjects)})
 
 
 # Examples
@@ -131,7 +129,7 @@ async def list_examples(call: Call) -> Response:
     found, count = await call.service.run_db(call.subjects.examples, subject, offset=page * size, limit=size)
     return answer(
         {
-            "faces": [{"image_id": str(one.id), "subject": one.subject} for one in found],
+            "faces": [_example(one) for one in found],
             "page_number": page,
             "page_size": size,
             "total_pages": math.ceil(count / size),
@@ -144,21 +142,19 @@ async def delete_examples(call: Call) -> Response:
     """Delete the examples of a subject, and the subject. Without a name, all of them, as CompreFace does."""
     name = call.query.text("subject")
     if name:
-        found = await call.service.run_db(call.subjects.find, name)
-        subjects = [] if found is None else [found]
+        deleted = await call.service.run_db(call.subjects.delete, name, call.client)
     else:
-        subjects = await call.service.run_db(call.subjects.all)
-    return answer({"deleted": await call.service.run_db(call.subjects.delete, subjects, call.client)})
+        deleted = await call.service.run_db(call.subjects.delete_all, call.client)
+    return answer({"deleted": deleted.examples})
 
 
 async def delete_example(call: Call) -> Response:
     """Delete one example. The subject stays."""
     wanted = image_id(call.path["image_id"])
-    example = await call.service.run_db(call.subjects.example, wanted)
-    if example is None:
+    deleted = await call.service.run_db(call.subjects.delete_example, wanted, call.client)
+    if deleted is None:
         raise CompreFaceError(404, 44, f"Image {wanted} not found")
-    await call.service.run_db(call.subjects.delete_example, example, call.client)
-    return answer(_example(example))
+    return answer(_example(deleted))
 
 
 async def delete_some_examples(call: Call) -> Response:
@@ -169,10 +165,8 @@ async def delete_some_examples(call: Call) -> Response:
     wanted = list(dict.fromkeys(image_id(one) for one in ids))
 
     def delete() -> list[dict[str, str]]:
-        found = [example for one in wanted if (example := call.subjects.example(one)) is not None]
-        for example in found:
-            call.subjects.delete_example(example, call.client)
-        return [_example(example) for example in found]
+        deleted = [call.subjects.delete_example(one, call.client) for one in wanted]
+        return [_example(one) for one in deleted if one is not None]
 
     return answer(await call.service.run_db(delete))
 
@@ -331,7 +325,7 @@ async def _json_object(call: Call) -> dict[str, Any]:
     return body
 
 
-def _example(example: StoredExample) -> dict[str, str]:
+def _example(example: Example) -> dict[str, str]:
     return {"image_id": str(example.id), "subject": example.subject}
 
 

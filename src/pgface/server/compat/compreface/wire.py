@@ -114,7 +114,7 @@ class Query:
 
     def integer(self, name: str, default: int) -> int:
         """Return an integer of 32 bits."""
-        text = self.text(name)
+        text = self._first(name)
         if not text:
             return default
         if re.fullmatch(r"[+-]?[0-9]{1,10}", text) is None or not -_MAX_INT <= int(text) <= _MAX_INT:
@@ -123,7 +123,7 @@ class Query:
 
     def boolean(self, name: str, default: bool) -> bool:
         """Return a boolean."""
-        text = self.text(name)
+        text = self._first(name)
         if not text:
             return default
         if text.strip().lower() not in _BOOLEANS:
@@ -132,7 +132,7 @@ class Query:
 
     def fraction(self, name: str) -> float | None:
         """Return a number from 0 to 1. CompreFace's answer to another number is the one to an image without a face."""
-        text = self.text(name)
+        text = self._first(name)
         if not text:
             return None
         try:
@@ -142,6 +142,10 @@ class Query:
         if not 0 <= value <= 1:
             raise no_face()
         return value
+
+    def _first(self, name: str) -> str | None:
+        """Return the first of repeated values, which Spring converts to a number or a boolean."""
+        return None if self.text(name) is None else self._values[name][0]
 
     def slugs(self, name: str) -> frozenset[str]:
         """Return a list that is separated by commas."""
