@@ -1,4 +1,4 @@
-"""The door: which requests are CompreFace's, who may send them, and how errors are answered.
+"""Finds the requests that are CompreFace's, checks their keys, and answers errors in CompreFace's format.
 
 It is ASGI middleware in front of pgface's own routes. As for these, the caller is found before a body is read, and a
 body is read within limits of bytes and time. A key leads to its gallery, so that the paths are the same for all
