@@ -23,7 +23,7 @@ _FIRST_DELAY: Final = 0.5
 """Seconds before the second attempt. Every further delay is twice as long."""
 _MAX_DELAY: Final = 8.0
 _MAX_DOUBLINGS: Final = 10
-"""A larger exponent would not be a number any more after hours of attempts."""
+"""After hours of attempts, a larger exponent would be too large for a float."""
 _TRY_LATER: Final = frozenset({429, 502, 503, 504})
 _TOO_SLOW: Final = "work-timeout"
 """The code of a response if a photo took too long. The same photo would probably take too long again."""
