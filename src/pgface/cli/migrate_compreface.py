@@ -78,9 +78,10 @@ def _print(report: CompreFaceReport) -> None:
 
 def _print_keys(report: CompreFaceReport) -> None:
     keys = report.keys
-    would = "would be" if report.dry_run else "were"
+    was, were = ("would be", "would be") if report.dry_run else ("was", "were")
     if keys.added:
-        say(f"{counted(keys.added, 'key')} of services {would} added. Clients keep their keys.")
+        added = counted(keys.added, f"key of a service {was}", f"keys of services {were}")
+        say(f"{added} added. Clients keep their keys.")
     if report.has_demo:
         say("The keys of CompreFace's demo were left out, because anyone knows them.")
     if keys.refused:
