@@ -287,7 +287,7 @@ class Subjects:
 
         Args:
             embeddings: embeddings of the gallery's model, each of 512 numbers.
-            count: the maximum of examples for each embedding.
+            count: the maximum number of examples for each embedding.
             config: the gallery's configuration from before the embeddings were made.
 
         Raises:

@@ -101,7 +101,7 @@ class Client(_BaseClient):
         key: an API key, or the token of a login.
         gallery: the name of a gallery. By default the service's default gallery.
         timeout: seconds to wait for a response.
-        retries: the maximum of further attempts for a call.
+        retries: the maximum number of further attempts for a call.
         http: your own client of httpx, for example with a proxy or certificates. It keeps its own time limits, and you
             close it.
 

@@ -38,7 +38,7 @@ class Attempts:
 
     Args:
         call: the call.
-        retries: the maximum of further attempts.
+        retries: the maximum number of further attempts.
         max_outage: seconds within which further attempts are not counted.
 
     """
