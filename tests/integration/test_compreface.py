@@ -494,6 +494,49 @@ def test_bodies_that_are_refused(api: Served, recognition: Caller, photos: Photo
     assert api.contents()[0] == before[0]
 
 
+@pytest.mark.parametrize(
+    ("names", "boundary", "error"),
+    [
+        (['filename="C:\\x\\A.JPG"'], "b", None),
+        (["filename*=UTF-8''a%20b.jpg"], "b", None),
+        (["filename=a.jpg", "filename=other.jpg"], "b", None),  # the first counts
+        ([], "b", (400, 34, "Required part file is missing")),
+        ([""], "b", (400, 21, "File [] has an unavailable extension")),
+        (['filename=""'], "b", (400, 21, "File [] has an unavailable extension")),
+        (["filename=a.jpg"], "other", UNDEFINED),
+    ],
+)
+def test_forms(
+    api: Served, photos: Photos, names: list[str], boundary: str, error: tuple[int, int, str] | None
+) -> None:
+    detection, contents = caller(api, "detection"), [photos("Tony_Blair", 2).read_bytes(), b"junk"]
+    parts = [
+        f'--b\r\nContent-Disposition: form-data; name="file"; {name}\r\n\r\n'.encode() + content + b"\r\n"
+        for name, content in zip(names, contents, strict=False)
+    ]
+    headers = detection.headers | {"content-type": f"multipart/form-data; boundary={boundary}"}
+    body = b"".join(parts) + b"--b--\r\n"
+    answer = api.client.post("/api/v1/detection/detect", content=body, headers=headers)
+    found = answer.json()
+    if error is None:
+        assert len(found["result"]) == 1
+    else:
+        assert (answer.status_code, found["code"], found["message"]) == error
+
+
+def test_base64_as_clients_write_it(api: Served, photos: Photos) -> None:
+    detection = caller(api, "detection")
+    image = base64_of(photos("Tony_Blair", 2).read_bytes() + b"\xff\xff")  # ends with an equals sign
+    lines = "\r\n".join(image[start : start + 76] for start in range(0, len(image), 76))
+    url_safe = image.replace("+", "-").replace("/", "_")
+    assert image.endswith("=")
+    for variant in (image, lines, url_safe, image.rstrip("="), f" \t{image}\n"):
+        assert len(detection.done("POST", "/detect", json={"file": variant})["result"]) == 1
+    for broken in (f"data:image/jpeg;base64,{image}", f"{image}\N{NO-BREAK SPACE}", image.replace("A", "=", 1), "a"):
+        error = detection.error("POST", "/detect", json={"file": broken})
+        assert error == (400, 21, "Provided value is not Base64")
+
+
 def test_json_in_other_encodings(api: Served) -> None:
     """Clients on Windows send a byte order mark, or UTF-16."""
     recognition = caller(api)
