@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from psycopg import Connection
 
-from pgface.accounts import read_audit
+from pgface.accounts import read_audit, subjects
 from pgface.database.pool import Database
 from pgface.gallery.events import last_event_cursor
 from pgface.search.fit import fit_search
@@ -592,6 +592,31 @@ def test_embeddings_of_another_model_are_refused(recognition: Caller) -> None:
         raw = b'{"embeddings": [[' + b", ".join([number] * 512) + b"]]}"
         answer = recognition.api.client.post("/api/v1/recognition/embeddings/recognize", content=raw, headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (400, code), number
+
+
+def test_json_that_would_take_much_memory_is_refused(recognition: Caller) -> None:
+    headers = recognition.headers | {"content-type": "application/json"}
+    for path, body, code in (
+        ("/embeddings/recognize", b'{"embeddings": [' + b"[]," * 3_000_000 + b"[]]}", 0),
+        ("/embeddings/recognize", b'{"embeddings": [' + b"[]," * 1_000 + b"[]]}", 26),
+        ("/embeddings/recognize", b'{"embeddings": [[' + b"1," * 10_000 + b"1]]}", 0),
+        ("/embeddings/recognize", b"{" + b'"a":1,' * 1_000_000 + b'"b":1}', 0),
+        ("/faces/delete", b"[" + b'"x",' * 300_000 + b'"x"]', 0),
+    ):
+        answer = recognition.api.client.post(f"/api/v1/recognition{path}", content=body, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (400, code), body[:30]
+
+
+def test_many_examples_are_deleted_in_several_transactions(
+    recognition: Caller, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subjects, "_BATCH_DELETIONS", 2)
+    photo = photos("Tony_Blair", 2).read_bytes()
+    ids = [recognition.add(f"Tony {number}", photo) for number in range(5)]
+    wanted = [*ids[3:], UNKNOWN_ID, *ids[:3], ids[0]]
+    deleted = recognition.done("POST", "/faces/delete", json=wanted)
+    assert [one["image_id"] for one in deleted] == [*ids[3:], *ids[:3]]
+    assert recognition.done("GET", "/faces")["total_elements"] == 0
 
 
 def test_a_failure_is_json_without_details(

@@ -37,6 +37,8 @@ from pgface.vectors import unit_embedding
 
 _BATCH_PROBES: Final = 32
 """Probes that are searched together. In between, the work ends if its client has disconnected."""
+_BATCH_DELETIONS: Final = 200
+"""Examples that are deleted in one transaction. In between, others can enroll faces."""
 
 
 class SubjectExistsError(PgfaceError):
@@ -266,19 +268,14 @@ class Subjects:
         """Return the stored crop of an example, a JPEG. None if it was enrolled without a photo."""
         return None if example.photo_id is None else self._gallery.crop(self._gallery.photo(example.photo_id))
 
-    def delete_example(self, example_id: uuid.UUID, client: Client) -> Example | None:
-        """Delete an example with its photo, and return it. The subject stays. None if there is no such example."""
-        with self._gallery.deletion() as connection, connection.cursor(row_factory=class_row(StoredExample)) as cursor:
-            example = cursor.execute(queries()["select_example"], {"id": example_id}).fetchone()
-            if example is None:
-                return None
-            values = {"embedding_id": example.embedding_id, "id": example.photo_id}
-            if not connection.execute(queries()["delete_embedding"], values).rowcount:
-                return None  # deleted by another request in the meantime
-            if example.photo_id is not None:
-                connection.execute(queries()["delete_photo"], values)
-            record(connection, "photo deleted", client, user_id=example.user_id)
-        return example
+    def delete_examples(self, ids: Sequence[uuid.UUID], client: Client) -> list[Example]:
+        """Delete examples with their photos, and return those that existed. The subjects stay."""
+        deleted: list[Example] = []
+        for start in range(0, len(ids), _BATCH_DELETIONS):
+            with self._changes() as connection:
+                found = [_delete_example(connection, one, client) for one in ids[start : start + _BATCH_DELETIONS]]
+            deleted += [example for example in found if example is not None]
+        return deleted
 
     def identify(self, embeddings: Sequence[Any], count: int, config: GalleryConfig) -> list[list[Similar]]:
         """Find the most similar examples for each embedding, the best first. One subject can be there several times.
@@ -369,6 +366,20 @@ def _delete(connection: psycopg.Connection, subjects: Sequence[Subject], client:
         connection.execute(queries()["delete_user" if gone else "remove_subject"], {"id": subject.id})
         record(connection, "user deleted" if gone else "face deleted", client, user_id=subject.id)
     return Deleted(tuple(subject.name for subject in subjects), examples)
+
+
+def _delete_example(connection: psycopg.Connection, example_id: uuid.UUID, client: Client) -> Example | None:
+    with connection.cursor(row_factory=class_row(StoredExample)) as cursor:
+        example = cursor.execute(queries()["select_example"], {"id": example_id}).fetchone()
+    if example is None:
+        return None
+    values = {"embedding_id": example.embedding_id, "id": example.photo_id}
+    if not connection.execute(queries()["delete_embedding"], values).rowcount:
+        return None  # deleted in the meantime, by a statement that does not wait for the lock
+    if example.photo_id is not None:
+        connection.execute(queries()["delete_photo"], values)
+    record(connection, "photo deleted", client, user_id=example.user_id)
+    return example
 
 
 def _example_of_photo(connection: psycopg.Connection, photo_id: int) -> uuid.UUID:

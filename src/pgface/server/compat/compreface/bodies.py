@@ -22,6 +22,11 @@ from pgface.settings import MEBI
 MAX_FILE_BYTES: Final = 5 * MEBI
 MAX_REQUEST_BYTES: Final = 10 * MEBI
 """CompreFace's own limits."""
+MAX_TEXT_BYTES: Final = MEBI
+"""The limit of a body without images and embeddings: a name, or about 26,000 ids."""
+_MAX_BRACKETS: Final = 2_000
+_MAX_QUOTES: Final = 100_000
+"""No request needs more. Millions of lists, objects or texts in 10 MB of JSON would take 50 times as much memory."""
 _EXTENSIONS: Final = frozenset({"tif", "tiff", "jpg", "jpeg", "png", "bmp", "ico", "gif", "webp"})
 _STANDARD_ALPHABET: Final = bytes.maketrans(b"-_", b"+/")
 _SPACES: Final = b" \t\r\n"
@@ -65,6 +70,8 @@ async def read_json(request: Request) -> Any:
     if media_type_of(request) != JSON:
         raise undefined(415)
     data = b"".join([chunk async for chunk in request.stream()])
+    if data.count(b"[") + data.count(b"{") > _MAX_BRACKETS or data.count(b'"') > _MAX_QUOTES:
+        raise undefined()
     try:
         return await run_in_threadpool(_parsed, data)
     except ValueError:

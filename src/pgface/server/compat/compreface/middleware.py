@@ -34,7 +34,7 @@ from pgface.errors import (
 )
 from pgface.server.auth import KeyPrincipal
 from pgface.server.compat.compreface import operations as to
-from pgface.server.compat.compreface.bodies import MAX_REQUEST_BYTES
+from pgface.server.compat.compreface.bodies import MAX_REQUEST_BYTES, MAX_TEXT_BYTES
 from pgface.server.compat.compreface.operations import Call, Handler
 from pgface.server.compat.compreface.wire import (
     CompreFaceError,
@@ -76,34 +76,39 @@ class Operation:
     path: re.Pattern[str]
     handle: Handler
     name: str
+    max_bytes: int
+    """The limit of the body."""
 
 
-def _operation(method: str, path: str, handle: Handler) -> Operation:
+def _operation(method: str, path: str, handle: Handler, max_bytes: int = MAX_TEXT_BYTES) -> Operation:
     pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path).replace("(?P<subject>[^/]+)", _SUBJECT)
     # Spring also accepts a slash at the end. Here, a program that deletes `/subjects/` + an empty name deletes nothing.
     end = "" if method == "DELETE" and not path.endswith("}") else "/?"
-    return Operation(method, re.compile(f"{PREFIX}{pattern}{end}"), handle, f"compreface_{handle.__name__}")
+    matched = re.compile(f"{PREFIX}{pattern}{end}")
+    return Operation(method, matched, handle, f"compreface_{handle.__name__}", max_bytes)
 
 
 OPERATIONS: Final = (
-    _operation("POST", "/recognition/recognize", to.recognize),
+    _operation("POST", "/recognition/recognize", to.recognize, MAX_REQUEST_BYTES),
     _operation("GET", "/recognition/subjects", to.list_subjects),
     _operation("POST", "/recognition/subjects", to.add_subject),
     _operation("DELETE", "/recognition/subjects", to.delete_subjects),
     _operation("PUT", "/recognition/subjects/{subject}", to.rename_subject),
     _operation("DELETE", "/recognition/subjects/{subject}", to.delete_subject),
     _operation("GET", "/recognition/faces", to.list_examples),
-    _operation("POST", "/recognition/faces", to.add_example),
+    _operation("POST", "/recognition/faces", to.add_example, MAX_REQUEST_BYTES),
     _operation("DELETE", "/recognition/faces", to.delete_examples),
     _operation("POST", "/recognition/faces/delete", to.delete_some_examples),
     _operation("DELETE", "/recognition/faces/{image_id}", to.delete_example),
     _operation("GET", "/recognition/faces/{image_id}/img", to.get_image),
-    _operation("POST", "/recognition/faces/{image_id}/verify", to.verify_example),
-    _operation("POST", "/recognition/embeddings/recognize", to.recognize_embeddings),
-    _operation("POST", "/recognition/embeddings/faces/{image_id}/verify", to.verify_embeddings_of_example),
-    _operation("POST", "/detection/detect", to.detect),
-    _operation("POST", "/verification/verify", to.verify_images),
-    _operation("POST", "/verification/embeddings/verify", to.verify_embeddings),
+    _operation("POST", "/recognition/faces/{image_id}/verify", to.verify_example, MAX_REQUEST_BYTES),
+    _operation("POST", "/recognition/embeddings/recognize", to.recognize_embeddings, MAX_REQUEST_BYTES),
+    _operation(
+        "POST", "/recognition/embeddings/faces/{image_id}/verify", to.verify_embeddings_of_example, MAX_REQUEST_BYTES
+    ),
+    _operation("POST", "/detection/detect", to.detect, MAX_REQUEST_BYTES),
+    _operation("POST", "/verification/verify", to.verify_images, MAX_REQUEST_BYTES),
+    _operation("POST", "/verification/embeddings/verify", to.verify_embeddings, MAX_REQUEST_BYTES),
     _operation("GET", "/static/{api_key}/images/{image_id}", to.get_image),
     _operation("GET", "/config", to.limits),
     _operation("GET", "/consistence/status", to.consistence),
@@ -153,10 +158,10 @@ async def _answer(request: Request, path: str, first: str) -> Response:
         query = Query(request.scope["query_string"])
     except ValueError:
         raise undefined() from None
-    require_length(request, MAX_REQUEST_BYTES)
+    require_length(request, operation.max_bytes)
     service = service_of(request)
     with service.body_budget.lease(requester_name()) as lease:
-        body = LimitedBody(request.receive, MAX_REQUEST_BYTES, lease, service.settings.request_timeout)
+        body = LimitedBody(request.receive, operation.max_bytes, lease, service.settings.request_timeout)
         limited = Request(request.scope, body.receive)
         call = Call(limited, service, service.gallery, client_of(request), query, parameters)
         return await operation.handle(call)

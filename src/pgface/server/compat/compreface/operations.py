@@ -41,7 +41,9 @@ _DEFAULT_PAGE: Final = 20
 _MAX_PAGE: Final = 2000
 """The largest page, as in Spring."""
 _MAX_PREDICTIONS: Final = 1000
-"""CompreFace has no such limit, so that a request could ask for a whole gallery."""
+"""Of one face. CompreFace has no such limit, so that a request could ask for a whole gallery."""
+_MAX_ALL_PREDICTIONS: Final = 100_000
+"""Of all embeddings of a request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +153,10 @@ async def delete_examples(call: Call) -> Response:
 async def delete_example(call: Call) -> Response:
     """Delete one example. The subject stays."""
     wanted = image_id(call.path["image_id"])
-    deleted = await call.service.run_db(call.subjects.delete_example, wanted, call.client)
-    if deleted is None:
+    deleted = await call.service.run_db(call.subjects.delete_examples, [wanted], call.client)
+    if not deleted:
         raise CompreFaceError(404, 44, f"Image {wanted} not found")
-    return answer(_example(deleted))
+    return answer(_example(deleted[0]))
 
 
 async def delete_some_examples(call: Call) -> Response:
@@ -164,11 +166,8 @@ async def delete_some_examples(call: Call) -> Response:
         raise undefined()
     wanted = list(dict.fromkeys(image_id(one) for one in ids))
 
-    def delete() -> list[dict[str, str]]:
-        deleted = [call.subjects.delete_example(one, call.client) for one in wanted]
-        return [_example(one) for one in deleted if one is not None]
-
-    return answer(await call.service.run_db(delete))
+    deleted = await call.service.run_db(call.subjects.delete_examples, wanted, call.client)
+    return answer([_example(one) for one in deleted])
 
 
 async def get_image(call: Call) -> Response:
@@ -263,6 +262,7 @@ async def recognize_embeddings(call: Call) -> Response:
     """Find the most similar examples for each embedding."""
     count = _prediction_count(call.query)
     given = embeddings_of((await _json_object(call)).get("embeddings"), "embeddings")
+    count = min(count, _MAX_ALL_PREDICTIONS // len(given))
 
     def work() -> list[dict[str, Any]]:
         found = _predictions(call, [unit_embedding(one) for one in given], count, call.gallery.config)

@@ -19,6 +19,9 @@ _BOOLEANS: Final = {
 }  # fmt: skip
 """The texts that Spring converts to booleans, in lower case."""
 _MAX_INT: Final = 2**31 - 1
+_MAX_EMBEDDINGS: Final = 1_000
+_MAX_NUMBERS: Final = 10_000
+"""Of an embedding, before it is known how many the model has."""
 _UNDEFINED: Final = "Something went wrong, please try again"
 
 
@@ -179,6 +182,8 @@ def embeddings_of(value: Any, field: str) -> list[list[float]]:
         raise CompreFaceError(400, 5, f"Field {field} cannot be empty")
     if not isinstance(value, list) or not all(_is_embedding(one) for one in value):
         raise undefined()
+    if len(value) > _MAX_EMBEDDINGS:
+        raise invalid(f"There can be at most {_MAX_EMBEDDINGS:,} embeddings, got {len(value):,}; ")
     try:
         return [[float(number) for number in one] for one in value]
     except OverflowError:
@@ -186,4 +191,6 @@ def embeddings_of(value: Any, field: str) -> list[list[float]]:
 
 
 def _is_embedding(value: Any) -> bool:
-    return isinstance(value, list) and all(type(number) in (int, float) for number in value)
+    return (
+        isinstance(value, list) and len(value) <= _MAX_NUMBERS and all(type(number) in (int, float) for number in value)
+    )
