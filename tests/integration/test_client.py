@@ -364,6 +364,7 @@ def test_attempts_are_bounded() -> None:
         with pytest.raises(UnreachableError) as lost:
             client.delete_user(1)
         assert lost.value.sent
+        assert "the connection was lost" in str(lost.value)
     with failing((429, "too-many-attempts", {"Retry-After": "900"})) as (client, _):
         with pytest.raises(TooManyRequestsError) as refused:
             client.get_user(1)

@@ -84,6 +84,8 @@ def unreachable(error: httpx.RequestError, url: str) -> UnreachableError:
     reason = str(error).rstrip(".") or type(error).__name__
     if isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout):
         reason = "the time limit of the client was reached"
+    elif sent and isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError):
+        reason = "the connection was lost"
     return UnreachableError(
         f"{url} did not respond: {reason}. Check that the service runs, and that its URL is right.",
         sent=sent,
