@@ -617,6 +617,9 @@ def test_many_examples_are_deleted_in_several_transactions(
     deleted = recognition.done("POST", "/faces/delete", json=wanted)
     assert [one["image_id"] for one in deleted] == [*ids[3:], *ids[:3]]
     assert recognition.done("GET", "/faces")["total_elements"] == 0
+    recognition.add("Tony 4", photo)
+    assert recognition.done("DELETE", "/subjects") == {"deleted": 5}
+    assert recognition.done("GET", "/subjects") == {"subjects": []}
 
 
 def test_a_failure_is_json_without_details(

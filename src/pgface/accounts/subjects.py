@@ -38,7 +38,7 @@ from pgface.vectors import unit_embedding
 _BATCH_PROBES: Final = 32
 """Probes that are searched together. In between, the work ends if its client has disconnected."""
 _BATCH_DELETIONS: Final = 200
-"""Examples that are deleted in one transaction. In between, others can enroll faces."""
+"""Subjects or examples that are deleted in one transaction. In between, others can enroll faces."""
 
 
 class SubjectExistsError(PgfaceError):
@@ -193,9 +193,18 @@ class Subjects:
             return _delete(connection, [] if found is None else [found], client)
 
     def delete_all(self, client: Client) -> Deleted:
-        """Delete all subjects with their examples. For users with an e-mail of their own, see `delete`."""
-        with self._changes() as connection, connection.cursor(row_factory=class_row(Subject)) as cursor:
-            return _delete(connection, cursor.execute(queries()["select_subjects"]).fetchall(), client)
+        """Delete all subjects with their examples, in several transactions. Each subject is deleted as in `delete`."""
+        ids = [subject.id for subject in self._database.read("select_subjects", row_factory=class_row(Subject))]
+        names: list[str] = []
+        examples = 0
+        for start in range(0, len(ids), _BATCH_DELETIONS):
+            values = {"ids": ids[start : start + _BATCH_DELETIONS]}
+            with self._changes() as connection, connection.cursor(row_factory=class_row(Subject)) as cursor:
+                found = cursor.execute(queries()["select_subjects_with_ids"], values).fetchall()
+                deleted = _delete(connection, found, client)
+            names += deleted.subjects
+            examples += deleted.examples
+        return Deleted(tuple(names), examples)
 
     def add_example(
         self, photo: PhotoSource, name: str, client: Client, *, min_score: float | None = None

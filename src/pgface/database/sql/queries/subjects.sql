@@ -3,6 +3,9 @@
 -- select_subjects --
 SELECT id, external_id AS name, email FROM users WHERE external_id IS NOT NULL ORDER BY id;
 
+-- select_subjects_with_ids --
+SELECT id, external_id AS name, email FROM users WHERE id = ANY(%(ids)s) AND external_id IS NOT NULL ORDER BY id;
+
 -- select_subject --
 -- Case does not matter, but the same spelling comes first.
 SELECT id, external_id AS name, email
