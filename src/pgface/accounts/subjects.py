@@ -37,7 +37,7 @@ from pgface.vectors import unit_embedding
 
 _BATCH_PROBES: Final = 32
 """Probes that are searched together. In between, the work ends if its client has disconnected."""
-_BATCH_DELETIONS: Final = 200
+_BATCH_DELETIONS: Final = 100
 """Subjects or examples that are deleted in one transaction. In between, others can enroll faces."""
 
 
