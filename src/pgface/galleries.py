@@ -56,7 +56,7 @@ class GalleryInfo:
     faces: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready values."""
+        """Return values that `json.dumps` accepts."""
         return asdict(self) | {"created_at": self.created_at.isoformat()}
 
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from itertools import islice
@@ -265,11 +266,13 @@ def test_an_enrollment_sent_twice_adds_one_photo(api: Served, connect: Connect, 
 # A service that fails
 
 Response = tuple[int, str, dict[str, str]]
-"""The status, the code of the problem, and the headers."""
+"""The status, the code of the problem or the JSON of a success, and the headers."""
 USER = {"id": 1, "name": "Ana", "email": EMAIL, "created_at": "2026-05-04T08:00:00Z", "photos": 0, "embeddings": 0}
 BUSY: Response = (503, "service-busy", {"Retry-After": "0"})
 STILL_RUNNING: Response = (409, "request-repeated", {"Retry-After": "0"})
-OK: Response = (200, "", {})
+OK: Response = (200, json.dumps(USER), {})
+CUT: Response = (200, '{"events": [', {"Content-Length": "9999"})
+"""The connection is closed in the middle of the response."""
 
 
 class Failing(BaseHTTPRequestHandler):
@@ -294,13 +297,14 @@ class Failing(BaseHTTPRequestHandler):
             return
         status, code, headers = response
         problem = {"type": "", "title": "", "status": status, "detail": "A detail.", "code": code}
-        body = json.dumps(USER if status == 200 else problem).encode()
+        body = (code if status == 200 else json.dumps(problem)).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json" if status == 200 else "application/problem+json")
-        for name, value in (headers | {"Content-Length": str(len(body))}).items():
+        for name, value in ({"Content-Length": str(len(body))} | headers).items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
+        self.close_connection = "Content-Length" in headers
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -360,10 +364,42 @@ def test_attempts_are_bounded() -> None:
         with pytest.raises(UnreachableError) as lost:
             client.delete_user(1)
         assert lost.value.sent
+        assert "the connection was lost" in str(lost.value)
     with failing((429, "too-many-attempts", {"Retry-After": "900"})) as (client, _):
         with pytest.raises(TooManyRequestsError) as refused:
             client.get_user(1)
         assert refused.value.retry_after == 900
+
+
+def page_of(*cursors: str) -> Response:
+    """A page of events."""
+    about = {"kind": "enrolled", "at": USER["created_at"], "count": 1}
+    empty = dict.fromkeys(("user_id", "other_user_id", "photo_id", "matched", "confidence"))
+    events = [about | empty | {"cursor": cursor, "id": number} for number, cursor in enumerate(cursors)]
+    return 200, json.dumps({"events": events, "next_cursor": cursors[-1] if cursors else "c"}), {}
+
+
+@pytest.mark.usefixtures("_short_delays")
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_following_outlasts_an_outage(kind: type[Client | AsyncClient]) -> None:
+    """Each event comes once, also if the connection is cut, or the service is busy more often than a call allows."""
+    busy: Response = (429, "too-many-waiting", {"Retry-After": "0"})
+    outage = [BUSY, None, busy, CUT, CUT]
+
+    async def following(url: str, count: int, **options: Any) -> list[str]:
+        if kind is Client:
+            with local(url, "key", retries=0) as client:
+                return [event.cursor for event in islice(client.follow_events(**options), count)]
+        async with httpx.AsyncClient(trust_env=False) as http:
+            events = AsyncClient(url, "key", retries=0, http=http).follow_events(**options)
+            return [(await anext(events)).cursor for _ in range(count)]
+
+    with failing(page_of("a", "b"), page_of(), *outage, page_of("d")) as (client, _):
+        assert anyio.run(partial(following, client.url, 3)) == ["a", "b", "d"]
+    with failing(page_of("a"), BUSY) as (client, _), pytest.raises(ServiceFailedError):
+        anyio.run(partial(following, client.url, 2, max_outage=0))
+    with failing(BUSY) as (client, _), pytest.raises(ServiceFailedError):  # nothing was ever received
+        anyio.run(partial(following, client.url, 1))
 
 
 def test_another_server_is_not_pgface() -> None:
@@ -382,20 +418,28 @@ def test_a_killed_service_is_found_again_after_its_restart(
     place: Place, tmp_path: Path, photos: Photos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retries, "_MAX_DELAY", 0.5)
-    key = place.key("enroll", "identify")["Authorization"].split()[1]
+    key = place.key("enroll", "identify", "events")["Authorization"].split()[1]
     photo = photos("Tony_Blair", 2)
-    with running(tmp_path / "first", place.environment) as first, local(first.url, key, retries=200) as client:
+    with (
+        running(tmp_path / "first", place.environment) as first,
+        local(first.url, key, retries=200) as client,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        events = client.follow_events(client.list_events("end").next_cursor, kind=["user_added"])
+        followed = thread.submit(lambda: [event.user_id for event in islice(events, 2)])
         assert client.enroll_photo_by_email(photo, EMAIL, idempotency_key="1").added
         first.end(signal.SIGKILL)
         with pytest.raises(UnreachableError) as raised, local(first.url, key, retries=0) as impatient:
             impatient.readyz()
         assert not raised.value.sent
-        with ThreadPoolExecutor(1) as other:
-            enrolled = other.submit(client.enroll_photo_by_email, photo, EMAIL, idempotency_key="1")
+        other = place.owner.add_user("added@example.org")
+        with ThreadPoolExecutor(1) as second:
+            enrolled = second.submit(client.enroll_photo_by_email, photo, EMAIL, idempotency_key="1")
             with running(tmp_path / "second", place.environment, "--port", str(first.port)):
                 assert enrolled.result(60).added
                 (face,) = client.identify(photos("Tony_Blair", 3)).faces
                 assert [match.email for match in face.matches] == [EMAIL]
+                assert followed.result(60) == [place.owner.user(EMAIL).id, other.id]
     assert place.owner.user(EMAIL).photos == 1
 
 

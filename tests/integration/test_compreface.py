@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -15,12 +16,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from psycopg import Connection
 
-from pgface.accounts import read_audit
+from pgface.accounts import read_audit, subjects
 from pgface.database.pool import Database
+from pgface.gallery.events import last_event_cursor
 from pgface.search.fit import fit_search
 from pgface.server.compat.compreface.similarity import scale_of
 from pgface.settings import MEBI
 from support.compreface import UNKNOWN_ID, Caller, caller
+from support.embedded_server import eventually
 from support.galleries import rows
 from support.photos import Photos
 from support.searched_gallery import SCAN, text
@@ -38,9 +41,14 @@ def recognition(api: Served) -> Caller:
 
 def blank(side: int = 200) -> bytes:
     """A picture without a face."""
-    picture = BytesIO()
-    Image.new("RGB", (side, side), "white").save(picture, "PNG")
-    return picture.getvalue()
+    return bytes_of(Image.new("RGB", (side, side), "white"))
+
+
+def bytes_of(picture: Image.Image) -> bytes:
+    """A picture as a file."""
+    written = BytesIO()
+    picture.save(written, "PNG")
+    return written.getvalue()
 
 
 def cosine(api: Served, one: Path, other: Path) -> float:
@@ -99,6 +107,65 @@ def test_a_new_name_that_another_subject_has_merges_both(recognition: Caller, ph
     assert recognition.done("GET", "/subjects") == {"subjects": ["Anthony"]}
     faces = recognition.done("GET", "/faces")["faces"]
     assert faces == [{"image_id": one, "subject": "Anthony"} for one in (first, second)]
+
+
+def test_names_with_spaces_and_slashes(recognition: Caller, photos: Photos) -> None:
+    """A name is cleaned as that of every user, and found as it was sent."""
+    recognition.done("POST", "/subjects", 201, json={"subject": " Tony\N{ZERO WIDTH SPACE} "})
+    assert recognition.error("POST", "/subjects", json={"subject": "tony"})[1] == 43
+    photo = photos("Tony_Blair", 2).read_bytes()
+    for name in (" Tony", "a/b/", "%2F"):
+        recognition.add(name, photo)
+    assert recognition.done("GET", "/subjects") == {"subjects": ["Tony", "a/b/", "%2F"]}
+    assert recognition.done("GET", "/faces", params={"subject": "Tony "})["total_elements"] == 1
+    assert recognition.done("PUT", "/subjects/a/b%2F/", json={"subject": "c"}) == {"updated": True}
+    assert recognition.done("DELETE", "/subjects/%20TONY") == {"subject": "Tony"}
+    for name in ("x" * 256, " " * 256, "a\tb", "\N{RIGHT-TO-LEFT OVERRIDE}b"):
+        status, code, message = recognition.error(
+            "POST", "/faces", params={"subject": name}, files={"file": file(photo)}
+        )
+        assert (status, code) == (400, 26)
+        assert "PostgreSQL" not in message
+    # A name that is empty by mistake, or a path that the client has shortened, deletes nothing.
+    for path in ("/subjects/", "/faces/"):
+        assert recognition.error("DELETE", path) == (404, 0, "Request method 'DELETE' not supported")
+    assert recognition.done("GET", "/subjects") == {"subjects": ["c", "%2F"]}
+
+
+def test_changes_of_the_same_subjects_at_the_same_time(api: Served, recognition: Caller, photos: Photos) -> None:
+    """Every change is done whole and once, or refused because there is no such subject."""
+    pictures = [photos("Tony_Blair", number).read_bytes() for number in (2, 3, 4)]
+    requests: list[tuple[str, str, dict[str, Any]]] = [
+        ("DELETE", "/subjects/Tony", {}),
+        ("PUT", "/subjects/Tony", {"json": {"subject": "Bob"}}),
+        ("PUT", "/subjects/Bob", {"json": {"subject": "Tony"}}),
+        ("DELETE", "/faces?subject=Bob", {}),
+        ("DELETE", "/subjects", {}),
+    ]
+
+    def add(number: int) -> str:
+        return recognition.add("Tony", pictures[number % 3] + bytes([number]))
+
+    def change(number: int) -> tuple[int, int | None]:
+        method, path, arguments = requests[number % len(requests)]
+        answer = recognition.send(method, path, **arguments)
+        return answer.status_code, answer.json().get("code")
+
+    with ThreadPoolExecutor(8) as threads:
+        changed = threads.map(change, range(60))
+        assert len(set(threads.map(add, range(24)))) == 24
+        assert set(changed) <= {(200, None), (404, 42)}
+        recognition.done("DELETE", "/subjects")
+        assert not api.execute("SELECT FROM face_embeddings UNION ALL SELECT FROM users UNION ALL SELECT FROM photos")
+        ids = list(threads.map(add, range(8)))
+        assert recognition.done("GET", "/subjects") == {"subjects": ["Tony"]}
+        before = len(read_audit(api.owner.database))
+        for path, once in ((f"/faces/{ids[0]}", "photo deleted"), ("/subjects/Tony", "user deleted")):
+            answers = threads.map(lambda _, path=path: recognition.send("DELETE", path).status_code, range(8))
+            assert sorted(answers) == [200] + [404] * 7
+            assert next(iter(read_audit(api.owner.database))).event == once
+        assert len(read_audit(api.owner.database)) == before + 2
+    assert not [path for path in api.gallery.settings.photos_dir.rglob("*.jpg") if path.is_file()]
 
 
 def test_only_users_with_an_external_id_are_subjects(api: Served, recognition: Caller, photos: Photos) -> None:
@@ -215,6 +282,73 @@ def test_recognition_without_examples(recognition: Caller, photos: Photos) -> No
     assert face["subjects"] == []
 
 
+def test_searches_add_events_with_the_setting(
+    api: Served, recognition: Caller, photos: Photos, group_photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of pgface's own API. A comparison of two images concerns no user, so it adds none."""
+    tony = recognition.add("Tony", photos("Tony_Blair", 2).read_bytes())
+    recognition.add("Colin", photos("Colin_Powell", 2).read_bytes())
+    (tony_id,), (colin_id,) = api.execute("SELECT id FROM users ORDER BY id")
+    probe, group = file(photos("Tony_Blair", 3).read_bytes()), file(group_photo.read_bytes())
+    embedding = api.gallery.faces(photos("Colin_Powell", 3))[0].embedding.tolist()
+    given = {"embeddings": [embedding, [-number for number in embedding]]}
+    verification = caller(api, "verification")
+
+    def search() -> None:
+        recognition.done("POST", "/recognize?prediction_count=2", files={"file": probe})
+        recognition.done("POST", "/recognize?limit=2", files={"file": group})
+        recognition.done("POST", "/embeddings/recognize", json=given)
+        recognition.done("POST", f"/faces/{tony}/verify", files={"file": probe})
+        recognition.done("POST", f"/embeddings/faces/{tony}/verify", json=given)
+        verification.done("POST", "/verify", files={"source_image": probe, "target_image": group})
+        verification.done("POST", "/embeddings/verify", json={"source": embedding, "targets": given["embeddings"]})
+
+    start = last_event_cursor(api.gallery.database)
+    search()
+    assert last_event_cursor(api.gallery.database) == start
+    monkeypatch.setattr(api.gallery, "_settings", api.gallery.settings.model_copy(update={"search_events": True}))
+    search()
+    assert eventually(lambda: len(api.gallery.events(after=start)) == 8)
+    found = api.gallery.events(after=start)
+    assert [(event.kind, event.user_id, event.matched) for event in found] == [
+        ("identified", tony_id, True),
+        ("identified", None, False),
+        ("identified", None, False),
+        ("identified", colin_id, True),
+        ("identified", None, False),
+        ("verified", tony_id, True),
+        ("verified", tony_id, False),
+        ("verified", tony_id, False),
+    ]
+    similarity = cosine(api, photos("Tony_Blair", 2), photos("Tony_Blair", 3))
+    assert [event.confidence for event in found if event.matched and event.user_id == tony_id] == [
+        pytest.approx(api.gallery.confidence(similarity), abs=0.01)
+    ] * 2
+    assert {event.confidence for event in found if not event.matched} == {None}
+    api.execute("ALTER TABLE gallery_events RENAME TO other")
+    try:
+        status, code, _ = recognition.error("POST", "/recognize", files={"file": probe})
+    finally:
+        api.execute("ALTER TABLE other RENAME TO gallery_events")
+    assert (status, code) == (503, 41)  # no search without its event
+
+
+def test_a_face_in_the_background_is_no_second_face(
+    api: Served, recognition: Caller, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An example follows PGFACE_BACKGROUND_FACE, as every other enrollment."""
+    large, small = (Image.open(photos(name, 2)) for name in ("Tony_Blair", "Colin_Powell"))
+    picture = Image.new("RGB", (1000, 600), "white")
+    picture.paste(large.resize((600, 600)), (0, 0))
+    picture.paste(small.resize((240, 240)), (700, 100))
+    upload = {"file": file(bytes_of(picture), "two.png")}
+    assert len(caller(api, "detection").done("POST", "/detect", files=upload)["result"]) == 2
+    recognition.done("POST", "/faces?subject=Tony", 201, files=upload)
+    strict = api.gallery.settings.model_copy(update={"background_face": 0})
+    monkeypatch.setattr(api.gallery, "_settings", strict)
+    assert recognition.error("POST", "/faces?subject=Other", files=upload) == SEVERAL
+
+
 def test_several_faces(api: Served, recognition: Caller, group_photo: Path, photos: Photos) -> None:
     upload = {"file": file(group_photo.read_bytes())}
     detection, verification = caller(api, "detection"), caller(api, "verification")
@@ -291,6 +425,7 @@ def test_json_is_written_as_jackson_does(recognition: Caller) -> None:
         "?&limit=1&det_prob_threshold=0.2&status=True",  # the Python SDK
         "?limit=1?det_prob_threshold=0.2?status=yes",  # the JavaScript SDK
         "?det_prob_threshold=0.2?limit=1&status=ON&unknown=x",
+        "?limit=1&limit=x&status=true&status=x&det_prob_threshold=0.2&det_prob_threshold=x",  # Spring takes the first
     ],
 )
 def test_query_strings_of_the_sdks(api: Served, group_photo: Path, query: str) -> None:
@@ -336,6 +471,7 @@ def test_bodies_that_are_refused(api: Served, recognition: Caller, photos: Photo
         ({"files": {"other": file(photo)}}, (400, 34, "Required part file is missing")),
         ({"files": {"file": file(photo, "a.pdf")}}, (400, 21, "File [a.pdf] has an unavailable extension")),
         ({"files": {"file": file(photo, "jpg")}}, (400, 21, "File [jpg] has an unavailable extension")),
+        ({"files": {"file": ("", photo)}}, (400, 21, "File [] has an unavailable extension")),
         ({"json": {"file": "data:image/jpeg;base64,AAAA"}}, (400, 21, "Provided value is not Base64")),
         ({"json": {"file": None}}, (400, 5, "Field content cannot be empty")),
         ({"json": {"file": 7}}, UNDEFINED),
@@ -356,6 +492,62 @@ def test_bodies_that_are_refused(api: Served, recognition: Caller, photos: Photo
             assert (response.status_code, response.json()["code"], response.json()["message"]) == error, path
     assert recognition.error("POST", "/recognize", files={"file": file(blank())}) == NO_FACE
     assert api.contents()[0] == before[0]
+
+
+@pytest.mark.parametrize(
+    ("names", "boundary", "error"),
+    [
+        (['filename="C:\\x\\A.JPG"'], "b", None),
+        (["filename*=UTF-8''a%20b.jpg"], "b", None),
+        (["filename=a.jpg", "filename=other.jpg"], "b", None),  # the first counts
+        ([], "b", (400, 34, "Required part file is missing")),
+        ([""], "b", (400, 21, "File [] has an unavailable extension")),
+        (['filename=""'], "b", (400, 21, "File [] has an unavailable extension")),
+        (["filename=a.jpg"], "other", UNDEFINED),
+    ],
+)
+def test_forms(
+    api: Served, photos: Photos, names: list[str], boundary: str, error: tuple[int, int, str] | None
+) -> None:
+    detection, contents = caller(api, "detection"), [photos("Tony_Blair", 2).read_bytes(), b"junk"]
+    parts = [
+        f'--b\r\nContent-Disposition: form-data; name="file"; {name}\r\n\r\n'.encode() + content + b"\r\n"
+        for name, content in zip(names, contents, strict=False)
+    ]
+    headers = detection.headers | {"content-type": f"multipart/form-data; boundary={boundary}"}
+    body = b"".join(parts) + b"--b--\r\n"
+    answer = api.client.post("/api/v1/detection/detect", content=body, headers=headers)
+    found = answer.json()
+    if error is None:
+        assert len(found["result"]) == 1
+    else:
+        assert (answer.status_code, found["code"], found["message"]) == error
+
+
+def test_base64_as_clients_write_it(api: Served, photos: Photos) -> None:
+    detection = caller(api, "detection")
+    image = base64_of(photos("Tony_Blair", 2).read_bytes() + b"\xff\xff")  # ends with an equals sign
+    lines = "\r\n".join(image[start : start + 76] for start in range(0, len(image), 76))
+    url_safe = image.replace("+", "-").replace("/", "_")
+    assert image.endswith("=")
+    for variant in (image, lines, url_safe, image.rstrip("="), f" \t{image}\n"):
+        assert len(detection.done("POST", "/detect", json={"file": variant})["result"]) == 1
+    for broken in (f"data:image/jpeg;base64,{image}", f"{image}\N{NO-BREAK SPACE}", image.replace("A", "=", 1), "a"):
+        error = detection.error("POST", "/detect", json={"file": broken})
+        assert error == (400, 21, "Provided value is not Base64")
+
+
+def test_json_in_other_encodings(api: Served) -> None:
+    """Clients on Windows send a byte order mark, or UTF-16."""
+    recognition = caller(api)
+    headers = recognition.headers | {"content-type": "application/json; charset=utf-8"}
+    for number, encoding in enumerate(("utf-8-sig", "utf-16", "utf-16-le", "utf-32")):
+        body = f'{{"subject": "Zoë {number}"}}'.encode(encoding)
+        answer = api.client.post("/api/v1/recognition/subjects", content=body, headers=headers)
+        assert answer.json() == {"subject": f"Zoë {number}"}
+    for broken in (b"\xff\xfe{", b"\xef\xbb\xbf", b'{"subject": "\xff"}'):
+        answer = api.client.post("/api/v1/recognition/subjects", content=broken, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (400, 0)
 
 
 def test_the_size_of_a_file(api: Served, photos: Photos) -> None:
@@ -400,6 +592,34 @@ def test_embeddings_of_another_model_are_refused(recognition: Caller) -> None:
         raw = b'{"embeddings": [[' + b", ".join([number] * 512) + b"]]}"
         answer = recognition.api.client.post("/api/v1/recognition/embeddings/recognize", content=raw, headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (400, code), number
+
+
+def test_json_that_would_take_much_memory_is_refused(recognition: Caller) -> None:
+    headers = recognition.headers | {"content-type": "application/json"}
+    for path, body, code in (
+        ("/embeddings/recognize", b'{"embeddings": [' + b"[]," * 3_000_000 + b"[]]}", 0),
+        ("/embeddings/recognize", b'{"embeddings": [' + b"[]," * 1_000 + b"[]]}", 26),
+        ("/embeddings/recognize", b'{"embeddings": [[' + b"1," * 10_000 + b"1]]}", 0),
+        ("/embeddings/recognize", b"{" + b'"a":1,' * 1_000_000 + b'"b":1}', 0),
+        ("/faces/delete", b"[" + b'"x",' * 300_000 + b'"x"]', 0),
+    ):
+        answer = recognition.api.client.post(f"/api/v1/recognition{path}", content=body, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (400, code), body[:30]
+
+
+def test_many_examples_are_deleted_in_several_transactions(
+    recognition: Caller, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subjects, "_BATCH_DELETIONS", 2)
+    photo = photos("Tony_Blair", 2).read_bytes()
+    ids = [recognition.add(f"Tony {number}", photo) for number in range(5)]
+    wanted = [*ids[3:], UNKNOWN_ID, *ids[:3], ids[0]]
+    deleted = recognition.done("POST", "/faces/delete", json=wanted)
+    assert [one["image_id"] for one in deleted] == [*ids[3:], *ids[:3]]
+    assert recognition.done("GET", "/faces")["total_elements"] == 0
+    recognition.add("Tony 4", photo)
+    assert recognition.done("DELETE", "/subjects") == {"deleted": 5}
+    assert recognition.done("GET", "/subjects") == {"subjects": []}
 
 
 def test_a_failure_is_json_without_details(

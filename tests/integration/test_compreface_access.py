@@ -15,7 +15,7 @@ from pgface.accounts.compreface_keys import SERVICES, create_compreface_key, fin
 from pgface.errors import AccountError, UnknownGalleryError
 from pgface.gallery import Gallery
 from pgface.server.app import create_app
-from pgface.server.compat.compreface.door import OPERATIONS, PATHS
+from pgface.server.compat.compreface.middleware import OPERATIONS, PATHS
 from support.commands import Run
 from support.compreface import UNKNOWN_ID, Caller, caller
 from support.photos import Photos
@@ -24,7 +24,7 @@ from support.web_service import V1, Headers, Served, bearer, file
 
 PATH_OF = {
     operation.name: operation.path.pattern.removesuffix("/?")
-    .replace("(?P<subject>[^/]+)", "Tony")
+    .replace("(?P<subject>.+?)", "Tony")
     .replace("(?P<image_id>[^/]+)", UNKNOWN_ID)
     for operation in OPERATIONS
 }

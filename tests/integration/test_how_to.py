@@ -133,8 +133,10 @@ def test_thresholds(reader_with_gallery: Reader, faces_dir: Path) -> None:
     assert float(confidences[0]) == pytest.approx(float(confidences[1]))
 
 
-def test_people(reader_with_gallery: Reader) -> None:
-    assert "night shift, staff" in reader_with_gallery.follow("people.md")
+def test_people(reader: Reader, server_url: str) -> None:
+    reader.environment["PGFACE_DATABASE_URL"] = server_url
+    reader.run("pgface init")
+    assert "night shift, staff" in reader.follow("people.md")
 
 
 def test_reembed(reader: Reader, faces_dir: Path, server_url: str, tmp_path: Path) -> None:

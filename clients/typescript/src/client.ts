@@ -1,6 +1,7 @@
 import { ClientError, ProblemError, UnexpectedResponseError, UnreachableError, errorOf } from "./errors.js";
 import { Operations } from "./generated/operations.js";
-import type { CreateOptions, Operation } from "./operation.js";
+import type { EventResponse, ListEventsQuery } from "./generated/types.js";
+import type { CallOptions, CreateOptions, Operation } from "./operation.js";
 import { type Photo, fileOf } from "./photos.js";
 
 /** Options of a client. */
@@ -18,6 +19,15 @@ export interface ClientOptions {
   /** A replacement for the global `fetch`, for example with a proxy. */
   fetch?: typeof globalThis.fetch | undefined;
 }
+
+/** Options of `followEvents`. */
+export interface FollowOptions extends CallOptions {
+  /** Milliseconds to go on if the service no longer responds or is busy. Then the error is thrown. By default 300,000. */
+  maxOutage?: number | undefined;
+}
+
+/** What `send` receives. Within `maxOutage`, attempts are not counted. */
+type SendOptions = CreateOptions & FollowOptions;
 
 /**
  * A client of pgface's web service. It has a method for each operation, and is safe to share.
@@ -43,16 +53,40 @@ export class Client extends Operations {
     return new Client(this.#url, { ...this.#options, ...options });
   }
 
-  protected override async send<T>(operation: Operation, options: CreateOptions = {}): Promise<T> {
+  /**
+   * Yield events without an end: the events after a cursor, then each new one when it happens.
+   *
+   * Keep the `cursor` of the last event that your program has processed. After a restart, give it as `after`.
+   */
+  async *followEvents(
+    query: ListEventsQuery = {},
+    options: FollowOptions = {},
+  ): AsyncGenerator<EventResponse, never, undefined> {
+    const { maxOutage = 300_000, ...usual } = options;
+    let page = await this.listEvents({ ...query, wait: 0 }, usual);
+    for (;;) {
+      yield* page.events;
+      const next = { wait: 25, ...query, after: page.next_cursor };
+      const outlasting: FollowOptions = { ...usual, maxOutage };
+      page = await this.listEvents(next, outlasting);
+    }
+  }
+
+  protected override async send<T>(operation: Operation, options: SendOptions = {}): Promise<T> {
     const { retries = 4, maxWait = 60_000 } = this.#options;
     const request = await this.#request(operation, options);
+    const start = performance.now();
     for (let failures = 0; ;) {
       try {
         return await this.#attempt<T>(operation, request, options);
       } catch (error) {
         options.signal?.throwIfAborted();
-        const isLast = failures >= retries || !mayRepeat(operation, error);
-        if (isLast || askedWait(error) > maxWait) throw error;
+        const left = start + (options.maxOutage ?? 0) - performance.now();
+        const isStillRunning = retries > 0 && isProblem(error, STILL_RUNNING);
+        const mayGoOn = isStillRunning
+          ? performance.now() - start < MAX_RUNNING
+          : (failures < retries || left > 0) && mayRepeat(operation, error);
+        if (!mayGoOn || askedWait(error) > Math.max(maxWait, left)) throw error;
         await pause(waitAfter(error, failures), options.signal);
         failures += 1;
       }
@@ -85,7 +119,9 @@ export class Client extends Operations {
     { url, init }: { url: string; init: RequestInit },
     options: CreateOptions,
   ): Promise<T> {
-    const milliseconds = options.timeout ?? this.#options.timeout ?? 60_000;
+    // The time limit begins after the time for which the service may wait.
+    const waits = Number(operation.query?.["wait"] ?? 0) * 1000;
+    const milliseconds = waits + (options.timeout ?? this.#options.timeout ?? 60_000);
     const timeout = AbortSignal.timeout(milliseconds);
     const signal = options.signal ? AbortSignal.any([options.signal, timeout]) : timeout;
     const send = this.#options.fetch ?? globalThis.fetch;
@@ -125,13 +161,23 @@ function check(url: string, { key, gallery }: ClientOptions): void {
 function mayRepeat(operation: Operation, error: unknown): boolean {
   const isSafe = operation.acceptsKey === true || operation.isRepeatable === true;
   if (error instanceof UnreachableError) return !error.timedOut && (isSafe || !error.sent);
-  if (error instanceof ProblemError && error.code === STILL_RUNNING) return true;
+  if (isProblem(error, TOO_SLOW)) return false;
   const hasStatus = error instanceof ProblemError || error instanceof UnexpectedResponseError;
   return hasStatus && isSafe && TRY_LATER.has(error.status);
 }
 
+function isProblem(error: unknown, code: string): boolean {
+  return error instanceof ProblemError && error.code === code;
+}
+
 /** The code of a problem if the first request with the same Idempotency-Key is still running. */
 const STILL_RUNNING = "request-repeated";
+
+/** Milliseconds to wait for that request. After a crash, the service counts it as failed after 60 seconds. */
+const MAX_RUNNING = 90_000;
+
+/** The code of a problem if a photo took too long. The same photo would probably take too long again. */
+const TOO_SLOW = "work-timeout";
 
 /** Statuses that say to try later. */
 const TRY_LATER: ReadonlySet<number> = new Set([429, 502, 503, 504]);

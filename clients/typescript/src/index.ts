@@ -1,4 +1,4 @@
-export { Client, type ClientOptions } from "./client.js";
+export { Client, type ClientOptions, type FollowOptions } from "./client.js";
 export { ClientError, ProblemError, UnexpectedResponseError, UnreachableError } from "./errors.js";
 export type * from "./generated/types.js";
 export type { CallOptions, CreateOptions } from "./operation.js";

@@ -135,6 +135,43 @@ describe("the client", { concurrency: true }, () => {
     assert.equal(sent().length, 3);
   });
 
+  it("waits for its first attempt longer than its retries, but does not repeat a photo that took too long", async () => {
+    const running = Array.from({ length: 3 }, () => problem(409, "request-repeated", "0"));
+    const [service, sent] = scripted("still", [...running, json(USER, 201)], { retries: 1 });
+    assert.deepEqual(await service.createUser({ email: USER.email }), USER);
+    assert.equal(sent().length, 4);
+    const [slow, sentOnce] = scripted("too-slow", [problem(503, "work-timeout", "0")]);
+    await assert.rejects(slow.detect({ photo: new Uint8Array([1]) }), hasCode("work-timeout"));
+    assert.equal(sentOnce().length, 1);
+  });
+
+  it("follows events through an outage, each once", async () => {
+    const page = (...cursors: string[]) => ({
+      events: cursors.map((cursor) => ({ cursor })),
+      next_cursor: cursors.at(-1) ?? "c",
+    });
+    const cut: Answer = (response) => {
+      response.writeHead(200, { "Content-Type": "application/json", "Content-Length": "9999" });
+      response.write('{"events": [{"cursor": "d"}', () => response.destroy());
+    };
+    const outage = [problem(503, "database", "0"), lost, cut];
+    const answers = [json(page("a", "b")), json(page()), ...outage, json(page("d")), problem(503, "database", "0")];
+    const [service, sent] = scripted("follow", answers, { retries: 0, timeout: 5000 });
+    const found: string[] = [];
+    const following = service.followEvents({ after: "0", kind: ["enrolled"] }, { maxOutage: 15_000 });
+    for (const _ of ["a", "b", "d"]) found.push((await following.next()).value.cursor);
+    assert.deepEqual(found, ["a", "b", "d"]);
+    const wanted = "kind=enrolled";
+    assert.deepEqual(
+      sent().map((one) => one.url?.split("?")[1]),
+      [`after=0&${wanted}&wait=0`, ...["b", "c", "c", "c", "c"].map((after) => `wait=25&after=${after}&${wanted}`)],
+    );
+    const [impatient] = scripted("impatient", [json(page("a")), problem(503, "database", "0")], { retries: 0 });
+    const ended = impatient.followEvents({}, { maxOutage: 0 });
+    await ended.next();
+    await assert.rejects(ended.next(), hasCode("database"));
+  });
+
   it("does not repeat a login after too many attempts", async () => {
     const [service, sent] = scripted("login", [problem(429, "too-many-attempts", "0")]);
     await assert.rejects(service.logIn({ email: USER.email, password: "x" }), hasCode("too-many-attempts"));

@@ -6,9 +6,9 @@ is an embedding of such a user, with a lasting id. Users without an external id 
 
 from __future__ import annotations
 
-import unicodedata
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,23 +21,32 @@ from psycopg.rows import class_row, scalar_row
 from pgface.accounts.audit_log import record
 from pgface.accounts.client import Client
 from pgface.database.sql import queries
-from pgface.errors import PgfaceError
+from pgface.errors import PgfaceError, UnknownUserError
 from pgface.faces.cancellation import check_work, waiting
 from pgface.faces.engines.base import Detection
 from pgface.faces.face_choice import EnrollmentChoice, OneOfPhoto
 from pgface.faces.photo import PhotoSource
 from pgface.gallery import Gallery
-from pgface.gallery.users import UNUSABLE_PASSWORD, clean_name, is_reserved
-from pgface.results import Enrollment
+from pgface.gallery.config import GalleryConfig
+from pgface.gallery.events import record_identified, record_verified
+from pgface.gallery.users import UNUSABLE_PASSWORD, clean_name, is_reserved, merge_users
+from pgface.results import Enrollment, Match, Verification
 from pgface.system.timing import stage
+from pgface.text import cleaned
 from pgface.vectors import unit_embedding
 
 _BATCH_PROBES: Final = 32
 """Probes that are searched together. In between, the work ends if its client has disconnected."""
+_BATCH_DELETIONS: Final = 100
+"""Subjects or examples that are deleted in one transaction. In between, others can enroll faces."""
 
 
 class SubjectExistsError(PgfaceError):
     """A subject has this name already."""
+
+
+class _SubjectChangedError(PgfaceError):
+    """Another request has changed the subject since it was found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,16 @@ class Subject:
     id: int
     name: str
     email: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """What was deleted."""
+
+    subjects: tuple[str, ...]
+    """The names of the subjects."""
+    examples: int
+    """The number of their examples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +96,8 @@ class Similar:
     """An example that is similar to a probe."""
 
     subject: str
+    user_id: int
+    embedding_id: int
     similarity: float
     """Cosine, -1 to 1."""
 
@@ -115,7 +136,7 @@ class Subjects:
 
     def find(self, name: str) -> Subject | None:
         """Find a subject by its name in any case."""
-        found = self._database.read("select_subject", {"subject": _composed(name)}, row_factory=class_row(Subject))
+        found = self._database.read("select_subject", {"subject": cleaned(name)}, row_factory=class_row(Subject))
         return found[0] if found else None
 
     def add(self, name: str, client: Client) -> Subject:
@@ -126,12 +147,7 @@ class Subjects:
             GalleryError: the name is empty, too long, or contains control characters.
 
         """
-        values = {
-            "name": clean_name(name),
-            "email": _new_email(),
-            "password": UNUSABLE_PASSWORD,
-            "subject": _composed(name),
-        }
+        values = _named(name) | {"email": _new_email(), "password": UNUSABLE_PASSWORD}
         with self._database.transaction_alone() as connection:
             connection.execute(queries()["lock_enrollment"])
             if _find(connection, name) is not None:
@@ -152,9 +168,8 @@ class Subjects:
             GalleryError: the new name cannot be used.
 
         """
-        values = {"subject": _composed(new), "name": clean_name(new)}
-        with self._database.transaction_alone() as connection:
-            connection.execute(queries()["lock_enrollment"])
+        values = _named(new)
+        with self._changes() as connection:
             subject, other = _find(connection, name), _find(connection, new)
             if subject is None:
                 return False
@@ -162,34 +177,34 @@ class Subjects:
                 connection.execute(queries()["rename_subject"], values | {"id": subject.id})
                 record(connection, "user changed", client, user_id=subject.id)
                 return True
-        if not is_reserved(subject.email):
-            raise SubjectExistsError
-        self._gallery.merge_users(
-            subject.id,
-            other.id,
-            within=lambda connection, user: record(connection, "users merged", client, user_id=user.id),
-        )
+            if not is_reserved(subject.email):
+                raise SubjectExistsError
+            merge_users(connection, subject.id, other.id)
+            record(connection, "users merged", client, user_id=other.id)
         return True
 
-    def delete(self, subjects: Sequence[Subject], client: Client) -> int:
-        """Delete subjects with their examples, and return the number of these.
+    def delete(self, name: str, client: Client) -> Deleted:
+        """Delete a subject with its examples, if there is one with this name in any case.
 
         A user with an e-mail of their own stays, without photos, embeddings and external id.
         """
-        examples = 0
-        with self._gallery.deletion() as connection:
-            for subject in subjects:
-                deleted = connection.execute(queries()["delete_embeddings_of_user"], {"id": subject.id}).rowcount
-                connection.execute(queries()["delete_photos_of_user"], {"id": subject.id})
-                gone = is_reserved(subject.email)
-                connection.execute(queries()["delete_user" if gone else "remove_subject"], {"id": subject.id})
-                record(connection, "user deleted" if gone else "face deleted", client, user_id=subject.id)
-                examples += deleted
-        return examples
+        with self._changes() as connection:
+            found = _find(connection, name)
+            return _delete(connection, [] if found is None else [found], client)
 
-    def all(self) -> list[Subject]:
-        """List all subjects, in the order in which they were added."""
-        return self._database.read("select_subjects", row_factory=class_row(Subject))
+    def delete_all(self, client: Client) -> Deleted:
+        """Delete all subjects with their examples, in several transactions. Each subject is deleted as in `delete`."""
+        ids = [subject.id for subject in self._database.read("select_subjects", row_factory=class_row(Subject))]
+        names: list[str] = []
+        examples = 0
+        for start in range(0, len(ids), _BATCH_DELETIONS):
+            values = {"ids": ids[start : start + _BATCH_DELETIONS]}
+            with self._changes() as connection, connection.cursor(row_factory=class_row(Subject)) as cursor:
+                found = cursor.execute(queries()["select_subjects_with_ids"], values).fetchall()
+                deleted = _delete(connection, found, client)
+            names += deleted.subjects
+            examples += deleted.examples
+        return Deleted(tuple(names), examples)
 
     def add_example(
         self, photo: PhotoSource, name: str, client: Client, *, min_score: float | None = None
@@ -206,36 +221,35 @@ class Subjects:
         while True:
             try:
                 return self._add_example(photo, name, client, min_score)
-            except SubjectExistsError:  # added by another request in the meantime
+            except (_SubjectChangedError, UnknownUserError):  # by another request in the meantime
                 continue
 
     def _add_example(self, photo: PhotoSource, name: str, client: Client, min_score: float | None) -> uuid.UUID:
         subject = self.find(name)
+        new = _named(name) if subject is None else {}
+        added: list[uuid.UUID] = []
 
         def complete(connection: psycopg.Connection, done: Enrollment) -> None:
-            # Enrollment holds the lock under which subjects are added.
+            # Enrollment holds the lock under which subjects change.
+            if _find(connection, name) != subject:
+                raise _SubjectChangedError
             if subject is None:
-                if _find(connection, name) is not None:
-                    raise SubjectExistsError
                 connection.execute(queries()["rename_subject"], new | {"id": done.user.id})
                 record(connection, "user added", client, user_id=done.user.id)
-            connection.execute(queries()["assign_face_id_of_photo"], {"photo_id": done.photo_id})
+            added.append(_example_of_photo(connection, done.photo_id))
             record(connection, "photo enrolled", client, user_id=done.user.id)
 
-        new = {"subject": _composed(name), "name": clean_name(name)} if subject is None else {}
         enrolled = self._gallery.enroll(
             photo,
             _new_email() if subject is None else subject.id,
-            choice=ExampleChoice("only", None, 0.0, min_score),
+            choice=ExampleChoice("only", None, self._gallery.settings.background_face, min_score),
             allow_other_user=True,
             within=complete,
         )
-        values = {"photo_id": enrolled.photo_id}
-        if not enrolled.added:
-            with self._database.transaction() as connection:
-                connection.execute(queries()["assign_face_id_of_photo"], values)
-        (found,) = self._database.read("select_face_id_of_photo", values, row_factory=scalar_row)
-        return uuid.UUID(str(found))
+        if enrolled.added:
+            return added[0]
+        with self._database.transaction() as connection:
+            return _example_of_photo(connection, enrolled.photo_id)
 
     def examples(self, subject: str | None, *, offset: int, limit: int) -> tuple[list[Example], int]:
         """List examples in the order in which they were enrolled, of one subject or all, and count all of them.
@@ -246,7 +260,7 @@ class Subjects:
             limit: the maximum number of listed examples.
 
         """
-        subject = None if subject is None else _composed(subject)
+        subject = None if subject is None else cleaned(subject)
         values = {"subject": subject, "offset": offset, "limit": limit}
         with self._database.transaction() as connection:
             connection.execute(queries()["assign_face_ids"])
@@ -263,47 +277,137 @@ class Subjects:
         """Return the stored crop of an example, a JPEG. None if it was enrolled without a photo."""
         return None if example.photo_id is None else self._gallery.crop(self._gallery.photo(example.photo_id))
 
-    def delete_example(self, example: StoredExample, client: Client) -> None:
-        """Delete an example with its photo. The subject stays."""
-        with self._gallery.deletion() as connection:
-            connection.execute(queries()["delete_embedding"], {"embedding_id": example.embedding_id})
-            if example.photo_id is not None:
-                connection.execute(queries()["delete_photo"], {"id": example.photo_id})
-            record(connection, "photo deleted", client, user_id=example.user_id)
+    def delete_examples(self, ids: Sequence[uuid.UUID], client: Client) -> list[Example]:
+        """Delete examples with their photos, and return those that existed. The subjects stay."""
+        deleted: list[Example] = []
+        for start in range(0, len(ids), _BATCH_DELETIONS):
+            with self._changes() as connection:
+                found = [_delete_example(connection, one, client) for one in ids[start : start + _BATCH_DELETIONS]]
+            deleted += [example for example in found if example is not None]
+        return deleted
 
-    def most_similar(
-        self, embeddings: Sequence[NDArray[Any]], count: int, *, model_changes: int | None = None
-    ) -> list[list[Similar]]:
+    def identify(self, embeddings: Sequence[Any], count: int, config: GalleryConfig) -> list[list[Similar]]:
         """Find the most similar examples for each embedding, the best first. One subject can be there several times.
+
+        With `Settings.search_events`, it adds an event for each embedding, as `Gallery.identify` does.
+
+        Args:
+            embeddings: embeddings of the gallery's model, each of 512 numbers.
+            count: the maximum number of examples for each embedding.
+            config: the gallery's configuration from before the embeddings were made.
 
         Raises:
             EmbeddingError: an embedding is not 512 finite numbers, or all are zero.
-            ModelMismatchError: the gallery has got another model since `GalleryConfig.model_changes` was read.
+            ModelMismatchError: the gallery has got another model since the configuration was read.
 
         """
-        changes = self._gallery.config.model_changes if model_changes is None else model_changes
         values = [
-            {"embedding": unit_embedding(one), "max_results": count, "model_changes": changes} for one in embeddings
+            {"embedding": unit_embedding(one), "max_results": count, "model_changes": config.model_changes}
+            for one in embeddings
         ]
         found: list[list[Similar]] = []
         for start in range(0, len(values), _BATCH_PROBES):
             check_work()
             with stage("search"), waiting():
                 found += self._search(values[start : start + _BATCH_PROBES])
+        if self._gallery.settings.search_events:
+            best = [[_match(one, config) for one in similar[:1]] for similar in found]
+            record_identified(self._database, best, config.identify_threshold)
         return found
+
+    def verify(self, embeddings: Sequence[Any], example: StoredExample, config: GalleryConfig) -> list[float]:
+        """Return the cosine of each embedding and an example, -1 to 1.
+
+        With `Settings.search_events`, it adds an event for each embedding, as `Gallery.verify` does.
+
+        Raises:
+            EmbeddingError: an embedding is not 512 finite numbers, or all are zero.
+
+        """
+        cosines = [float(np.dot(example.vector, unit_embedding(one))) for one in embeddings]
+        if self._gallery.settings.search_events:
+            threshold = config.verify_threshold
+            verified = [
+                Verification(
+                    cosine >= threshold,
+                    cosine,
+                    threshold,
+                    example.user_id,
+                    example.subject,
+                    "",
+                    config.confidence(cosine) if cosine >= threshold else None,
+                )
+                for cosine in cosines
+            ]
+            record_verified(self._database, verified, threshold)
+        return cosines
+
+    @contextmanager
+    def _changes(self) -> Iterator[psycopg.Connection]:
+        """Open a transaction in which no other session enrolls a face, or adds, renames or deletes a subject."""
+        with self._gallery.deletion() as connection:
+            connection.execute(queries()["lock_enrollment"])
+            yield connection
 
     def _search(self, values: list[dict[str, Any]]) -> list[list[Similar]]:
         return self._database.search_each("find_similar_examples", values, row_factory=class_row(Similar))
 
 
+def _match(similar: Similar, config: GalleryConfig) -> Match:
+    """Return a similar example as the match of its user, with a confidence."""
+    confidence = config.confidence(similar.similarity)
+    return Match(similar.user_id, similar.subject, "", similar.similarity, similar.embedding_id, confidence)
+
+
 def _find(connection: psycopg.Connection, name: str) -> Subject | None:
     with connection.cursor(row_factory=class_row(Subject)) as cursor:
-        return cursor.execute(queries()["select_subject"], {"subject": _composed(name)}).fetchone()
+        return cursor.execute(queries()["select_subject"], {"subject": cleaned(name)}).fetchone()
 
 
-def _composed(name: str) -> str:
-    """Return a name in Unicode's form NFC, in which external ids are stored."""
-    return unicodedata.normalize("NFC", name)
+def _delete(connection: psycopg.Connection, subjects: Sequence[Subject], client: Client) -> Deleted:
+    examples = 0
+    for subject in subjects:
+        examples += connection.execute(queries()["delete_embeddings_of_user"], {"id": subject.id}).rowcount
+        connection.execute(queries()["delete_photos_of_user"], {"id": subject.id})
+        gone = is_reserved(subject.email)
+        connection.execute(queries()["delete_user" if gone else "remove_subject"], {"id": subject.id})
+        record(connection, "user deleted" if gone else "face deleted", client, user_id=subject.id)
+    return Deleted(tuple(subject.name for subject in subjects), examples)
+
+
+def _delete_example(connection: psycopg.Connection, example_id: uuid.UUID, client: Client) -> Example | None:
+    with connection.cursor(row_factory=class_row(StoredExample)) as cursor:
+        example = cursor.execute(queries()["select_example"], {"id": example_id}).fetchone()
+    if example is None:
+        return None
+    values = {"embedding_id": example.embedding_id, "id": example.photo_id}
+    if not connection.execute(queries()["delete_embedding"], values).rowcount:
+        return None  # deleted in the meantime, by a statement that does not wait for the lock
+    if example.photo_id is not None:
+        connection.execute(queries()["delete_photo"], values)
+    record(connection, "photo deleted", client, user_id=example.user_id)
+    return example
+
+
+def _example_of_photo(connection: psycopg.Connection, photo_id: int) -> uuid.UUID:
+    """Return the id of a photo's example. It gets one if it has none."""
+    values = {"photo_id": photo_id}
+    connection.execute(queries()["assign_face_id_of_photo"], values)
+    row = connection.execute(queries()["select_face_id_of_photo"], values).fetchone()
+    if row is None:  # deleted by another request in the meantime
+        raise _SubjectChangedError
+    return uuid.UUID(str(row[0]))
+
+
+def _named(name: str) -> dict[str, str]:
+    """Return the name and the external id of a subject's user, which are the same text.
+
+    Raises:
+        GalleryError: the name is empty, too long, or contains control characters.
+
+    """
+    kept = clean_name(name)
+    return {"name": kept, "subject": kept}
 
 
 def _new_email() -> str:

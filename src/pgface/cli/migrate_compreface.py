@@ -78,9 +78,10 @@ def _print(report: CompreFaceReport) -> None:
 
 def _print_keys(report: CompreFaceReport) -> None:
     keys = report.keys
-    would = "would be" if report.dry_run else "were"
+    was, were = ("would be", "would be") if report.dry_run else ("was", "were")
     if keys.added:
-        say(f"{counted(keys.added, 'key')} of services {would} added, so clients keep their keys.")
+        added = counted(keys.added, f"key of a service {was}", f"keys of services {were}")
+        say(f"{added} added. Clients keep their keys.")
     if report.has_demo:
         say("The keys of CompreFace's demo were left out, because anyone knows them.")
     if keys.refused:
@@ -99,11 +100,14 @@ def _print_service(service: ServiceReport, *, dry_run: bool) -> None:
     )
     if service.same_subjects:
         say(
-            f"{counted(service.same_subjects, 'subject has', 'subjects have')} the name of another one in upper or "
-            "lower case. Each pair becomes one user."
+            f"{counted(service.same_subjects, 'subject has', 'subjects have')} the name of another one in other upper "
+            "and lower case. They become one user."
         )
     if service.repeated:
-        say(f"{counted(service.repeated, 'image')} of the same subject and content: each keeps its id.")
+        say(
+            f"{counted(service.repeated, 'image is a copy', 'images are copies')} of another one of its subject. "
+            "Both ids stay valid."
+        )
     if service.odd_names:
         print_error(
             f"{counted(len(service.odd_names), 'subject has', 'subjects have')} a name that cannot be shown. The user "

@@ -78,8 +78,8 @@ ThresholdOption = Annotated[
     ),
 ]
 FACES_HELP = (
-    "In a photo with several faces: refuse it unless the others are less than a quarter as wide, take the largest, or "
-    "the large one nearest the middle."
+    "In a photo with several faces: refuse it unless the others are small, take the largest, or take the large one "
+    "nearest the middle."
 )
 FaceOption = Annotated[FaceChoice, typer.Option("--faces", help=FACES_HELP)]
 

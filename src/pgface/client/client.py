@@ -26,6 +26,8 @@ otherwise."""
 RETRIES: Final = 4
 FOLLOWING_WAIT: Final = 25.0
 """Seconds for which the service waits for the next event in one request."""
+MAX_OUTAGE: Final = 300.0
+"""Seconds for which `follow_events` goes on without a response, for example while the service starts again."""
 _CONNECT_TIMEOUT: Final = 10.0
 _KEEPALIVE_SECONDS: Final = 4.0
 """The service closes idle connections after 5 seconds. A request on a connection that is being closed would fail."""
@@ -99,7 +101,7 @@ class Client(_BaseClient):
         key: an API key, or the token of a login.
         gallery: the name of a gallery. By default the service's default gallery.
         timeout: seconds to wait for a response.
-        retries: the maximum of further attempts for a call.
+        retries: the maximum number of further attempts for a call.
         http: your own client of httpx, for example with a proxy or certificates. It keeps its own time limits, and you
             close it.
 
@@ -139,22 +141,37 @@ class Client(_BaseClient):
         return Client(to.url, to.key, gallery=to.gallery, retries=self._retries, http=self._http)
 
     def follow_events(
-        self, after: str | None = None, *, kind: Sequence[str] = (), wait: float = FOLLOWING_WAIT
+        self,
+        after: str | None = None,
+        *,
+        kind: Sequence[str] = (),
+        wait: float = FOLLOWING_WAIT,
+        max_outage: float = MAX_OUTAGE,
     ) -> Iterator[Event]:
         """Iterate over events without an end: the events after a cursor, then each new one when it happens.
 
         Keep the `cursor` of the last event that your program has processed. After a restart, give it as `after`.
+
+        Args:
+            after: the cursor of an event. By default the oldest events. `end` stands for the newest one.
+            kind: only events of these kinds, such as `enrolled`.
+            wait: seconds for which the service waits for the next event in one request, 0 to 30.
+            max_outage: seconds to go on if the service no longer responds or is busy. Then the error is raised.
+
         """
+        page = self.send(operations.list_events(after, kind=kind))
         while True:
-            page = self.send(operations.list_events(after, kind=kind, wait=wait))
             yield from page.items
-            after = page.next_cursor
+            page = self._send(operations.list_events(page.next_cursor, kind=kind, wait=wait), max_outage)
 
     def send(self, call: Call[T], /) -> T:
         """Send a call, also again if it may be, and return what was read from its response."""
+        return self._send(call)
+
+    def _send(self, call: Call[T], max_outage: float = 0) -> T:
         arguments = self._destination.arguments(call)
         arguments |= _time_limit(call, self._http.timeout)
-        attempts = Attempts(call, self._retries)
+        attempts = Attempts(call, self._retries, max_outage)
         while True:
             try:
                 response = self._http.request(**arguments)
@@ -249,26 +266,31 @@ class AsyncClient(_BaseClient):
         return AsyncClient(to.url, to.key, gallery=to.gallery, retries=self._retries, http=self._http)
 
     async def follow_events(
-        self, after: str | None = None, *, kind: Sequence[str] = (), wait: float = FOLLOWING_WAIT
+        self,
+        after: str | None = None,
+        *,
+        kind: Sequence[str] = (),
+        wait: float = FOLLOWING_WAIT,
+        max_outage: float = MAX_OUTAGE,
     ) -> AsyncIterator[Event]:
-        """Iterate over events without an end: the events after a cursor, then each new one when it happens.
-
-        Keep the `cursor` of the last event that your program has processed. After a restart, give it as `after`.
-        """
+        """Iterate over events without an end, as `Client.follow_events`."""
+        page = await self.send(operations.list_events(after, kind=kind))
         while True:
-            page = await self.send(operations.list_events(after, kind=kind, wait=wait))
             for event in page.items:
                 yield event
-            after = page.next_cursor
+            page = await self._send(operations.list_events(page.next_cursor, kind=kind, wait=wait), max_outage)
 
     async def send(self, call: Call[T], /) -> T:
         """Send a call, also again if it may be, and return what was read from its response."""
+        return await self._send(call)
+
+    async def _send(self, call: Call[T], max_outage: float = 0) -> T:
         if call.photos:  # reading a file would block the event loop
             arguments = await anyio.to_thread.run_sync(self._destination.arguments, call)
         else:
             arguments = self._destination.arguments(call)
         arguments |= _time_limit(call, self._http.timeout)
-        attempts = Attempts(call, self._retries)
+        attempts = Attempts(call, self._retries, max_outage)
         while True:
             try:
                 response = await self._http.request(**arguments)

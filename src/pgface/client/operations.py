@@ -71,7 +71,7 @@ def list_users(
         search: a part of the name or the e-mail.
         label: a label, or several that a user must all have.
         external_id: the external id of one user.
-        limit: the maximum of users on a page.
+        limit: the maximum number of users on a page.
         cursor: the `next_cursor` of the previous page.
 
     """
@@ -207,7 +207,7 @@ def identify(
     Args:
         photo: the probe.
         threshold: the lowest similarity of a match, -1 to 1. By default the gallery's own.
-        top: the maximum of users for each face, 1 to 100.
+        top: the maximum number of users for each face, 1 to 100.
         labels: search only among the users who have all of these labels.
 
     """
@@ -346,7 +346,7 @@ def list_events(
         after: the `next_cursor` of the previous call. By default the oldest events. `end` stands for the newest one.
         kind: only events of these kinds, such as `enrolled`.
         wait: seconds to wait for the next event if no event follows the cursor, 0 to 30.
-        limit: the maximum of events, 1 to 1,000.
+        limit: the maximum number of events, 1 to 1,000.
 
     """
     query = {"after": after, "kind": kind, "wait": wait, "limit": limit}
@@ -390,9 +390,6 @@ def list_audit(
     """List the audit log, the newest entries first. You can ask for one user or one event."""
     query = {"user_id": user_id, "event": event, "limit": limit, "cursor": cursor}
     return Call("GET", "/audit", reads_page("entries", AuditEntry), query=query)
-
-
-# Events
 
 
 # Galleries, for administrators of all galleries

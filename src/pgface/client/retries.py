@@ -22,6 +22,8 @@ MAX_RETRY_AFTER: Final = 60.0
 _FIRST_DELAY: Final = 0.5
 """Seconds before the second attempt. Every further delay is twice as long."""
 _MAX_DELAY: Final = 8.0
+_MAX_DOUBLINGS: Final = 10
+"""After hours of attempts, a larger exponent would be too large for a float."""
 _TRY_LATER: Final = frozenset({429, 502, 503, 504})
 _TOO_SLOW: Final = "work-timeout"
 """The code of a response if a photo took too long. The same photo would probably take too long again."""
@@ -32,11 +34,19 @@ _MAX_RUNNING: Final = 90.0
 
 
 class Attempts:
-    """The attempts to send a call."""
+    """The attempts to send a call.
 
-    def __init__(self, call: Call[Any], retries: int) -> None:
+    Args:
+        call: the call.
+        retries: the maximum number of further attempts.
+        max_outage: seconds within which further attempts are not counted.
+
+    """
+
+    def __init__(self, call: Call[Any], retries: int, max_outage: float = 0) -> None:
         self._call = call
         self._retries = retries
+        self._max_outage = max_outage
         self._made = 0
         self._started = time.monotonic()
 
@@ -49,9 +59,9 @@ class Attempts:
         """
         self._made += 1
         asked = failure.retry_after if isinstance(failure, ResponseError) else None
-        if not self._may_go_on(failure) or (asked is not None and asked > MAX_RETRY_AFTER):
+        if not self._may_go_on(failure) or (asked is not None and asked > max(MAX_RETRY_AFTER, self._left)):
             raise failure
-        delay = min(_MAX_DELAY, _FIRST_DELAY * 2.0 ** (self._made - 1))
+        delay = min(_MAX_DELAY, _FIRST_DELAY * 2.0 ** min(self._made - 1, _MAX_DOUBLINGS))
         # Clients that failed together must not come back together.
         jittered = delay * random.uniform(0.5, 1)  # noqa: S311 - no secret
         return jittered if asked is None else max(asked, delay / 2) + jittered / 2
@@ -59,7 +69,12 @@ class Attempts:
     def _may_go_on(self, failure: ClientError) -> bool:
         if self._retries > 0 and isinstance(failure, ProblemError) and failure.code == _STILL_RUNNING:
             return time.monotonic() - self._started < _MAX_RUNNING
-        return self._made <= self._retries and _may_repeat(self._call, failure)
+        return (self._made <= self._retries or self._left > 0) and _may_repeat(self._call, failure)
+
+    @property
+    def _left(self) -> float:
+        """Seconds until further attempts are counted."""
+        return self._started + self._max_outage - time.monotonic()
 
 
 def unreachable(error: httpx.RequestError, url: str) -> UnreachableError:
@@ -69,6 +84,8 @@ def unreachable(error: httpx.RequestError, url: str) -> UnreachableError:
     reason = str(error).rstrip(".") or type(error).__name__
     if isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout):
         reason = "the time limit of the client was reached"
+    elif sent and isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError):
+        reason = "the connection was lost"
     return UnreachableError(
         f"{url} did not respond: {reason}. Check that the service runs, and that its URL is right.",
         sent=sent,

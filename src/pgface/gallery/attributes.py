@@ -81,7 +81,8 @@ def clean_external_id(external_id: str) -> str:
     kept = unicodedata.normalize("NFC", external_id)
     if not 0 < len(kept) <= MAX_EXTERNAL_ID_CHARACTERS or cleaned(kept) != kept or not is_visible(kept):
         raise GalleryError(
-            f"An external id has 1 to {MAX_EXTERNAL_ID_CHARACTERS} printable characters, without spaces at its ends."
+            f"An external id must have 1 to {MAX_EXTERNAL_ID_CHARACTERS} printable characters, without spaces at its "
+            "ends."
         )
     return kept
 
@@ -99,10 +100,10 @@ def clean_labels(labels: Iterable[str]) -> tuple[str, ...]:
     for label in labels:
         text = cleaned(label) if isinstance(label, str) else ""
         if not 0 < len(text) <= MAX_LABEL_CHARACTERS or not is_visible(text):
-            raise GalleryError(f"A label has 1 to {MAX_LABEL_CHARACTERS} printable characters.")
+            raise GalleryError(f"A label must have 1 to {MAX_LABEL_CHARACTERS} printable characters.")
         kept.add(text)
     if len(kept) > MAX_LABELS:
-        raise GalleryError(f"A user has at most {MAX_LABELS} labels, got {len(kept)}.")
+        raise GalleryError(f"A user can have at most {MAX_LABELS} labels, got {len(kept)}.")
     return tuple(sorted(kept))
 
 
@@ -115,12 +116,12 @@ def clean_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
     """
     if not isinstance(metadata, Mapping):
-        raise GalleryError('Metadata is a JSON object, such as {"room": 12}.')
+        raise GalleryError('Metadata must be a JSON object, such as {"room": 12}.')
     expanded = _expanded_bytes(metadata, 1)
     kept: dict[str, Any] = json.loads(text := json.dumps(metadata, ensure_ascii=False, default=dict))
     size = len(text.encode()) + expanded
     if size > MAX_METADATA_BYTES:
-        raise GalleryError(f"Metadata has at most {MAX_METADATA_BYTES:,} bytes as JSON, got {size:,}.")
+        raise GalleryError(f"Metadata can have at most {MAX_METADATA_BYTES:,} bytes as JSON, got {size:,}.")
     return kept
 
 
@@ -133,17 +134,17 @@ def _expanded_bytes(value: Any, depth: int) -> int:
         return 0
     if isinstance(value, int | float):
         if not -_MAX_NUMBER < value < _MAX_NUMBER:  # NaN is not between them either
-            raise GalleryError("A number in metadata is finite and below 2^53. Store a larger one as text.")
+            raise GalleryError("A number in metadata must be finite and below 2^53. Store a larger one as text.")
         return 0 if isinstance(value, int) else len(format(Decimal(repr(value)), "f")) - len(repr(value))
     if not isinstance(value, Mapping | list | tuple):
         raise GalleryError(f"Metadata contains a value of type {type(value).__name__}, which is not JSON.")
     if depth > _MAX_DEPTH:
-        raise GalleryError(f"Metadata has at most {_MAX_DEPTH} levels of objects and lists.")
+        raise GalleryError(f"Metadata can have at most {_MAX_DEPTH} levels of objects and lists.")
     if not isinstance(value, Mapping):
         return sum(_expanded_bytes(one, depth + 1) for one in value)
     for key in value:
         if not isinstance(key, str) or not 0 < len(key) <= _MAX_KEY_CHARACTERS:
-            raise GalleryError(f"A key in metadata is a text of 1 to {_MAX_KEY_CHARACTERS} characters.")
+            raise GalleryError(f"A key in metadata must be a text of 1 to {_MAX_KEY_CHARACTERS} characters.")
         _require_text(key)
     return sum(_expanded_bytes(one, depth + 1) for one in value.values())
 

@@ -131,13 +131,15 @@ def record_identified(database: Database, found: Sequence[Sequence[Match]], thre
     _record_searches(database, "identified", rows)
 
 
-def record_verified(database: Database, verification: Verification, threshold: float) -> None:
-    """Write the event of a verification: the user whom the probe was compared with, and whether they matched.
+def record_verified(database: Database, verifications: Sequence[Verification], threshold: float) -> None:
+    """Write an event for each verification: the user whom the probe was compared with, and whether they matched.
 
     As for `record_identified`, a match is at least the gallery's own threshold.
     """
-    match = verification.match and verification.similarity >= threshold
-    _record_searches(database, "verified", [(verification.user_id, match, verification.confidence)])
+    rows: list[_Search] = [
+        (one.user_id, one.match and one.similarity >= threshold, one.confidence) for one in verifications
+    ]
+    _record_searches(database, "verified", rows)
 
 
 def _record_searches(database: Database, kind: EventKind, rows: Sequence[_Search]) -> None:

@@ -1020,7 +1020,7 @@ class Gallery:
         confidence = _confidence_of_pair(match, similarity, config)
         verification = Verification(match, similarity, threshold, user_id, name, email, confidence)
         if self._settings.search_events:
-            record_verified(self._database, verification, config.verify_threshold)
+            record_verified(self._database, [verification], config.verify_threshold)
         return verification
 
     def _require_recording(self) -> None:

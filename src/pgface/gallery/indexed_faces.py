@@ -43,6 +43,7 @@ class IndexedFace:
     image_id: UUID
     """The same for all faces that were indexed together."""
     external_image_id: str | None
+    """The client's own name of the photo."""
     person: str | None
     """The person's external id, or `pgface:` and the user's id. None for a face without a person."""
     detection_score: float | None
@@ -60,6 +61,7 @@ class SimilarFace:
 
     face: IndexedFace
     similarity: float
+    """Cosine, -1 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,9 @@ class Refusal:
     face_id: UUID
     reason: Reason
     person: str | None = None
+    """The person who has the face, or to whom it is not similar."""
     similarity: float | None = None
+    """Of a face that is not similar: its cosine with the person's most similar face, -1 to 1."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,9 @@ class SimilarPerson:
     """A person who is similar to a probe."""
 
     person: str
+    """The external id, or `pgface:` and the user's id."""
     similarity: float
+    """Cosine of the probe and the person's most similar face, -1 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class Person:
 
     user_id: int
     person: str
+    """The external id, or `pgface:` and the user's id."""
     has_faces: bool
 
 

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from pgface.gallery import Gallery
 from pgface.server import metrics, web
 from pgface.server.api import admin, auth, events, faces, galleries, operations, photos, users
-from pgface.server.compat.compreface.door import CompreFaceMiddleware
+from pgface.server.compat.compreface.middleware import CompreFaceMiddleware
 from pgface.server.compat.rekognition.route import router as rekognition
 from pgface.server.error_handlers import answer_error
 from pgface.server.galleries import GalleryMiddleware, GalleryServices

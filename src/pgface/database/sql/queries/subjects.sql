@@ -3,6 +3,9 @@
 -- select_subjects --
 SELECT id, external_id AS name, email FROM users WHERE external_id IS NOT NULL ORDER BY id;
 
+-- select_subjects_with_ids --
+SELECT id, external_id AS name, email FROM users WHERE id = ANY(%(ids)s) AND external_id IS NOT NULL ORDER BY id;
+
 -- select_subject --
 -- Case does not matter, but the same spelling comes first.
 SELECT id, external_id AS name, email
@@ -75,8 +78,12 @@ DELETE FROM face_embeddings WHERE id = %(embedding_id)s;
 
 -- find_similar_examples --
 -- It refuses an embedding of an earlier model.
-SELECT external_id AS subject, similarity
-FROM find_similar_examples(%(embedding)s, %(max_results)s)
+SELECT
+    f.external_id AS subject,
+    (SELECT fe.user_id FROM face_embeddings fe WHERE fe.id = f.embedding_id) AS user_id,
+    f.embedding_id,
+    f.similarity
+FROM find_similar_examples(%(embedding)s, %(max_results)s) f
 WHERE %(model_changes)s = (SELECT model_changes FROM gallery)
     OR refuse_earlier_model();
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import json
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -15,11 +16,17 @@ from pgface.faces.photo import Upload
 from pgface.server import forms
 from pgface.server.bodies import JSON, MULTIPART, media_type_of
 from pgface.server.compat.compreface.wire import CompreFaceError, undefined
+from pgface.server.schemas.base import UNNAMED
 from pgface.settings import MEBI
 
 MAX_FILE_BYTES: Final = 5 * MEBI
 MAX_REQUEST_BYTES: Final = 10 * MEBI
 """CompreFace's own limits."""
+MAX_TEXT_BYTES: Final = MEBI
+"""The limit of a body without images and embeddings: a name, or about 26,000 ids."""
+_MAX_BRACKETS: Final = 2_000
+_MAX_QUOTES: Final = 100_000
+"""No request needs more. Millions of lists, objects or texts in 10 MB of JSON would take 50 times as much memory."""
 _EXTENSIONS: Final = frozenset({"tif", "tiff", "jpg", "jpeg", "png", "bmp", "ico", "gif", "webp"})
 _STANDARD_ALPHABET: Final = bytes.maketrans(b"-_", b"+/")
 _SPACES: Final = b" \t\r\n"
@@ -63,10 +70,17 @@ async def read_json(request: Request) -> Any:
     if media_type_of(request) != JSON:
         raise undefined(415)
     data = b"".join([chunk async for chunk in request.stream()])
+    if data.count(b"[") + data.count(b"{") > _MAX_BRACKETS or data.count(b'"') > _MAX_QUOTES:
+        raise undefined()
     try:
-        return await run_in_threadpool(pydantic_core.from_json, data, allow_inf_nan=False)
+        return await run_in_threadpool(_parsed, data)
     except ValueError:
         raise undefined() from None
+
+
+def _parsed(data: bytes) -> Any:
+    encoding = json.detect_encoding(data)  # clients on Windows send UTF-16, or a byte order mark
+    return pydantic_core.from_json(data if encoding == "utf-8" else data.decode(encoding), allow_inf_nan=False)
 
 
 def _file(fields: dict[str, list[Any]], name: str) -> Upload:
@@ -76,7 +90,8 @@ def _file(fields: dict[str, list[Any]], name: str) -> Upload:
     if not isinstance(image, Upload):  # a part without the name of a file
         image = Upload("", b"")
     if image.name.rpartition(".")[2].lower() not in _EXTENSIONS or "." not in image.name:
-        raise CompreFaceError(400, 21, f"File [{image.name}] has an unavailable extension")
+        name = "" if image.name == UNNAMED else image.name
+        raise CompreFaceError(400, 21, f"File [{name}] has an unavailable extension")
     return _within_limit(image)
 
 

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pgface.accounts import Client
-from pgface.accounts.subjects import StoredExample, Subjects
+from pgface.accounts.subjects import Example, StoredExample, Subjects
 from pgface.errors import SeveralFacesError, UnknownPhotoError
 from pgface.faces.face_choice import without_bystanders
 from pgface.faces.photo import Upload
@@ -41,7 +41,9 @@ _DEFAULT_PAGE: Final = 20
 _MAX_PAGE: Final = 2000
 """The largest page, as in Spring."""
 _MAX_PREDICTIONS: Final = 1000
-"""CompreFace has no such limit, so that a request could ask for a whole gallery."""
+"""Of one face. CompreFace has no such limit, so that a request could ask for a whole gallery."""
+_MAX_ALL_PREDICTIONS: Final = 100_000
+"""Of all embeddings of a request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +94,16 @@ async def rename_subject(call: Call) -> Response:
 
 async def delete_subject(call: Call) -> Response:
     """Delete a subject with its examples."""
-    found = await call.service.run_db(call.subjects.find, call.path["subject"])
-    if found is None:
+    deleted = await call.service.run_db(call.subjects.delete, call.path["subject"], call.client)
+    if not deleted.subjects:
         raise unknown_subject(call.path["subject"])
-    await call.service.run_db(call.subjects.delete, [found], call.client)
-    return answer({"subject": found.name})
+    return answer({"subject": deleted.subjects[0]})
 
 
 async def delete_subjects(call: Call) -> Response:
     """Delete all subjects with their examples."""
-    subjects = await call.service.run_db(call.subjects.all)
-    await call.service.run_db(call.subjects.delete, subjects, call.client)
-    return answer({"deleted": len(subjects)})
+    deleted = await call.service.run_db(call.subjects.delete_all, call.client)
+    return answer({"deleted": len(deleted.subjects)})
 
 
 # Examples
@@ -131,7 +131,7 @@ async def list_examples(call: Call) -> Response:
     found, count = await call.service.run_db(call.subjects.examples, subject, offset=page * size, limit=size)
     return answer(
         {
-            "faces": [{"image_id": str(one.id), "subject": one.subject} for one in found],
+            "faces": [_example(one) for one in found],
             "page_number": page,
             "page_size": size,
             "total_pages": math.ceil(count / size),
@@ -144,21 +144,19 @@ async def delete_examples(call: Call) -> Response:
     """Delete the examples of a subject, and the subject. Without a name, all of them, as CompreFace does."""
     name = call.query.text("subject")
     if name:
-        found = await call.service.run_db(call.subjects.find, name)
-        subjects = [] if found is None else [found]
+        deleted = await call.service.run_db(call.subjects.delete, name, call.client)
     else:
-        subjects = await call.service.run_db(call.subjects.all)
-    return answer({"deleted": await call.service.run_db(call.subjects.delete, subjects, call.client)})
+        deleted = await call.service.run_db(call.subjects.delete_all, call.client)
+    return answer({"deleted": deleted.examples})
 
 
 async def delete_example(call: Call) -> Response:
     """Delete one example. The subject stays."""
     wanted = image_id(call.path["image_id"])
-    example = await call.service.run_db(call.subjects.example, wanted)
-    if example is None:
+    deleted = await call.service.run_db(call.subjects.delete_examples, [wanted], call.client)
+    if not deleted:
         raise CompreFaceError(404, 44, f"Image {wanted} not found")
-    await call.service.run_db(call.subjects.delete_example, example, call.client)
-    return answer(_example(example))
+    return answer(_example(deleted[0]))
 
 
 async def delete_some_examples(call: Call) -> Response:
@@ -168,13 +166,8 @@ async def delete_some_examples(call: Call) -> Response:
         raise undefined()
     wanted = list(dict.fromkeys(image_id(one) for one in ids))
 
-    def delete() -> list[dict[str, str]]:
-        found = [example for one in wanted if (example := call.subjects.example(one)) is not None]
-        for example in found:
-            call.subjects.delete_example(example, call.client)
-        return [_example(example) for example in found]
-
-    return answer(await call.service.run_db(delete))
+    deleted = await call.service.run_db(call.subjects.delete_examples, wanted, call.client)
+    return answer([_example(one) for one in deleted])
 
 
 async def get_image(call: Call) -> Response:
@@ -231,7 +224,7 @@ async def verify_images(call: Call) -> Response:
         config = call.gallery.config
         first = _only_face(call.gallery, source, options)
         others = find_faces(call.gallery, target, options, embedded=True)
-        values = _compared(first.embeddings[0], others.embeddings, config)
+        values = similarities(_cosines(first.embeddings[0], others.embeddings), config.anchors)
         matches = [face | {"similarity": value} for face, value in zip(others.described(), values, strict=True)]
         compared = {
             "source_image_face": first.described()[0],
@@ -252,7 +245,7 @@ async def verify_example(call: Call) -> Response:
         config = call.gallery.config
         found = find_faces(call.gallery, image, options, embedded=True)
         example = _known_example(call, wanted)
-        values = _compared(example.vector, found.embeddings, config)
+        values = similarities(call.subjects.verify(found.embeddings, example, config), config.anchors)
         result = [
             {"subject": example.subject, "similarity": value} | face
             for face, value in zip(found.described(), values, strict=True)
@@ -269,6 +262,7 @@ async def recognize_embeddings(call: Call) -> Response:
     """Find the most similar examples for each embedding."""
     count = _prediction_count(call.query)
     given = embeddings_of((await _json_object(call)).get("embeddings"), "embeddings")
+    count = min(count, _MAX_ALL_PREDICTIONS // len(given))
 
     def work() -> list[dict[str, Any]]:
         found = _predictions(call, [unit_embedding(one) for one in given], count, call.gallery.config)
@@ -283,7 +277,9 @@ async def verify_embeddings_of_example(call: Call) -> Response:
     given = embeddings_of((await _json_object(call)).get("embeddings"), "embeddings")
 
     def work() -> list[dict[str, Any]]:
-        return _ranked(_known_example(call, wanted).vector, given, call.gallery.config)
+        config = call.gallery.config
+        cosines = call.subjects.verify(given, _known_example(call, wanted), config)
+        return _ranked(given, cosines, config)
 
     return answer({"result": await call.service.inference.run(work)})
 
@@ -296,7 +292,8 @@ async def verify_embeddings(call: Call) -> Response:
     targets = embeddings_of(body.get("targets"), "targets")
 
     def work() -> list[dict[str, Any]]:
-        return _ranked(unit_embedding(source), targets, call.gallery.config)
+        cosines = _cosines(unit_embedding(source), list(map(unit_embedding, targets)))
+        return _ranked(targets, cosines, call.gallery.config)
 
     return answer({"result": await call.service.inference.run(work)})
 
@@ -328,7 +325,7 @@ async def _json_object(call: Call) -> dict[str, Any]:
     return body
 
 
-def _example(example: StoredExample) -> dict[str, str]:
+def _example(example: Example) -> dict[str, str]:
     return {"image_id": str(example.id), "subject": example.subject}
 
 
@@ -361,7 +358,7 @@ def _predictions(
     call: Call, embeddings: Sequence[NDArray[Any]], count: int, config: GalleryConfig
 ) -> list[list[dict[str, Any]]]:
     """Return the subjects of the most similar examples for each embedding."""
-    found = call.subjects.most_similar(embeddings, count, model_changes=config.model_changes)
+    found = call.subjects.identify(embeddings, count, config)
     named = []
     for similar in found:
         values = similarities([one.similarity for one in similar], config.anchors)
@@ -371,14 +368,12 @@ def _predictions(
     return named
 
 
-def _compared(embedding: NDArray[Any], others: Sequence[NDArray[Any]], config: GalleryConfig) -> list[float]:
-    """Return the similarity of an embedding to each of the others."""
-    unit = unit_embedding(embedding)
-    return similarities([float(np.dot(unit, other)) for other in others], config.anchors)
+def _cosines(embedding: NDArray[Any], others: Sequence[NDArray[Any]]) -> list[float]:
+    """Return the cosine of a unit embedding to each of the others."""
+    return [float(np.dot(embedding, other)) for other in others]
 
 
-def _ranked(source: NDArray[Any], targets: Sequence[Sequence[float]], config: GalleryConfig) -> list[dict[str, Any]]:
-    """Return the embeddings with their similarities to another one, the most similar first."""
-    values = _compared(source, [unit_embedding(one) for one in targets], config)
-    ranked = sorted(zip(targets, values, strict=True), key=lambda pair: -pair[1])
-    return [{"embedding": target, "similarity": value} for target, value in ranked]
+def _ranked(embeddings: Sequence[list[float]], cosines: Sequence[float], config: GalleryConfig) -> list[dict[str, Any]]:
+    """Return embeddings with their similarities to another one, the most similar first."""
+    pairs = zip(embeddings, similarities(cosines, config.anchors), strict=True)
+    return [{"embedding": one, "similarity": value} for one, value in sorted(pairs, key=lambda pair: -pair[1])]

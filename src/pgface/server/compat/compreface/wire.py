@@ -19,6 +19,9 @@ _BOOLEANS: Final = {
 }  # fmt: skip
 """The texts that Spring converts to booleans, in lower case."""
 _MAX_INT: Final = 2**31 - 1
+_MAX_EMBEDDINGS: Final = 1_000
+_MAX_NUMBERS: Final = 10_000
+"""Of an embedding, before it is known how many the model has."""
 _UNDEFINED: Final = "Something went wrong, please try again"
 
 
@@ -114,7 +117,7 @@ class Query:
 
     def integer(self, name: str, default: int) -> int:
         """Return an integer of 32 bits."""
-        text = self.text(name)
+        text = self._first(name)
         if not text:
             return default
         if re.fullmatch(r"[+-]?[0-9]{1,10}", text) is None or not -_MAX_INT <= int(text) <= _MAX_INT:
@@ -123,7 +126,7 @@ class Query:
 
     def boolean(self, name: str, default: bool) -> bool:
         """Return a boolean."""
-        text = self.text(name)
+        text = self._first(name)
         if not text:
             return default
         if text.strip().lower() not in _BOOLEANS:
@@ -132,7 +135,7 @@ class Query:
 
     def fraction(self, name: str) -> float | None:
         """Return a number from 0 to 1. CompreFace's answer to another number is the one to an image without a face."""
-        text = self.text(name)
+        text = self._first(name)
         if not text:
             return None
         try:
@@ -142,6 +145,10 @@ class Query:
         if not 0 <= value <= 1:
             raise no_face()
         return value
+
+    def _first(self, name: str) -> str | None:
+        """Return the first of repeated values, which Spring converts to a number or a boolean."""
+        return None if self.text(name) is None else self._values[name][0]
 
     def slugs(self, name: str) -> frozenset[str]:
         """Return a list that is separated by commas."""
@@ -175,6 +182,8 @@ def embeddings_of(value: Any, field: str) -> list[list[float]]:
         raise CompreFaceError(400, 5, f"Field {field} cannot be empty")
     if not isinstance(value, list) or not all(_is_embedding(one) for one in value):
         raise undefined()
+    if len(value) > _MAX_EMBEDDINGS:
+        raise invalid(f"There can be at most {_MAX_EMBEDDINGS:,} embeddings, got {len(value):,}; ")
     try:
         return [[float(number) for number in one] for one in value]
     except OverflowError:
@@ -182,4 +191,6 @@ def embeddings_of(value: Any, field: str) -> list[list[float]]:
 
 
 def _is_embedding(value: Any) -> bool:
-    return isinstance(value, list) and all(type(number) in (int, float) for number in value)
+    return (
+        isinstance(value, list) and len(value) <= _MAX_NUMBERS and all(type(number) in (int, float) for number in value)
+    )

@@ -1,4 +1,4 @@
-"""The door: which requests are CompreFace's, who may send them, and how errors are answered.
+"""Finds the requests that are CompreFace's, checks their keys, and answers errors in CompreFace's format.
 
 It is ASGI middleware in front of pgface's own routes. As for these, the caller is found before a body is read, and a
 body is read within limits of bytes and time. A key leads to its gallery, so that the paths are the same for all
@@ -35,7 +35,7 @@ from pgface.errors import (
 )
 from pgface.server.auth import KeyPrincipal
 from pgface.server.compat.compreface import operations as to
-from pgface.server.compat.compreface.bodies import MAX_REQUEST_BYTES
+from pgface.server.compat.compreface.bodies import MAX_REQUEST_BYTES, MAX_TEXT_BYTES
 from pgface.server.compat.compreface.operations import Call, Handler
 from pgface.server.compat.compreface.wire import (
     CompreFaceError,
@@ -58,6 +58,8 @@ PATHS: Final = ("recognition", "verification", "detection", "static", "config", 
 """The first parts of the paths after the prefix. No path of pgface's own API begins with one of them."""
 _PATH: Final = re.compile(rf"{PREFIX}/(?P<first>{'|'.join(PATHS)})(?:/.*)?", re.DOTALL)
 _SERVICES: Final = {"recognition": "Recognition", "verification": "Verification", "detection": "Detection"}
+_SUBJECT: Final = "(?P<subject>.+?)"
+"""A name may contain slashes. The SDKs do not encode them."""
 _KEY_HEADER: Final = "x-api-key"
 _CORS: Final = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
 _PREFLIGHT: Final = {
@@ -75,33 +77,39 @@ class Operation:
     path: re.Pattern[str]
     handle: Handler
     name: str
+    max_bytes: int
+    """The limit of the body."""
 
 
-def _operation(method: str, path: str, handle: Handler) -> Operation:
-    # Spring also accepts a slash at the end.
-    pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)
-    return Operation(method, re.compile(f"{PREFIX}{pattern}/?"), handle, f"compreface_{handle.__name__}")
+def _operation(method: str, path: str, handle: Handler, max_bytes: int = MAX_TEXT_BYTES) -> Operation:
+    pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path).replace("(?P<subject>[^/]+)", _SUBJECT)
+    # Spring also accepts a slash at the end. Here, a program that deletes `/subjects/` + an empty name deletes nothing.
+    end = "" if method == "DELETE" and not path.endswith("}") else "/?"
+    matched = re.compile(f"{PREFIX}{pattern}{end}")
+    return Operation(method, matched, handle, f"compreface_{handle.__name__}", max_bytes)
 
 
 OPERATIONS: Final = (
-    _operation("POST", "/recognition/recognize", to.recognize),
+    _operation("POST", "/recognition/recognize", to.recognize, MAX_REQUEST_BYTES),
     _operation("GET", "/recognition/subjects", to.list_subjects),
     _operation("POST", "/recognition/subjects", to.add_subject),
     _operation("DELETE", "/recognition/subjects", to.delete_subjects),
     _operation("PUT", "/recognition/subjects/{subject}", to.rename_subject),
     _operation("DELETE", "/recognition/subjects/{subject}", to.delete_subject),
     _operation("GET", "/recognition/faces", to.list_examples),
-    _operation("POST", "/recognition/faces", to.add_example),
+    _operation("POST", "/recognition/faces", to.add_example, MAX_REQUEST_BYTES),
     _operation("DELETE", "/recognition/faces", to.delete_examples),
     _operation("POST", "/recognition/faces/delete", to.delete_some_examples),
     _operation("DELETE", "/recognition/faces/{image_id}", to.delete_example),
     _operation("GET", "/recognition/faces/{image_id}/img", to.get_image),
-    _operation("POST", "/recognition/faces/{image_id}/verify", to.verify_example),
-    _operation("POST", "/recognition/embeddings/recognize", to.recognize_embeddings),
-    _operation("POST", "/recognition/embeddings/faces/{image_id}/verify", to.verify_embeddings_of_example),
-    _operation("POST", "/detection/detect", to.detect),
-    _operation("POST", "/verification/verify", to.verify_images),
-    _operation("POST", "/verification/embeddings/verify", to.verify_embeddings),
+    _operation("POST", "/recognition/faces/{image_id}/verify", to.verify_example, MAX_REQUEST_BYTES),
+    _operation("POST", "/recognition/embeddings/recognize", to.recognize_embeddings, MAX_REQUEST_BYTES),
+    _operation(
+        "POST", "/recognition/embeddings/faces/{image_id}/verify", to.verify_embeddings_of_example, MAX_REQUEST_BYTES
+    ),
+    _operation("POST", "/detection/detect", to.detect, MAX_REQUEST_BYTES),
+    _operation("POST", "/verification/verify", to.verify_images, MAX_REQUEST_BYTES),
+    _operation("POST", "/verification/embeddings/verify", to.verify_embeddings, MAX_REQUEST_BYTES),
     _operation("GET", "/static/{api_key}/images/{image_id}", to.get_image),
     _operation("GET", "/config", to.limits),
     _operation("GET", "/consistence/status", to.consistence),
@@ -151,10 +159,10 @@ async def _answer(request: Request, path: str, first: str) -> Response:
         query = Query(request.scope["query_string"])
     except ValueError:
         raise undefined() from None
-    require_length(request, MAX_REQUEST_BYTES)
+    require_length(request, operation.max_bytes)
     service = service_of(request)
     with service.body_budget.lease(requester_name()) as lease:
-        body = LimitedBody(request.receive, MAX_REQUEST_BYTES, lease, service.settings.request_timeout)
+        body = LimitedBody(request.receive, operation.max_bytes, lease, service.settings.request_timeout)
         limited = Request(request.scope, body.receive)
         call = Call(limited, service, service.gallery, client_of(request), query, parameters)
         return await operation.handle(call)
