@@ -126,10 +126,10 @@ def strays(
                 typer.confirm(f"Permanently delete {files} to no photo?", abort=True)
             found = gallery.remove_stray_photo_files()
     if json:
-        print_json({"removed" if delete else "strays": [str(file) for file in found]})
+        print_json({"removed" if delete else "strays": found})
         return
     for file in found:
-        say(str(file))
+        say(file)
     if not found:
         say("Every file belongs to a photo.")
     elif delete:

@@ -144,6 +144,7 @@ def open_enrollment(
                 connection.execute(queries()["lock_enrollment"])
                 # A change of the model holds this lock, too. So the model stays the same from here on.
                 connection.execute(queries()["require_model"], {"model_changes": model_changes})
+                batch.join(connection)
                 yield connection, crops
 
 

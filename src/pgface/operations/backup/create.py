@@ -69,7 +69,9 @@ def back_up(
     replace: bool = False,
     on_photos: OnStep | None = None,
 ) -> BackupReport:
-    """Write the gallery's rows and photo files to one archive, while others read and write.
+    """Write the gallery's rows and crops to one archive, while others read and write.
+
+    The archive has the crops as files, whichever photo store they are in. So it can be restored into any store.
 
     The archive is a snapshot of one moment. pg_dump and the list of photos see the same snapshot, and no photo file is
     deleted until the files are copied. Files of users who are deleted meanwhile are deleted when the backup ends.
@@ -120,7 +122,7 @@ def _write(
     ):
         config = read_config(reader)
         pg_dump = find_pg_dump(reader.info.server_version // 10_000, embedded=settings.database_url is None)
-        files = PhotoFiles(settings.photos_dir, config.id)
+        files = PhotoFiles(settings, config, database)
         counts = count_rows(reader, tables)
         with writing(stream, int(moment.timestamp()), passphrase) as archive:
             dump = dump_blocks(
@@ -155,14 +157,15 @@ def _copy_photos(
             # Another program may have written the row. The file of such a path must not end up in an archive.
             if not is_crop_path(filepath):
                 counts["elsewhere"] += 1
-            elif (stream := files.open_crop(filepath)) is None:
+            elif (stream := files.open_crop(filepath, reader)) is None:
                 counts["missing"] += 1
                 missing.write(f"{filepath}\n".encode())
                 if len(examples) < _MAX_MISSING_EXAMPLES:
                     examples.append(filepath)
             else:
                 with stream:
-                    size = os.fstat(stream.fileno()).st_size
+                    size = stream.seek(0, os.SEEK_END)
+                    stream.seek(0)
                     archive.add(f"{PHOTOS}{filepath}", size, stream)
                 counts.update(files=1, size=size)
             if on_photos is not None:

@@ -1,0 +1,414 @@
+"""The face crops of a gallery, and their rows in the table `photos`.
+
+The gallery's row names the store for new crops. Each row of `photos` says in its path in which store its crop is, so
+crops of several stores can exist beside each other while `pgface photos move` runs.
+
+A backup holds a lock while it copies the crops. During that time no file and no object is deleted. The table
+`deleted_photo_files` lists those of deleted rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import BinaryIO, Final
+from uuid import UUID
+
+import psycopg
+from PIL import Image
+from psycopg.rows import scalar_row
+
+from pgface.database.pool import Database
+from pgface.database.sql import queries
+from pgface.errors import DatabaseUnreachableError, GalleryError, PgfaceError, SettingsError, StorageError
+from pgface.faces.pixels import RGBImage
+from pgface.gallery.config import GalleryConfig, read_config
+from pgface.gallery.photo_stores.base import (
+    FOLDER,
+    POSTGRES,
+    PhotoStore,
+    is_crop_path,
+    new_path,
+    store_id_of,
+    warn,
+)
+from pgface.gallery.photo_stores.folder import FolderStore
+from pgface.gallery.photo_stores.postgres import PostgresStore
+from pgface.gallery.photo_stores.s3 import S3, S3Store, store_id
+from pgface.settings import Settings
+
+__all__ = [
+    "EarlyCrop",
+    "PhotoBatch",
+    "PhotoFiles",
+    "choose_photo_store",
+    "is_crop_path",
+    "photo_store",
+    "require_photo_store",
+]
+
+_JPEG_QUALITY: Final = 95
+_NOTES_OF_GALLERIES: Final = S3.removesuffix("/")
+"""The prefix of the notes that `note_of_gallery` returns, without its last slash."""
+
+
+def require_photo_store(settings: Settings, config: GalleryConfig) -> None:
+    """Check that the settings name no other photo store than the gallery.
+
+    Raises:
+        SettingsError: they do.
+
+    """
+    if settings.photo_store not in (None, config.photo_store):
+        raise SettingsError(
+            f"PGFACE_PHOTO_STORE is {settings.photo_store}, but the gallery's photo store is {config.photo_store}. "
+            f"Set it to {config.photo_store}, or move the photos: pgface photos move --to {settings.photo_store}"
+        )
+
+
+def choose_photo_store(settings: Settings) -> None:
+    """Record the photo store of the settings in a gallery that has no photos yet.
+
+    Raises:
+        DatabaseError: this role is not the gallery's owner.
+
+    """
+    if settings.photo_store is not None:
+        with Database.open(settings) as database:
+            if read_config(database).photo_store != settings.photo_store:
+                database.execute("choose_photo_store", {"location": settings.photo_store})
+
+
+def photo_store(location: str, gallery_id: UUID, database: Database | None, settings: Settings) -> PhotoStore:
+    """Return a photo store of a gallery. A restore has no `database`, because its gallery is not committed yet."""
+    if location == FOLDER:
+        return FolderStore(settings.photos_dir, gallery_id)
+    if location == POSTGRES:
+        return PostgresStore(database, gallery_id)
+    return S3Store(location, gallery_id, database, settings)
+
+
+class PhotoFiles:
+    """The crops of one gallery, in the store of new crops and in others."""
+
+    def __init__(self, settings: Settings, config: GalleryConfig, database: Database) -> None:
+        """Name the stores without opening them.
+
+        Args:
+            settings: the gallery's settings, with the photos folder of this machine.
+            config: the gallery's id and its photo stores.
+            database: the gallery's connections.
+
+        """
+        self._settings = settings
+        self._database = database
+        self._id = config.id
+        self._location = config.photo_store
+        self._former = config.former_photo_stores
+
+    @cached_property
+    def folder(self) -> FolderStore:
+        """The photos folder of this machine."""
+        return FolderStore(self._settings.photos_dir, self._id)
+
+    @property
+    def current(self) -> PhotoStore:
+        """The store of new crops, as this process knows it."""
+        return self.store(self._location)
+
+    def store(self, location: str) -> PhotoStore:
+        """Return the store with this location."""
+        return photo_store(location, self._id, self._database, self._settings)
+
+    def stores(self) -> list[PhotoStore]:
+        """Return every store that may have crops of this gallery and that this machine can reach."""
+        places = [self._location, *self._former, FOLDER, POSTGRES]
+        return [self.store(location) for location in dict.fromkeys(places)]
+
+    def store_of(self, filepath: str) -> PhotoStore | None:
+        """Return the store of a path that `is_crop_path` accepts. None if this gallery does not know it."""
+        name = store_id_of(filepath)
+        if name == POSTGRES:
+            return self.store(POSTGRES)
+        if not name.startswith("s3-"):
+            return self.folder
+        for _ in range(2):
+            for location in (self._location, *self._former):
+                if location.startswith(S3) and store_id(location) == name:
+                    return self.store(location)
+            self.refresh(read_config(self._database))  # another process may have moved the photos there
+        return None
+
+    def refresh(self, config: GalleryConfig) -> None:
+        """Take over the gallery's photo stores after a change."""
+        self._location, self._former = config.photo_store, config.former_photo_stores
+
+    def place(self, filepath: str) -> str:
+        """Return where the crop of a row is, for people."""
+        store = self.store_of(filepath) if is_crop_path(filepath) else None
+        return filepath if store is None else store.place(filepath)
+
+    def has_crop(self, filepath: str) -> bool:
+        """Whether the crop of a committed row exists."""
+        store = self.store_of(filepath)
+        return store is not None and store.exists(filepath)
+
+    def open_crop(self, filepath: str, connection: psycopg.Connection | None = None) -> BinaryIO | None:
+        """Open the crop of a committed row. None if it does not exist.
+
+        Args:
+            filepath: the path of any row of `photos`. pgface follows only paths that it may have written.
+            connection: read rows in this transaction, which has a snapshot.
+
+        Raises:
+            StorageError: the store cannot be read.
+
+        """
+        store = self.store_of(filepath) if is_crop_path(filepath) else None
+        return None if store is None else store.open(filepath, connection)
+
+    def open_crop_of(self, photo_id: int, filepath: str) -> BinaryIO | None:
+        """Open the crop of a photo whose path may have changed since it was read. None if it does not exist."""
+        crop = self.open_crop(filepath)
+        if crop is None:
+            for now in self._database.read("photo_path", {"id": photo_id}, row_factory=scalar_row):
+                return self.open_crop(now) if now != filepath else None
+        return crop
+
+    def remove_strays(self, connection: psycopg.Connection, filepaths: Sequence[str]) -> None:
+        """Delete crops that belong to no row. Call it after `settle`, in the same transaction.
+
+        Raises:
+            GalleryError: a backup is copying the files.
+            StorageError: a crop cannot be deleted.
+
+        """
+        if connection.execute(queries()["try_share_photo_files"]).fetchone() is None:
+            raise GalleryError("A backup is copying the photo files. Try again when it has ended.")
+        for store, paths in self._by_store(filepaths):
+            if len(store.delete(connection, paths)) < len(paths):
+                raise StorageError(f"Not all of these crops could be deleted from {store.location}. See the log.")
+
+    def settle(self, connection: psycopg.Connection) -> None:
+        """Wait for running enrollments, then publish the crops of committed rows.
+
+        Call it in a separate transaction.
+        """
+        connection.execute(queries()["lock_enrollment"])
+        for store in self.stores():
+            store.settle(connection)
+
+    @contextmanager
+    def writing(self, location: str | None = None) -> Iterator[PhotoBatch]:
+        """Write crops for the rows of one transaction. Put the transaction inside this context.
+
+        The crops are published if the transaction commits, and are deleted if it fails. If the connection was lost,
+        the outcome is unknown, and `clean` decides later.
+
+        Args:
+            location: the store, by default that of new crops.
+
+        """
+        batch = PhotoBatch(self, location)
+        try:
+            yield batch
+        except DatabaseUnreachableError:
+            raise
+        except PgfaceError:
+            batch.discard()
+            raise
+        batch.publish()
+
+    def clean(self, connection: psycopg.Connection) -> None:
+        """Clean up after a crash. Call it in a separate transaction.
+
+        It does nothing during an enrollment, whose crops have no rows yet. If a crop cannot be moved or deleted, it
+        logs a warning and goes on, because the gallery must stay usable.
+        """
+        if self._has_nothing_to_clean(connection):
+            return
+        if connection.execute(queries()["try_lock_enrollment"]).fetchone() is not None:
+            for store in self.stores():
+                try:
+                    store.settle(connection)
+                except StorageError as error:
+                    warn(error)
+            self.remove_deleted(connection)
+
+    def _has_nothing_to_clean(self, connection: psycopg.Connection) -> bool:
+        if self._location != FOLDER or self._former or self.folder.existing_prefix is not None:
+            return False
+        return not connection.execute(queries()["deleted_photo_files"], {"prefix": _NOTES_OF_GALLERIES}).fetchall()
+
+    def remove_deleted(self, connection: psycopg.Connection) -> None:
+        """Delete the crops of deleted rows that this machine can reach. If one cannot be deleted, it stays listed."""
+        stores = [store for store in self.stores() if store.location != POSTGRES]
+        if connection.execute(queries()["try_share_photo_files"]).fetchone() is None:
+            return  # a backup is copying the files, and deletes these at its end
+        for store in stores:
+            prefix = store.existing_prefix
+            if prefix is None:
+                continue
+            listed = connection.execute(queries()["deleted_photo_files"], {"prefix": prefix}).fetchall()
+            if gone := store.delete(connection, [filepath for (filepath,) in listed]):
+                connection.execute(queries()["delete_deletion_notes"], {"filepaths": gone})
+        self._remove_deleted_galleries(connection)
+
+    def _remove_deleted_galleries(self, connection: psycopg.Connection) -> None:
+        """Delete the objects of galleries that were deleted, whose own tables no longer exist."""
+        for (note,) in connection.execute(queries()["deleted_photo_files"], {"prefix": _NOTES_OF_GALLERIES}).fetchall():
+            try:
+                location, gallery_id = read_note(note)
+                S3Store(location, gallery_id, self._database, self._settings).delete_all()
+            except ValueError:
+                continue  # pgface did not write it
+            except StorageError as error:
+                warn(error)
+                continue
+            connection.execute(queries()["delete_deletion_notes"], {"filepaths": [note]})
+
+    def _by_store(self, filepaths: Sequence[str]) -> Iterator[tuple[PhotoStore, list[str]]]:
+        for store in self.stores():
+            prefix = store.existing_prefix
+            if prefix is not None and (paths := [path for path in filepaths if path.startswith(f"{prefix}/")]):
+                yield store, paths
+
+
+def note_of_gallery(location: str, gallery_id: UUID) -> str:
+    """Return the note that all objects of a deleted gallery must be deleted from a store."""
+    return f"{location}/{gallery_id}/"
+
+
+def read_note(note: str) -> tuple[str, UUID]:
+    """Return the location and the gallery of such a note.
+
+    Raises:
+        ValueError: it is not such a note.
+
+    """
+    location, gallery_id, rest = note.rsplit("/", 2)
+    if rest or not location.startswith(S3):
+        raise ValueError(note)
+    return location, UUID(gallery_id)
+
+
+class PhotoBatch:
+    """Crops that are written, but whose rows are not committed yet."""
+
+    def __init__(self, files: PhotoFiles, location: str | None = None) -> None:
+        self._files = files
+        self._fixed = location is not None
+        self._store = files.current if location is None else files.store(location)
+        self._connection: psycopg.Connection | None = None
+        self._written: list[str] = []
+        self._left: list[tuple[PhotoStore, list[str]]] = []
+        """What was written to a store that is no longer the gallery's."""
+        self._early: list[EarlyCrop] = []
+
+    def add_early(self, crop: RGBImage) -> EarlyCrop:
+        """Compress a crop for `write_early`."""
+        return self.add_early_jpeg(_jpeg(crop))
+
+    def add_early_jpeg(self, data: bytes) -> EarlyCrop:
+        """Take the bytes of a JPEG for `write_early`."""
+        early = EarlyCrop(self, data)
+        self._early.append(early)
+        return early
+
+    def write_early(self) -> None:
+        """Write these crops before the transaction starts. Those that are not used are deleted at the end."""
+        if not self._store.writes_early or not self._early:
+            return
+        for early in self._early:
+            early.filepath = new_path(self._store.prefix)
+        self._put({str(early.filepath): early.jpeg for early in self._early})
+
+    def join(self, connection: psycopg.Connection) -> None:
+        """Give the batch the transaction of its rows, which has the enrollment lock.
+
+        The gallery's photo store may have changed since this process read it. Then the crops go to the new store.
+        """
+        self._connection = connection
+        if self._fixed:
+            return
+        config = read_config(connection)
+        if config.photo_store != self._store.location:
+            self._files.refresh(config)
+            self._left.append((self._store, self._written))
+            self._store, self._written = self._files.current, []
+            for early in self._early:
+                early.filepath = None
+
+    def add(self, crop: RGBImage) -> str:
+        """Write a crop, shape (height, width, 3), uint8, and return the path for its row."""
+        return self.add_jpeg(_jpeg(crop))
+
+    def add_jpeg(self, data: bytes | memoryview) -> str:
+        """Write the bytes of a JPEG without metadata, and return the path for its row. Call it after `join`."""
+        assert self._connection is not None  # noqa: S101 - the caller's order
+        filepath = new_path(self._store.prefix)
+        self._put({filepath: data})
+        self._store.claim(self._connection, filepath)
+        return filepath
+
+    def claim(self, filepath: str) -> bool:
+        """Whether a crop that was written early still exists. It now belongs to a row of the transaction."""
+        assert self._connection is not None  # noqa: S101 - the caller's order
+        return self._store.claim(self._connection, filepath)
+
+    def is_stored(self, early: EarlyCrop) -> bool:
+        """Read a crop back, and compare its bytes (SHA-256)."""
+        stored = None if early.filepath is None else self._store.open(early.filepath, self._connection)
+        if stored is None:
+            return False
+        with stored:
+            return hashlib.sha256(stored.read()).digest() == hashlib.sha256(early.jpeg).digest()
+
+    def publish(self) -> None:
+        """Move the crops to their final places, and delete the unused ones."""
+        self._discard_left()
+        unused = {crop.filepath for crop in self._early if not crop.used}
+        self._store.discard([filepath for filepath in self._written if filepath in unused])
+        self._store.publish([filepath for filepath in self._written if filepath not in unused])
+
+    def discard(self) -> None:
+        """Delete the crops."""
+        self._discard_left()
+        self._store.discard(self._written)
+
+    def _discard_left(self) -> None:
+        for store, filepaths in self._left:
+            store.discard(filepaths)
+
+    def _put(self, crops: dict[str, bytes | memoryview]) -> None:
+        self._written += crops  # before, so that a failed write is cleaned up
+        self._store.put(crops, self._connection)
+
+
+@dataclass(slots=True)
+class EarlyCrop:
+    """A crop that is written before it is known whether it is enrolled."""
+
+    _batch: PhotoBatch
+    jpeg: bytes
+    filepath: str | None = None
+    """The path for its row, if it was written."""
+    used: bool = False
+
+    def use(self) -> str:
+        """Keep this crop, and return the path for its row. Call it under the enrollment lock."""
+        self.used = True
+        # Before this transaction had the lock, the clean-up of another process may have deleted the crop without a row.
+        if self.filepath is None or not self._batch.claim(self.filepath):
+            self.filepath = self._batch.add_jpeg(self.jpeg)
+        return self.filepath
+
+
+def _jpeg(crop: RGBImage) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(crop).save(file, format="JPEG", quality=_JPEG_QUALITY)
+    return file.getvalue()
