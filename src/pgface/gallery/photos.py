@@ -226,8 +226,8 @@ class PhotoFiles:
     def clean(self, connection: psycopg.Connection) -> None:
         """Clean up after a crash. Call it in a separate transaction.
 
-        It does nothing during an enrollment, whose crops have no rows yet. If a crop cannot be moved or deleted, it
-        logs a warning and goes on, because the gallery must stay usable.
+        During an enrollment it only deletes the crops of deleted rows, because those of the enrollment have no rows
+        yet. If a crop cannot be moved or deleted, it logs a warning and goes on, because the gallery must stay usable.
         """
         if self._has_nothing_to_clean(connection):
             return
@@ -237,7 +237,7 @@ class PhotoFiles:
                     store.settle(connection)
                 except StorageError as error:
                     warn(error)
-            self.remove_deleted(connection)
+        self.remove_deleted(connection)
 
     def _has_nothing_to_clean(self, connection: psycopg.Connection) -> bool:
         if self._location != FOLDER or self._former or self.folder.existing_prefix is not None:
@@ -389,7 +389,7 @@ class PhotoBatch:
         self._store.put(crops, self._connection)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class EarlyCrop:
     """A crop that is written before it is known whether it is enrolled."""
 

@@ -186,17 +186,17 @@ WHERE id > %(after)s
 ORDER BY id
 LIMIT %(limit)s;
 
--- count_photos_to_move --
-SELECT count(*)
-FROM photos
-WHERE NOT starts_with(filepath, %(prefix)s || '/');
-
 -- lock_photos_to_move --
 -- Leaves out photos that another transaction is deleting.
 SELECT id, filepath
 FROM photos
 WHERE id = ANY(%(ids)s)
 FOR UPDATE SKIP LOCKED;
+
+-- existing_photos --
+SELECT id
+FROM photos
+WHERE id = ANY(%(ids)s);
 
 -- set_photo_path --
 UPDATE photos
