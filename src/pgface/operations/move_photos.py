@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -116,6 +117,7 @@ class _Move:
             self._sweep()
             if not self._report.left:
                 break
+        self._drop_empty_stores()
         ((self._report.to_delete, _),) = self._database.read("count_deleted_photo_files", row_factory=tuple_row)
         return self._report
 
@@ -143,6 +145,15 @@ class _Move:
             connection.execute(queries()["lock_enrollment"])
             connection.execute(queries()["set_photo_store"], {"location": self._target.location})
         self._files.refresh(read_config(self._database))
+
+    def _drop_empty_stores(self) -> None:
+        """Let the gallery no longer know former stores in which nothing is left, so that it does not need them."""
+        for location in read_config(self._database).former_photo_stores:
+            store = self._files.store(location)
+            with suppress(StorageError), self._database.transaction() as connection:
+                if next(store.paths(connection), None) is None:
+                    values = {"location": location, "prefix": store.prefix}
+                    connection.execute(queries()["delete_former_photo_store"], values)
 
     def _move(self, rows: Sequence[tuple[int, str]]) -> None:
         with ThreadPoolExecutor(_AT_A_TIME) as threads:

@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
 from psycopg.rows import scalar_row, tuple_row
 
@@ -47,6 +48,8 @@ _MAX_LISTED = 3
 _OPENVINO_IS_FASTER = platform.machine() in {"x86_64", "AMD64"} and sys.platform != "darwin"
 """Whether this is a machine of the kind that it was measured on, and it has a package for it."""
 _LOCK_TIMEOUT = "3s"
+_DELETION_IS_LATE = timedelta(hours=1)
+"""Until then a backup may be running, or a store may be down for a moment."""
 
 
 def schema_version(_: Database, __: Settings) -> Iterator[Finding]:
@@ -333,7 +336,8 @@ def _deleted_photos(database: Database, files: PhotoFiles) -> Iterator[Finding]:
     with suppress(DatabaseError):  # this role may not read the list
         for number, since in database.read("count_deleted_photo_files", row_factory=tuple_row):
             if number:
-                yield problem(
+                late = datetime.now(UTC) - since > _DELETION_IS_LATE
+                yield (problem if late else advice)(
                     f"{counted(number, 'crop of a deleted photo is', 'crops of deleted photos are')} not deleted yet, "
                     f"since {since:%Y-%m-%d %H:%M}.",
                     "pgface doctor --fix (The log says why a crop could not be deleted.)",

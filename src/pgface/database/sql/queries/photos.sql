@@ -171,6 +171,12 @@ SET photo_store = %(location)s,
     )
 WHERE photo_store <> %(location)s;
 
+-- delete_former_photo_store --
+UPDATE gallery
+SET former_photo_stores = array_remove(former_photo_stores, %(location)s)
+WHERE NOT EXISTS (SELECT FROM photos WHERE starts_with(filepath, %(prefix)s || '/'))
+    AND NOT EXISTS (SELECT FROM deleted_photo_files WHERE starts_with(filepath, %(prefix)s || '/'));
+
 -- choose_photo_store --
 -- For a gallery without photos. A gallery with photos keeps its store until `pgface photos move`.
 UPDATE gallery
