@@ -37,14 +37,15 @@ from pgface.operations.move_photos import move_photos
 from pgface.settings import Settings
 from support.backups import elsewhere, no_passphrase
 from support.commands import environment_of, without_settings
+from support.databases import Databases
 from support.doctor import cli, findings_of, fix, settings_with
 from support.galleries import link_pack, one_value
 from support.object_store import BUCKET, LOCATION, ObjectStore, serving_objects
 from support.photos import Photos
 from support.sentences import photo_stores as says
-from support.web_service import Served
+from support.web_service import V1, Served, file
 
-BLAIR, BUSH, POWELL = "Tony_Blair", "George_W_Bush", "Colin_Powell"
+SCHROEDER, BUSH, POWELL = "Gerhard_Schroeder", "George_W_Bush", "Colin_Powell"
 ROUNDS = int(os.environ.get("PGFACE_TEST_ROUNDS", "1"))
 """How many times a move is killed."""
 NOTES = "SELECT count(*) FROM deleted_photo_files"
@@ -88,29 +89,31 @@ def stored(gallery: Gallery, objects: ObjectStore) -> int:
     return len(files) + len(objects.keys()) + int(one_value(gallery, CROPS))
 
 
-@pytest.mark.parametrize("location", ["postgres", LOCATION])
+@pytest.mark.parametrize(
+    ("location", "other"), [("postgres", LOCATION), (LOCATION, "postgres")], ids=["postgres", "s3"]
+)
 def test_a_photo_and_its_crop_exist_together(
-    open_in: Any, store: ObjectStore, photos: Photos, location: str, tmp_path: Path, databases: Any
+    open_in: Any, store: ObjectStore, photos: Photos, location: str, other: str, tmp_path: Path, databases: Databases
 ) -> None:
     with open_in(location) as gallery:
-        first = gallery.enroll(photos(BLAIR, 1), "tony@example.org")
+        first = gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org")
         gallery.enroll(photos(BUSH, 1), "george@example.org")
         assert stored(gallery, store) == 2
         assert not gallery.settings.photos_dir.exists()
         (photo, _) = gallery.photos()
         assert Image.open(io.BytesIO(gallery.crop(photo))).size == (224, 224)
-        assert all("tony" not in key and BLAIR not in key for key in [photo.filepath, *store.keys()])
+        assert all("gerhard" not in key and SCHROEDER not in key for key in [photo.filepath, *store.keys()])
 
         # What fails leaves no crop.
         with pytest.raises(FaceOfAnotherUserError):
-            gallery.enroll(photos(BLAIR, 2), "colin@example.org")
+            gallery.enroll(photos(SCHROEDER, 2), "colin@example.org")
 
         def fail(*_: Any) -> None:
             raise GalleryError("stop")
 
         with pytest.raises(GalleryError, match="stop"):
             gallery.enroll(photos(POWELL, 1), "colin@example.org", within=fail)
-        assert not gallery.enroll(photos(BLAIR, 1), "tony@example.org").added
+        assert not gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org").added
         assert (stored(gallery, store), one_value(gallery, NOTES)) == (2, 0)
 
         # A backup has the crops as files, so it can be restored into any store.
@@ -119,17 +122,16 @@ def test_a_photo_and_its_crop_exist_together(
         assert made is not None
         assert (made.files, made.missing) == (2, 0)
         crops = {photo.id: gallery.crop(photo) for photo in gallery.photos()}
-        for other in ("folder", "postgres", LOCATION):
-            url = databases.create()
-            there = elsewhere(gallery.settings, tmp_path / other[:6], database_url=url, photo_store=other)
-            assert restore(there, archive, no_passphrase, copy=True).photo_files == 2
-            with Gallery.open(there) as restored:
-                assert {photo.id: restored.crop(photo) for photo in restored.photos()} == crops
-                assert restored.config.photo_store == other
-                assert findings_of(there, "photo files")[0].state == "fine"
-                restored.erase_user("tony@example.org")
-                restored.erase_user("george@example.org")
-            databases.drop(url)
+        url = databases.create()
+        there = elsewhere(gallery.settings, tmp_path / "there", database_url=url, photo_store=other)
+        assert restore(there, archive, no_passphrase, copy=True).photo_files == 2
+        with Gallery.open(there) as restored:
+            assert {photo.id: restored.crop(photo) for photo in restored.photos()} == crops
+            assert restored.config.photo_store == other
+            assert findings_of(there, "photo files")[0].state == "fine"
+            restored.erase_user("gerhard@example.org")
+            restored.erase_user("george@example.org")
+        databases.drop(url)
 
         # The deletion of a row deletes its crop, also by SQL.
         gallery.erase_photo(first.photo_id)
@@ -145,7 +147,7 @@ def test_a_photo_and_its_crop_exist_together(
 def test_two_hosts_cannot_disagree(open_in: Any, photos: Photos) -> None:
     with open_in("postgres") as gallery:
         settings: Settings = gallery.settings
-        gallery.enroll(photos(BLAIR, 1), "tony@example.org")
+        gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org")
     with pytest.raises(SettingsError) as refused:
         Gallery.open(in_store(settings, LOCATION))
     assert says.ANOTHER_STORE.is_in(str(refused.value), asked=LOCATION, present="postgres")
@@ -172,7 +174,7 @@ def test_an_object_of_a_crashed_enrollment_is_deleted(
             raise DatabaseUnreachableError
 
         with pytest.raises(DatabaseUnreachableError):
-            gallery.enroll(photos(BLAIR, 1), "tony@example.org", within=crash)
+            gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org", within=crash)
         gallery.clean_photo_store()  # it may be running still
         assert (len(store.keys()), one_value(gallery, NOTES)) == (1, 1)
         assert gallery.status().photos_to_delete == 0
@@ -195,7 +197,7 @@ def test_an_object_of_a_crashed_enrollment_is_deleted(
 
         with monkeypatch.context() as patch:
             patch.setattr(PhotoBatch, "write_early", clean_up_then)
-            gallery.enroll(photos(BLAIR, 1), "tony@example.org")
+            gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org")
         assert gallery.crop(gallery.photos()[0])
         assert (len(store.keys()), one_value(gallery, NOTES)) == (1, 0)
 
@@ -204,9 +206,9 @@ def test_a_deletion_is_not_forgotten_while_the_store_is_down(
     open_in: Any, store: ObjectStore, photos: Photos, settings: Settings
 ) -> None:
     with open_in(LOCATION) as gallery:
-        gallery.enroll(photos(BLAIR, 1), "tony@example.org")
+        gallery.enroll(photos(SCHROEDER, 1), "gerhard@example.org")
         with store.down():
-            gallery.erase_user("tony@example.org")
+            gallery.erase_user("gerhard@example.org")
             assert gallery.photos() == []
             assert gallery.status().photos_to_delete == 1
             with pytest.raises(StorageError) as refused:
@@ -234,7 +236,7 @@ def test_objects_of_a_deleted_gallery_are_deleted_when_the_store_is_back(
         galleries.create("staff")
         assert galleries["staff"].config.photo_store == LOCATION
         gallery.enroll(photos(BUSH, 1), "george@example.org")
-        galleries["staff"].enroll(photos(BLAIR, 1), "tony@example.org")
+        galleries["staff"].enroll(photos(SCHROEDER, 1), "gerhard@example.org")
         with store.down():
             galleries.delete("staff")
         assert len(store.keys()) == 2
@@ -314,20 +316,19 @@ def require_all_in(gallery: Gallery, location: str, objects: ObjectStore) -> Non
 
 def test_photos_move_while_the_gallery_is_in_use(open_in: Any, store: ObjectStore, settings: Settings) -> None:
     with open_in("folder") as gallery:
-        add_photos(gallery, 60)
+        add_photos(gallery, 40)
     with Gallery.open(settings_with(settings)) as gallery:
-        for location in ("postgres", LOCATION, f"s3://{BUCKET}", "folder"):
+        for location in ("postgres", LOCATION, "folder"):
             with Busy(gallery) as busy:
                 report = move_photos(gallery.settings, location)
-                while busy.counts["enrolled"] < 3 and not busy.errors:
+                while min(busy.counts.values()) == 0 and not busy.errors:
                     time.sleep(0.01)
             assert busy.errors == []
-            assert min(busy.counts.values()) > 0, busy.counts
             assert (report.missing, report.elsewhere, report.left) == ([], 0, 0)
             gallery.clean_photo_store()
             require_all_in(gallery, location, store)
             assert gallery.status().photo_store == location
-        assert json.loads(cli(settings)("photos", "move", "--to", "postgres/", "--json").stdout)["moved"] > 30
+        assert json.loads(cli(settings)("photos", "move", "--to", "postgres/", "--json").stdout)["moved"] > 10
         require_all_in(gallery, "postgres", store)
 
 
@@ -389,17 +390,16 @@ def test_a_move_leaves_what_it_cannot_read(
 
 def test_the_service_answers_from_every_store(api: Served, store: ObjectStore, photos: Photos) -> None:
     admin = api.key("admin", "enroll")
-    enrolled = api.client.post(
-        "/api/v1/photos", headers=admin, files={"photo": photos(BLAIR, 1).read_bytes()}, data={"email": "t@example.org"}
-    ).json()
-    path = f"/api/v1/users/{enrolled['user']['id']}/photos/{enrolled['photo_id']}"
+    photo = {"photo": file(photos(SCHROEDER, 1).read_bytes())}
+    enrolled = api.client.post(f"{V1}/photos", headers=admin, files=photo, data={"email": "g@example.org"}).json()
+    path = f"{V1}/users/{enrolled['user']['id']}/photos/{enrolled['photo_id']}"
     crop = api.client.get(f"{path}/crop", headers=admin).content
     assert crop.startswith(b"\xff\xd8")
     try:
         for location in ("postgres", LOCATION):
             move_photos(api.owner.settings, location)
             assert api.client.get(f"{path}/crop", headers=admin).content == crop
-            assert api.client.get("/api/v1/status", headers=admin).json()["photo_store"] == location
+            assert api.client.get(f"{V1}/status", headers=admin).json()["photo_store"] == location
         assert api.client.delete(path, headers=admin).status_code == 204
         assert api.client.get(f"{path}/crop", headers=admin).status_code == 404
         assert store.keys() == []

@@ -6,6 +6,7 @@ from psycopg.rows import dict_row, scalar_row, tuple_row
 
 from pgface.database.pool import Database
 from pgface.errors import DatabaseError, ModelError, ModelMismatchError
+from pgface.gallery.config import read_config
 from pgface.gallery.model import GalleryModel
 from pgface.results import Status
 from pgface.search.state import read_search_state
@@ -46,7 +47,7 @@ def read_status(database: Database, settings: Settings, model: GalleryModel) -> 
         search_fitting=search.fitting,
         search_due=search.due,
         index=index[0]["method"] if index and index[0]["valid"] else None,
-        photo_store=config.photo_store,
+        photo_store=read_config(database).photo_store,
         photos_to_delete=_photos_to_delete(database),
         data_dir=str(settings.data_dir),
         **counts | database.read("server_versions", row_factory=dict_row)[0],
