@@ -1,5 +1,5 @@
 // Generated from docs/reference/openapi.json by `make typescript`.
-// SHA-256 of the document and scripts/generate.js: 51cb8255103b1d2fb334efa7bcc4ef14c7a885b3bf6084a17f80a294d22d0783
+// SHA-256 of the document and scripts/generate.js: 76e3b4e2dc61ba27f08ce802c21d6dc7887907f3108a3b7afb3dae79530b95ab
 // SHA-256 of the rest of this file: 653cbc9bcc5c5abc7ebae50840ac50b98c4b2ae26b51ffc49f96edd0d70b2d4f
 
 import { type CallOptions, type CreateOptions, Sender, itemsOfPages, segment } from "../operation.js";

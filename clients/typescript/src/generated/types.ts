@@ -1,6 +1,6 @@
 // Generated from docs/reference/openapi.json by `make typescript`.
-// SHA-256 of the document and scripts/generate.js: 51cb8255103b1d2fb334efa7bcc4ef14c7a885b3bf6084a17f80a294d22d0783
-// SHA-256 of the rest of this file: d349d6201a62998742938c1054082c087295ce86a22ac0ed7c0e4437435aac5c
+// SHA-256 of the document and scripts/generate.js: 76e3b4e2dc61ba27f08ce802c21d6dc7887907f3108a3b7afb3dae79530b95ab
+// SHA-256 of the rest of this file: 31c5f0929f1a74c3df4c2d2f60662e7dd9ee27c8060ab5d4e610075e0bbc0e63
 
 import type { Photo } from "../photos.js";
 export type paths = Record<string, never>;
@@ -524,6 +524,10 @@ export interface components {
       users: number;
       photos: number;
       embeddings: number;
+      /** @description Where new crops go: `folder`, `postgres`, or the URL of a bucket. */
+      photo_store: string;
+      /** @description Number of crops of deleted photos that are not deleted yet. */
+      photos_to_delete: number | null;
       /** @description `exact`, or the index that a search uses first. */
       search: string;
       search_agreement: number | null;
