@@ -27,6 +27,8 @@ from pgface.errors import (
     StorageError,
     UnknownPhotoError,
 )
+from pgface.evaluation.reports.pages import stored_pictures
+from pgface.evaluation.stored_embeddings import stored_embeddings
 from pgface.galleries import Galleries
 from pgface.gallery import Gallery
 from pgface.gallery.photo_inventory import take_inventory
@@ -132,6 +134,11 @@ def test_a_photo_and_its_crop_exist_together(
             restored.erase_user("gerhard@example.org")
             restored.erase_user("george@example.org")
         databases.drop(url)
+
+        # Pages with pictures have them, too.
+        settings: Settings = gallery.settings
+        faces = stored_embeddings(gallery.database, settings.photos_dir, gallery.config.id).photos
+        assert all(picture.data for picture in stored_pictures(faces, settings).values())
 
         # The deletion of a row deletes its crop, also by SQL.
         gallery.erase_photo(first.photo_id)
