@@ -31,8 +31,8 @@ from pgface.evaluation.reports.pages import stored_pictures
 from pgface.evaluation.stored_embeddings import stored_embeddings
 from pgface.galleries import Galleries
 from pgface.gallery import Gallery
+from pgface.gallery.photo_batch import PhotoBatch
 from pgface.gallery.photo_inventory import take_inventory
-from pgface.gallery.photos import PhotoBatch
 from pgface.operations.backup import back_up
 from pgface.operations.backup.restore import restore
 from pgface.operations.move_photos import move_photos

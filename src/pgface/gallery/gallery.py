@@ -765,8 +765,7 @@ class Gallery:
             DatabaseError: PostgreSQL cannot be reached, or refuses access.
 
         """
-        with self._database.transaction() as connection:
-            self._files.clean(connection)
+        self._files.clean()
 
     def erase_user(self, user: UserRef, *, within: Within[User] | None = None) -> User:
         """Delete a user with all rows, embeddings, tokens and files.
@@ -1055,8 +1054,7 @@ class Gallery:
 
     def _clean(self) -> None:
         try:
-            with self._database.transaction() as connection:
-                self._files.clean(connection)
+            self._files.clean()
         except DatabaseUnreachableError:
             raise
         except DatabaseError:  # this role or server can only read, and another process will clean

@@ -12,8 +12,8 @@ from psycopg.rows import scalar_row
 
 from pgface.database.pool import Database
 from pgface.database.sql import queries
-from pgface.gallery.photo_stores.base import PhotoStore
-from pgface.gallery.photos import PhotoFiles, is_crop_path
+from pgface.gallery.photo_stores.base import PhotoStore, is_crop_path
+from pgface.gallery.photos import PhotoFiles
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,30 +9,27 @@ A backup holds a lock while it copies the crops. During that time no file and no
 
 from __future__ import annotations
 
-import hashlib
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import BinaryIO, Final
 from uuid import UUID
 
 import psycopg
-from PIL import Image
 from psycopg.rows import scalar_row
 
 from pgface.database.pool import Database
 from pgface.database.sql import queries
 from pgface.errors import DatabaseUnreachableError, GalleryError, PgfaceError, SettingsError, StorageError
-from pgface.faces.pixels import RGBImage
 from pgface.gallery.config import GalleryConfig, read_config
+from pgface.gallery.photo_batch import PhotoBatch
 from pgface.gallery.photo_stores.base import (
     FOLDER,
     POSTGRES,
     PhotoStore,
     is_crop_path,
-    new_path,
     store_id_of,
     warn,
 )
@@ -41,17 +38,8 @@ from pgface.gallery.photo_stores.postgres import PostgresStore
 from pgface.gallery.photo_stores.s3 import S3, S3Store, store_id
 from pgface.settings import Settings
 
-__all__ = [
-    "EarlyCrop",
-    "PhotoBatch",
-    "PhotoFiles",
-    "choose_photo_store",
-    "is_crop_path",
-    "photo_store",
-    "require_photo_store",
-]
-
-_JPEG_QUALITY: Final = 95
+_AT_A_TIME: Final = 8
+"""Number of objects that are read in parallel."""
 _NOTES_OF_GALLERIES: Final = S3.removesuffix("/")
 """The prefix of the notes that `note_of_gallery` returns, without its last slash."""
 
@@ -75,11 +63,14 @@ def choose_photo_store(settings: Settings) -> None:
 
     Raises:
         DatabaseError: this role is not the gallery's owner.
+        StorageError: crops cannot be written to the store, or boto3 is not installed.
 
     """
     if settings.photo_store is not None:
         with Database.open(settings) as database:
-            if read_config(database).photo_store != settings.photo_store:
+            config = read_config(database)
+            if config.photo_store != settings.photo_store:
+                photo_store(settings.photo_store, config.id, database, settings).check()
                 database.execute("choose_photo_store", {"location": settings.photo_store})
 
 
@@ -171,6 +162,18 @@ class PhotoFiles:
         store = self.store_of(filepath) if is_crop_path(filepath) else None
         return None if store is None else store.open(filepath, connection)
 
+    def open_each(
+        self, filepaths: Iterable[str], connection: psycopg.Connection
+    ) -> Iterator[tuple[str, BinaryIO | None]]:
+        """Open many crops in their order, as `open_crop` does. Objects of S3-compatible stores are read in parallel."""
+        remaining = iter(filepaths)
+        with ThreadPoolExecutor(_AT_A_TIME) as threads:
+            while paths := list(islice(remaining, 2 * _AT_A_TIME)):
+                objects = [path for path in paths if is_crop_path(path) and store_id_of(path).startswith("s3-")]
+                read = dict(zip(objects, threads.map(self.open_crop, objects), strict=True))
+                for path in paths:
+                    yield path, read[path] if path in read else self.open_crop(path, connection)
+
     def open_crop_of(self, photo_id: int, filepath: str) -> BinaryIO | None:
         """Open the crop of a photo whose path may have changed since it was read. None if it does not exist."""
         crop = self.open_crop(filepath)
@@ -199,6 +202,7 @@ class PhotoFiles:
         Call it in a separate transaction.
         """
         connection.execute(queries()["lock_enrollment"])
+        self.refresh(read_config(connection))
         for store in self.stores():
             store.settle(connection)
 
@@ -223,21 +227,25 @@ class PhotoFiles:
             raise
         batch.publish()
 
-    def clean(self, connection: psycopg.Connection) -> None:
-        """Clean up after a crash. Call it in a separate transaction.
+    def clean(self) -> None:
+        """Clean up after a crash, and delete the crops of deleted rows.
 
         During an enrollment it only deletes the crops of deleted rows, because those of the enrollment have no rows
         yet. If a crop cannot be moved or deleted, it logs a warning and goes on, because the gallery must stay usable.
         """
-        if self._has_nothing_to_clean(connection):
-            return
-        if connection.execute(queries()["try_lock_enrollment"]).fetchone() is not None:
-            for store in self.stores():
-                try:
-                    store.settle(connection)
-                except StorageError as error:
-                    warn(error)
-        self.remove_deleted(connection)
+        with self._database.transaction() as connection:
+            self.refresh(read_config(connection))
+            if self._has_nothing_to_clean(connection):
+                return
+            if connection.execute(queries()["try_lock_enrollment"]).fetchone() is not None:
+                for store in self.stores():
+                    try:
+                        store.settle(connection)
+                    except StorageError as error:
+                        warn(error)
+        # Without the enrollment lock, because a store may take long to answer.
+        with self._database.transaction() as connection:
+            self.remove_deleted(connection)
 
     def _has_nothing_to_clean(self, connection: psycopg.Connection) -> bool:
         if self._location != FOLDER or self._former or self.folder.existing_prefix is not None:
@@ -246,10 +254,10 @@ class PhotoFiles:
 
     def remove_deleted(self, connection: psycopg.Connection) -> None:
         """Delete the crops of deleted rows that this machine can reach. If one cannot be deleted, it stays listed."""
-        stores = [store for store in self.stores() if store.location != POSTGRES]
         if connection.execute(queries()["try_share_photo_files"]).fetchone() is None:
             return  # a backup is copying the files, and deletes these at its end
-        for store in stores:
+        self.refresh(read_config(connection))  # another process may have moved the photos
+        for store in self.stores():
             prefix = store.existing_prefix
             if prefix is None:
                 continue
@@ -294,121 +302,3 @@ def read_note(note: str) -> tuple[str, UUID]:
     if rest or not location.startswith(S3):
         raise ValueError(note)
     return location, UUID(gallery_id)
-
-
-class PhotoBatch:
-    """Crops that are written, but whose rows are not committed yet."""
-
-    def __init__(self, files: PhotoFiles, location: str | None = None) -> None:
-        self._files = files
-        self._fixed = location is not None
-        self._store = files.current if location is None else files.store(location)
-        self._connection: psycopg.Connection | None = None
-        self._written: list[str] = []
-        self._left: list[tuple[PhotoStore, list[str]]] = []
-        """What was written to a store that is no longer the gallery's."""
-        self._early: list[EarlyCrop] = []
-
-    def add_early(self, crop: RGBImage) -> EarlyCrop:
-        """Compress a crop for `write_early`."""
-        return self.add_early_jpeg(_jpeg(crop))
-
-    def add_early_jpeg(self, data: bytes) -> EarlyCrop:
-        """Take the bytes of a JPEG for `write_early`."""
-        early = EarlyCrop(self, data)
-        self._early.append(early)
-        return early
-
-    def write_early(self) -> None:
-        """Write these crops before the transaction starts. Those that are not used are deleted at the end."""
-        if not self._store.writes_early or not self._early:
-            return
-        for early in self._early:
-            early.filepath = new_path(self._store.prefix)
-        self._put({str(early.filepath): early.jpeg for early in self._early})
-
-    def join(self, connection: psycopg.Connection) -> None:
-        """Give the batch the transaction of its rows, which has the enrollment lock.
-
-        The gallery's photo store may have changed since this process read it. Then the crops go to the new store.
-        """
-        self._connection = connection
-        if self._fixed:
-            return
-        config = read_config(connection)
-        if config.photo_store != self._store.location:
-            self._files.refresh(config)
-            self._left.append((self._store, self._written))
-            self._store, self._written = self._files.current, []
-            for early in self._early:
-                early.filepath = None
-
-    def add(self, crop: RGBImage) -> str:
-        """Write a crop, shape (height, width, 3), uint8, and return the path for its row."""
-        return self.add_jpeg(_jpeg(crop))
-
-    def add_jpeg(self, data: bytes | memoryview) -> str:
-        """Write the bytes of a JPEG without metadata, and return the path for its row. Call it after `join`."""
-        assert self._connection is not None  # noqa: S101 - the caller's order
-        filepath = new_path(self._store.prefix)
-        self._put({filepath: data})
-        self._store.claim(self._connection, filepath)
-        return filepath
-
-    def claim(self, filepath: str) -> bool:
-        """Whether a crop that was written early still exists. It now belongs to a row of the transaction."""
-        assert self._connection is not None  # noqa: S101 - the caller's order
-        return self._store.claim(self._connection, filepath)
-
-    def is_stored(self, early: EarlyCrop) -> bool:
-        """Read a crop back, and compare its bytes (SHA-256)."""
-        stored = None if early.filepath is None else self._store.open(early.filepath, self._connection)
-        if stored is None:
-            return False
-        with stored:
-            return hashlib.sha256(stored.read()).digest() == hashlib.sha256(early.jpeg).digest()
-
-    def publish(self) -> None:
-        """Move the crops to their final places, and delete the unused ones."""
-        self._discard_left()
-        unused = {crop.filepath for crop in self._early if not crop.used}
-        self._store.discard([filepath for filepath in self._written if filepath in unused])
-        self._store.publish([filepath for filepath in self._written if filepath not in unused])
-
-    def discard(self) -> None:
-        """Delete the crops."""
-        self._discard_left()
-        self._store.discard(self._written)
-
-    def _discard_left(self) -> None:
-        for store, filepaths in self._left:
-            store.discard(filepaths)
-
-    def _put(self, crops: dict[str, bytes | memoryview]) -> None:
-        self._written += crops  # before, so that a failed write is cleaned up
-        self._store.put(crops, self._connection)
-
-
-@dataclass(slots=True, eq=False)
-class EarlyCrop:
-    """A crop that is written before it is known whether it is enrolled."""
-
-    _batch: PhotoBatch
-    jpeg: bytes
-    filepath: str | None = None
-    """The path for its row, if it was written."""
-    used: bool = False
-
-    def use(self) -> str:
-        """Keep this crop, and return the path for its row. Call it under the enrollment lock."""
-        self.used = True
-        # Before this transaction had the lock, the clean-up of another process may have deleted the crop without a row.
-        if self.filepath is None or not self._batch.claim(self.filepath):
-            self.filepath = self._batch.add_jpeg(self.jpeg)
-        return self.filepath
-
-
-def _jpeg(crop: RGBImage) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(crop).save(file, format="JPEG", quality=_JPEG_QUALITY)
-    return file.getvalue()

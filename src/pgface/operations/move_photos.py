@@ -20,8 +20,9 @@ from pgface.database.pool import Database
 from pgface.database.sql import queries
 from pgface.errors import DatabaseAccessError, GalleryError, StorageError
 from pgface.gallery.config import read_config
-from pgface.gallery.photo_stores.base import PhotoStore
-from pgface.gallery.photos import EarlyCrop, PhotoFiles, is_crop_path
+from pgface.gallery.photo_batch import EarlyCrop
+from pgface.gallery.photo_stores.base import PhotoStore, is_crop_path
+from pgface.gallery.photos import PhotoFiles
 from pgface.settings import Settings, photo_store_location
 
 OnPhotos = Callable[[int, int], None]

@@ -23,7 +23,8 @@ from pgface.database.pool import Database
 from pgface.database.sql import queries
 from pgface.errors import GalleryError
 from pgface.gallery.config import GalleryConfig, read_config
-from pgface.gallery.photos import PhotoFiles, is_crop_path
+from pgface.gallery.photo_stores.base import is_crop_path
+from pgface.gallery.photos import PhotoFiles
 from pgface.operations.backup.archive import MISSING, PHOTOS, ArchiveWriter, writing
 from pgface.operations.backup.atomic_file import atomic_file
 from pgface.operations.backup.dump import dump_blocks
@@ -153,11 +154,12 @@ def _copy_photos(
     with tempfile.TemporaryFile() as missing, reader.cursor("photo_paths") as cursor:
         cursor.itersize = _BATCH_ROWS
         cursor.execute(queries()["backup_photo_paths"])
-        for done, (filepath,) in enumerate(cursor, start=1):
+        opened = files.open_each((filepath for (filepath,) in cursor), reader)
+        for done, (filepath, stream) in enumerate(opened, start=1):
             # Another program may have written the row. The file of such a path must not end up in an archive.
             if not is_crop_path(filepath):
                 counts["elsewhere"] += 1
-            elif (stream := files.open_crop(filepath, reader)) is None:
+            elif stream is None:
                 counts["missing"] += 1
                 missing.write(f"{filepath}\n".encode())
                 if len(examples) < _MAX_MISSING_EXAMPLES:

@@ -354,8 +354,8 @@ def _deleted_photos(database: Database, files: PhotoFiles) -> Iterator[Finding]:
 
 
 def _delete_crops(settings: Settings) -> None:
-    with Database.open(settings) as database, database.transaction() as connection:
-        PhotoFiles(settings, read_config(connection), database).clean(connection)
+    with Database.open(settings) as database:
+        PhotoFiles(settings, read_config(database), database).clean()
 
 
 def passwords(database: Database, _: Settings) -> Iterator[Finding]:
