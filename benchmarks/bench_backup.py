@@ -25,7 +25,7 @@ from psycopg import sql
 from pgface.database.embedded.server import EmbeddedPostgres
 from pgface.database.pool import Database, connected, initialise
 from pgface.gallery.bulk import copy_embeddings
-from pgface.gallery.photos import PhotoFiles
+from pgface.gallery.photo_stores.folder import FolderStore
 from pgface.operations.backup import back_up, verify
 from pgface.operations.backup import restore as restoring
 from pgface.operations.backup.restore import restore
@@ -54,7 +54,7 @@ def fill(settings: Settings, embeddings: int, photos: int) -> None:
             owners = np.arange(start, start + count) % users + 1
             copy_embeddings(connection, owners, random.standard_normal((count, 512), dtype=np.float32))
         ((gallery_id,),) = connection.execute("SELECT id FROM gallery").fetchall()
-        files = PhotoFiles(settings.photos_dir, uuid.UUID(str(gallery_id)))
+        files = FolderStore(settings.photos_dir, uuid.UUID(str(gallery_id)))
         with connection.cursor() as cursor, cursor.copy("COPY photos (user_id, filename, filepath) FROM STDIN") as copy:
             for number in range(photos):
                 name = f"{random.bytes(16).hex()}.jpg"

@@ -27,8 +27,11 @@ from pgface.database.sql import queries
 from pgface.errors import DuplicateGalleryError, GalleryError, PgfaceError, UnknownGalleryError
 from pgface.faces.models.registry import model_defaults
 from pgface.gallery import Gallery
+from pgface.gallery.config import read_config
 from pgface.gallery.model import EngineCache
-from pgface.gallery.photos import PhotoFiles
+from pgface.gallery.photo_stores.folder import FolderStore
+from pgface.gallery.photo_stores.s3 import S3
+from pgface.gallery.photos import choose_photo_store, note_of_gallery
 from pgface.settings import Settings
 from pgface.thresholds import anchors_of
 
@@ -232,6 +235,12 @@ class Galleries:
 
         """
         entry = self._entry(name)
+        config = read_config(self._open(entry).database)
+        notes = [
+            note_of_gallery(location, config.id)
+            for location in (config.photo_store, *config.former_photo_stores)
+            if location.startswith(S3)
+        ]
         if entry.database_url is not None:
             self._delete_elsewhere(entry)
         values = {"name": name, "authority": authority}
@@ -240,11 +249,15 @@ class Galleries:
             deleted = connection.execute(queries()["delete_gallery"], values).fetchone()
             if deleted is None:
                 raise UnknownGalleryError(_unknown(name))
+            # The gallery's own notes are deleted with it. So the default gallery remembers what to delete.
+            connection.execute(queries()["note_deleted_files"], {"filepaths": notes})
             if within is not None:
                 within(connection)
         self._close(entry)
-        if deleted[0] is not None:
-            PhotoFiles(self.default.settings.photos_dir, deleted[0]).remove_all()
+        FolderStore(self.default.settings.photos_dir, config.id).delete_all()
+        if notes:
+            with self.default.database.transaction() as connection:
+                self.default.files.remove_deleted(connection)
 
     def upgrade(self) -> Iterator[Upgrade]:
         """Upgrade the tables of all galleries, also on other servers, and yield each. This needs the owner's role.
@@ -310,7 +323,8 @@ class Galleries:
         return gallery
 
     def _opened_now(self, entry: _Entry) -> Gallery:
-        changed = {"schema_name": entry.schema_name, "registration": "closed"}
+        # PGFACE_PHOTO_STORE is the store of the default gallery.
+        changed = {"schema_name": entry.schema_name, "registration": "closed", "photo_store": None}
         settings = self.default.settings.model_copy(update=changed)
         if entry.database_url is not None:
             settings = _on_server(settings, entry.database_url)
@@ -336,19 +350,19 @@ class Galleries:
         if self.default.database.read("select_gallery_named", {"name": name}, row_factory=class_row(_Entry)):
             raise DuplicateGalleryError(_taken(name))
         (schema_name,) = self.default.database.read("new_schema_name", row_factory=scalar_row)
-        settings = _on_server(self.default.settings.model_copy(update={"schema_name": schema_name}), database_url)
+        changed = {"schema_name": schema_name, "photo_store": read_config(self.default.database).photo_store}
+        settings = _on_server(self.default.settings.model_copy(update=changed), database_url)
         initialise(settings)
+        choose_photo_store(settings)
         with Gallery.open(settings) as gallery:
             gallery.bind(model or self.default.config.model_name)
         return str(schema_name)
 
     def _delete_elsewhere(self, entry: _Entry) -> None:
         gallery = self._open(entry)
-        files = PhotoFiles(gallery.settings.photos_dir, gallery.config.id)
         self._close(entry)
         with connected(gallery.settings) as connection:
             connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(entry.schema_name)))
-        files.remove_all()
 
 
 def _require_name(name: str) -> None:

@@ -232,6 +232,10 @@ class Status:
     users: int
     photos: int
     embeddings: int
+    photo_store: str
+    """Where new crops go: `folder`, `postgres`, or the URL of an S3-compatible store."""
+    photos_to_delete: int | None
+    """Number of crops of deleted photos that are not deleted yet. None if this role may not read it."""
     data_dir: str
 
     def to_json(self) -> dict[str, Any]:

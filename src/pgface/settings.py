@@ -26,11 +26,26 @@ Links start with it, so it contains no characters that have a meaning in URLs, H
 either, because a browser takes `//evil` for another host.
 """
 
+_PHOTO_STORE = re.compile(r"folder|postgres|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_.-]*[A-Za-z0-9_-])*")
+
 AtLeastOne: TypeAlias = Annotated[int, Field(ge=1)]
 Fraction: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Degrees: TypeAlias = Annotated[float, Field(ge=0, le=180)]
 Seconds: TypeAlias = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 LoginPolicy: TypeAlias = Literal["password+face", "face+liveness", "identify+liveness"]
+
+
+def photo_store_location(text: str) -> str:
+    """Return the location of a photo store as the gallery records it.
+
+    Raises:
+        ValueError: it is neither `folder` nor `postgres` nor the URL of a bucket.
+
+    """
+    location = text.rstrip("/")
+    if not _PHOTO_STORE.fullmatch(location):
+        raise ValueError("it is not `folder`, `postgres` or a URL such as s3://bucket/prefix")
+    return location
 
 
 def default_data_dir() -> Path:
@@ -99,6 +114,12 @@ class Settings(BaseSettings):
     )
     execution_provider: str = Field(
         default="CPU", description="Where ONNX Runtime runs: CPU, CUDA, OpenVINO, CoreML, ..."
+    )
+    photo_store: str | None = Field(
+        default=None,
+        description="Where a new gallery stores its face crops: `folder`, `postgres`, or `s3://BUCKET/PREFIX`. A "
+        "gallery keeps its store, and pgface refuses another one. By default pgface uses the gallery's store, and a "
+        "new gallery uses the folder.",
     )
     workers: AtLeastOne = Field(
         default_factory=usable_cores,
@@ -277,6 +298,11 @@ class Settings(BaseSettings):
         if path and not ROOT_PATH.fullmatch(path):
             raise ValueError("it is not a path such as /faces")
         return path
+
+    @field_validator("photo_store")
+    @classmethod
+    def _photo_store(cls, value: str | None) -> str | None:
+        return None if value is None else photo_store_location(value)
 
     @field_validator("database_url", "direct_url", "read_url")
     @classmethod

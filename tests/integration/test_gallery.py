@@ -36,7 +36,7 @@ from pgface.errors import (
 )
 from pgface.faces.engines import load_engine
 from pgface.faces.engines.networks import NetworkEngine
-from pgface.gallery.photos import PhotoBatch
+from pgface.gallery.photo_batch import PhotoBatch
 from pgface.gallery.users import add_user
 from support.databases import Databases, Template
 from support.galleries import contents, in_both_schemas, one_value

@@ -19,7 +19,7 @@ from pgface.errors import (
     StorageError,
 )
 from pgface.gallery import Gallery
-from pgface.gallery.photos import RestoredFiles
+from pgface.gallery.photo_stores.folder import RestoredFiles
 from pgface.operations.backup import back_up, verify
 from pgface.operations.backup import restore as restoring
 from pgface.operations.backup.restore import restore

@@ -11,7 +11,7 @@ import pytest
 import pgface.cli.models
 import pgface.faces.models.pack  # noqa: F401
 from pgface.errors import StorageError
-from pgface.gallery.photos import PhotoFiles
+from pgface.gallery.photo_stores.folder import FolderStore
 from pgface.operations.backup.atomic_file import atomic_file
 from pgface.system.ownership import other_owner, reason_with_owner
 from support.commands import runner
@@ -58,7 +58,7 @@ def volume(tmp_path: Path) -> Path:
 
 def test_the_error_names_the_owner_of_another_users_volume(volume: Path) -> None:
     errors: list[str] = []
-    photo_files = PhotoFiles(volume / "photos", uuid.uuid4())
+    photo_files = FolderStore(volume / "photos", uuid.uuid4())
 
     def backup() -> None:
         with atomic_file(volume / "gallery.tar", replace=False):

@@ -13,7 +13,6 @@ from pgface.evaluation.reports.audit_page import write_audit_page
 from pgface.evaluation.reports.audit_report import audit_summary, audit_tables
 from pgface.evaluation.reports.pages import require_page_packages, require_writable
 from pgface.evaluation.run import audit_gallery as audited
-from pgface.faces.photo import PhotoLimits
 from pgface.settings import get_settings
 
 app = typer.Typer()
@@ -35,8 +34,7 @@ def audit_gallery(
         require_writable(html)
     audit = audited(settings)
     if html is not None:
-        limits = PhotoLimits.from_settings(settings)
-        write_audit_page(audit, f"the gallery {settings.schema_name}", html, limits)
+        write_audit_page(audit, f"the gallery {settings.schema_name}", html, settings)
     if json:
         print_json(audit.to_json())
         return

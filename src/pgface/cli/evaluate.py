@@ -25,7 +25,6 @@ from pgface.evaluation.run import (
     gallery_model,
     named_model,
 )
-from pgface.faces.photo import PhotoLimits
 from pgface.settings import Settings, get_settings
 
 app = typer.Typer()
@@ -131,6 +130,5 @@ def _gallery_model(settings: Settings) -> EvaluatedModel:
 
 
 def _write_page(evaluation: Evaluation, html: Path, how: PhotoEmbedding | None) -> None:
-    limits = PhotoLimits.from_settings(get_settings())
     with nullcontext() if how is None else how.workers() as workers:
-        write_evaluation_page(evaluation, html, workers, limits)
+        write_evaluation_page(evaluation, html, workers, get_settings())

@@ -87,7 +87,7 @@ def _named(name: str) -> Iterator[None]:
         if not found:
             raise UnknownGalleryError(f"There is no gallery {name}. `pgface galleries list` shows the galleries.")
         _, schema_name, database_url, _ = found[0]
-        changed = {"PGFACE_SCHEMA": schema_name}
+        changed = {"PGFACE_SCHEMA": schema_name, "PGFACE_PHOTO_STORE": ""}  # that is the default gallery's store
         if database_url is not None:
             changed |= {"PGFACE_DATABASE_URL": database_url, "PGFACE_DIRECT_URL": ""}
         before = {variable: os.environ.get(variable) for variable in changed}

@@ -9,9 +9,11 @@ import typer
 
 from pgface.cli.gallery import open_gallery
 from pgface.cli.options import AfterOption, JsonOption, LimitOption, PhotoIdArgument, YesOption, user_ref
-from pgface.cli.output import print_json, print_result, print_results, say, when
+from pgface.cli.output import print_error, print_json, print_result, print_results, progress, say, when
 from pgface.cli.users import audited
 from pgface.gallery.users import shown_email
+from pgface.settings import get_settings
+from pgface.system.signals import termination_as_keyboard_interrupt
 from pgface.text import counted
 
 app = typer.Typer()
@@ -108,13 +110,43 @@ def accept(
     print_result({"accepted": photo}, f"Photo {photo} of {face.name} <{face.email}> is accepted.", json)
 
 
+@app.command("move")
+def move(
+    to: Annotated[str, typer.Option(metavar="STORE", help="`folder`, `postgres`, or `s3://BUCKET/PREFIX`.")],
+    json: JsonOption = False,
+) -> None:
+    """Move the face crops to another photo store, while the gallery stays in use.
+
+    Each crop is checked in the new store before the old one is deleted. Run it again after an interruption.
+    """
+    from pgface.operations.move_photos import move_photos
+
+    with termination_as_keyboard_interrupt(), progress() as show:
+        report = move_photos(get_settings(), to, on_photos=show)
+    if json:
+        print_json(report.to_json())
+        return
+    say(f"Moved {counted(report.moved, 'photo')} in {report.seconds:.1f} s. New photos go to {report.photo_store}.")
+    if report.missing:
+        print_error(f"{counted(len(report.missing), 'crop was', 'crops were')} not found: run `pgface doctor`.")
+    if report.elsewhere:
+        print_error(
+            f"{counted(report.elsewhere, 'photo has its file', 'photos have their files')} in the photos folder of "
+            "another machine. Run this command there, too."
+        )
+    if report.left:
+        print_error(f"{counted(report.left, 'photo was', 'photos were')} locked. Run this command again.")
+    if report.to_delete:
+        print_error(f"{counted(report.to_delete, 'old crop is', 'old crops are')} not deleted yet. pgface tries again.")
+
+
 @app.command()
 def strays(
     delete: Annotated[bool, typer.Option("--delete", help="Delete these files.")] = False,
     yes: YesOption = False,
     json: JsonOption = False,
 ) -> None:
-    """List the face crops in the photos folder that belong to no photo of the gallery.
+    """List the face crops that belong to no photo of the gallery, in every photo store.
 
     Restoring an old backup can leave such files.
     """
@@ -126,10 +158,10 @@ def strays(
                 typer.confirm(f"Permanently delete {files} to no photo?", abort=True)
             found = gallery.remove_stray_photo_files()
     if json:
-        print_json({"removed" if delete else "strays": [str(file) for file in found]})
+        print_json({"removed" if delete else "strays": found})
         return
     for file in found:
-        say(str(file))
+        say(file)
     if not found:
         say("Every file belongs to a photo.")
     elif delete:

@@ -129,7 +129,7 @@ def show(user: UserArgument, json: JsonOption = False) -> None:
     """Show a user and their photos."""
     with open_gallery() as gallery:
         found = gallery.user(user_ref(user))
-        photos = [(photo, str(gallery.photo_file(photo))) for photo in gallery.photos(found.id)]
+        photos = [(photo, gallery.photo_place(photo)) for photo in gallery.photos(found.id)]
     if json:
         print_json(found.to_json() | {"photo_files": [photo.to_json() | {"file": file} for photo, file in photos]})
         return

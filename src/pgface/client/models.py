@@ -326,6 +326,10 @@ class Status:
     users: int
     photos: int
     embeddings: int
+    photo_store: str
+    """Where new crops go: `folder`, `postgres`, or the URL of a bucket."""
+    photos_to_delete: int | None
+    """Number of crops of deleted photos that are not deleted yet."""
     search: str
     """`exact`, or the index that a search uses first."""
     search_agreement: float | None

@@ -46,6 +46,8 @@ _RESTRICTED: Final[dict[str, tuple[LiteralString, ...]]] = {
     "access_keys": ("SELECT (access_key_id, key_id)",),
     "audit_log": ("SELECT",),
     "gallery_locks": ("SELECT", "UPDATE"),
+    # A crop never changes.
+    "photo_crops": ("SELECT", "INSERT", "DELETE"),
     # Only the owner changes the model. Triggers delete rows with the owner's rights.
     "reembedding": (),
     # Functions and triggers write events.

@@ -32,6 +32,8 @@ class StoredFace(LabelledPhoto):
     """None for an embedding without a photo."""
     quality: Quality
     """NaN if it is unknown."""
+    filepath: str | None = None
+    """The path of the crop's row, if it is a crop of this gallery."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,6 +87,7 @@ def _face(
         embedding_id=embedding_id,
         user_id=user_id,
         photo_id=photo_id,
+        filepath=filepath if _crop(photos_dir, gallery_id, filepath) != Path() else None,
         quality=Quality(*(math.nan if value is None else value for value in quality)),
     )
 

@@ -32,6 +32,10 @@ class GalleryConfig:
     """How many times the gallery has got another model."""
     anchors: tuple[Anchor, ...] = ()
     """The confidence scale, in ascending order of similarity. Empty until the gallery is bound to a model."""
+    photo_store: str = "folder"
+    """Where new crops go: `folder`, `postgres`, or the URL of an S3-compatible store."""
+    former_photo_stores: tuple[str, ...] = ()
+    """The URLs of other S3-compatible stores that may have crops of this gallery."""
 
     @property
     def identity(self) -> ModelIdentity:
@@ -52,8 +56,9 @@ def read_config(source: Database | psycopg.Connection) -> GalleryConfig:
         return cursor.execute(queries()["select_gallery"]).fetchall()[0]
 
 
-def _config(*, anchors: list[dict[str, Any]], **columns: Any) -> GalleryConfig:
-    return GalleryConfig(**columns, anchors=tuple(Anchor(**anchor) for anchor in anchors))
+def _config(*, anchors: list[dict[str, Any]], former_photo_stores: list[str], **columns: Any) -> GalleryConfig:
+    scale, former = tuple(Anchor(**anchor) for anchor in anchors), tuple(former_photo_stores)
+    return GalleryConfig(**columns, anchors=scale, former_photo_stores=former)
 
 
 def store_anchors(connection: psycopg.Connection, anchors: Sequence[Anchor]) -> None:

@@ -24,7 +24,8 @@ from pgface.faces.cancellation import waiting
 from pgface.faces.engines.base import Box, Face
 from pgface.faces.pixels import CROP_SIZE
 from pgface.gallery.attributes import Attributes
-from pgface.gallery.photos import EarlyCrop, PhotoFiles
+from pgface.gallery.photo_batch import EarlyCrop
+from pgface.gallery.photos import PhotoFiles
 from pgface.gallery.users import UserRef, Within, add_user_if_missing, find_user_or_new, full_name
 from pgface.results import Enrollment, Match
 from pgface.text import same_email
@@ -144,6 +145,7 @@ def open_enrollment(
                 connection.execute(queries()["lock_enrollment"])
                 # A change of the model holds this lock, too. So the model stays the same from here on.
                 connection.execute(queries()["require_model"], {"model_changes": model_changes})
+                batch.join(connection)
                 yield connection, crops
 
 

@@ -32,7 +32,7 @@ from pgface.gallery.enroll_folder import FolderReport, OnProgress, enroll_folder
 from pgface.gallery.events import EventPage, read_events, record_identified, record_verified
 from pgface.gallery.model import EngineCache, GalleryModel
 from pgface.gallery.photo_inventory import remove_strays, take_inventory
-from pgface.gallery.photos import PhotoFiles, is_crop_path
+from pgface.gallery.photos import PhotoFiles, choose_photo_store, require_photo_store
 from pgface.gallery.status import read_status
 from pgface.gallery.users import (
     UserRef,
@@ -97,7 +97,8 @@ class Gallery:
         self._model = model
         self._limits = PhotoLimits.from_settings(settings)
         self._quality = QualityLimits.from_settings(settings)
-        self._files = PhotoFiles(settings.photos_dir, model.config.id)
+        require_photo_store(settings, model.config)
+        self._files = PhotoFiles(settings, model.config, database)
         self._maintainer = SearchMaintainer(database, settings.search_latency_target)
 
     @classmethod
@@ -119,6 +120,7 @@ class Gallery:
         """
         settings = settings or get_settings()
         initialise(settings)
+        choose_photo_store(settings)
         with ExitStack() as undo:
             gallery = cls.open(settings, engine=engine)
             undo.callback(gallery.close)
@@ -725,37 +727,51 @@ class Gallery:
         return found[0]
 
     def crop(self, photo: StoredPhoto) -> bytes:
-        """Return the file of a photo, a JPEG of 224×224 pixels.
+        """Return the crop of a photo, a JPEG of 224×224 pixels.
 
         Raises:
-            UnknownPhotoError: the file is not in this photos folder.
+            UnknownPhotoError: this machine cannot find the crop.
+            StorageError: the photo store cannot be read.
 
         """
-        file = self._files.open_crop(photo.filepath) if is_crop_path(photo.filepath) else None
+        file = self._files.open_crop_of(photo.id, photo.filepath)
         if file is None:
             raise UnknownPhotoError(
-                f"The file of photo {photo.id} is not in this photos folder. `pgface doctor` tells you more."
+                f"The crop of photo {photo.id} is not in its photo store. `pgface doctor` tells you more."
             )
         with file:
             return file.read()
 
     def photo_file(self, photo: StoredPhoto) -> Path:
-        """Return the path of a photo's crop."""
-        return self._files.path(photo.filepath)
+        """Return the path of a photo's crop in this photos folder. For crops of other stores, use `crop`."""
+        return self._files.folder.path(photo.filepath)
 
-    def stray_photo_files(self) -> list[Path]:
-        """List the crops in this photos folder that belong to no photo of the gallery."""
-        return [self._files.path(filepath) for filepath in take_inventory(self._database, self._files).strays]
+    def photo_place(self, photo: StoredPhoto) -> str:
+        """Return where a photo's crop is: a path, a row of `photo_crops`, or the URL of an object."""
+        return self._files.place(photo.filepath)
 
-    def remove_stray_photo_files(self) -> list[Path]:
-        """Delete the files that `stray_photo_files` lists, and return their paths.
+    def stray_photo_files(self) -> list[str]:
+        """List the crops that belong to no photo of the gallery: paths, and the places of other photo stores."""
+        return [self._files.place(filepath) for filepath in take_inventory(self._database, self._files).strays]
+
+    def remove_stray_photo_files(self) -> list[str]:
+        """Delete the crops that `stray_photo_files` lists, and return their places.
 
         Raises:
             GalleryError: a backup is copying the photo files.
-            StorageError: a file cannot be deleted.
+            StorageError: a crop cannot be deleted.
 
         """
-        return [self._files.path(filepath) for filepath in remove_strays(self._database, self._files)]
+        return [self._files.place(filepath) for filepath in remove_strays(self._database, self._files)]
+
+    def clean_photo_store(self) -> None:
+        """Try again to delete the crops of deleted photos that could not be deleted before.
+
+        Raises:
+            DatabaseError: PostgreSQL cannot be reached, or refuses access.
+
+        """
+        self._files.clean()
 
     def erase_user(self, user: UserRef, *, within: Within[User] | None = None) -> User:
         """Delete a user with all rows, embeddings, tokens and files.
@@ -1048,8 +1064,7 @@ class Gallery:
 
     def _clean(self) -> None:
         try:
-            with self._database.transaction() as connection:
-                self._files.clean(connection)
+            self._files.clean()
         except DatabaseUnreachableError:
             raise
         except DatabaseError:  # this role or server can only read, and another process will clean

@@ -1,154 +1,223 @@
-"""The face crops on disk, and their rows in the table `photos`.
+"""The face crops of a gallery, and their rows in the table `photos`.
 
-pgface writes a file under `incoming` before it commits the row, and moves the file to its final path afterwards. It
-deletes a file after the row is deleted. After a crash in between, `clean` moves the incoming files that have a row, and
-deletes the others. The table `deleted_photo_files` lists the files of deleted rows.
+The gallery's row names the store for new crops. Each row of `photos` says in its path in which store its crop is, so
+crops of several stores can exist beside each other while `pgface photos move` runs.
 
-A backup holds a lock while it copies the files. During that time no file is deleted.
-
-A path in the database starts with the gallery's id and the id of the photos folder. Several machines can use one
-gallery, each with its own folder. Each machine deletes only files of its own folder.
+A backup holds a lock while it copies the crops. During that time no file and no object is deleted. The table
+`deleted_photo_files` lists those of deleted rows.
 """
 
 from __future__ import annotations
 
-import io
-import logging
-import os
-import re
-import tempfile
-import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cached_property
 from itertools import islice
-from pathlib import Path
 from typing import BinaryIO, Final
+from uuid import UUID
 
 import psycopg
-from PIL import Image
+from psycopg.rows import scalar_row
 
+from pgface.database.pool import Database
 from pgface.database.sql import queries
-from pgface.errors import DatabaseUnreachableError, GalleryError, PgfaceError, StorageError
-from pgface.faces.pixels import RGBImage
-from pgface.system.delete_folder import delete_folder
-from pgface.system.file_systems import write_once
-from pgface.system.ownership import reason_with_owner
-from pgface.system.private_folder import private_folder
-
-_INCOMING: Final = "incoming"
-_FOLDER_ID: Final = "folder-id"
-_JPEG_QUALITY: Final = 95
-_CROP_PATH: Final = re.compile(
-    r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{32}/([0-9a-f]{2})/\1[0-9a-f]{30}\.jpg"
+from pgface.errors import DatabaseUnreachableError, GalleryError, PgfaceError, SettingsError, StorageError
+from pgface.gallery.config import GalleryConfig, read_config
+from pgface.gallery.photo_batch import PhotoBatch
+from pgface.gallery.photo_stores.base import (
+    FOLDER,
+    POSTGRES,
+    PhotoStore,
+    is_crop_path,
+    store_id_of,
+    warn,
 )
-_BATCH_FILES: Final = 1_000
+from pgface.gallery.photo_stores.folder import FolderStore
+from pgface.gallery.photo_stores.postgres import PostgresStore
+from pgface.gallery.photo_stores.s3 import S3, S3Store, store_id
+from pgface.settings import Settings
 
-_log = logging.getLogger("pgface.photos")
+_AT_A_TIME: Final = 8
+"""Number of objects that are read in parallel."""
+_NOTES_OF_GALLERIES: Final = S3.removesuffix("/")
+"""The prefix of the notes that `note_of_gallery` returns, without its last slash."""
 
 
-def is_crop_path(filepath: str) -> bool:
-    """Whether pgface may have written this path: gallery id, folder id, two digits, name."""
-    return _CROP_PATH.fullmatch(filepath) is not None
+def require_photo_store(settings: Settings, config: GalleryConfig) -> None:
+    """Check that the settings name no other photo store than the gallery.
+
+    Raises:
+        SettingsError: they do.
+
+    """
+    if settings.photo_store not in (None, config.photo_store):
+        raise SettingsError(
+            f"PGFACE_PHOTO_STORE is {settings.photo_store}, but the gallery's photo store is {config.photo_store}. "
+            f"Set it to {config.photo_store}, or move the photos: pgface photos move --to {settings.photo_store}"
+        )
+
+
+def choose_photo_store(settings: Settings) -> None:
+    """Record the photo store of the settings in a gallery that has no photos yet.
+
+    Raises:
+        DatabaseError: this role is not the gallery's owner.
+        StorageError: crops cannot be written to the store, or boto3 is not installed.
+
+    """
+    if settings.photo_store is not None:
+        with Database.open(settings) as database:
+            config = read_config(database)
+            if config.photo_store != settings.photo_store:
+                photo_store(settings.photo_store, config.id, database, settings).check()
+                database.execute("choose_photo_store", {"location": settings.photo_store})
+
+
+def photo_store(location: str, gallery_id: UUID, database: Database | None, settings: Settings) -> PhotoStore:
+    """Return a photo store of a gallery. A restore has no `database`, because its gallery is not committed yet."""
+    if location == FOLDER:
+        return FolderStore(settings.photos_dir, gallery_id)
+    if location == POSTGRES:
+        return PostgresStore(database, gallery_id)
+    return S3Store(location, gallery_id, database, settings)
 
 
 class PhotoFiles:
-    """The crops of one gallery in one photos folder."""
+    """The crops of one gallery, in the store of new crops and in others."""
 
-    def __init__(self, root: Path, gallery_id: uuid.UUID) -> None:
-        self._root = root
-        self._gallery_id = gallery_id
+    def __init__(self, settings: Settings, config: GalleryConfig, database: Database) -> None:
+        """Name the stores without opening them.
 
-    def path(self, filepath: str) -> Path:
-        """Return the path of the file of a row of `photos`, if the file is in this photos folder."""
-        return self._root / filepath
+        Args:
+            settings: the gallery's settings, with the photos folder of this machine.
+            config: the gallery's id and its photo stores.
+            database: the gallery's connections.
+
+        """
+        self._settings = settings
+        self._database = database
+        self._id = config.id
+        self._location = config.photo_store
+        self._former = config.former_photo_stores
+
+    @cached_property
+    def folder(self) -> FolderStore:
+        """The photos folder of this machine."""
+        return FolderStore(self._settings.photos_dir, self._id)
 
     @property
-    def prefix(self) -> str:
-        """The start of the paths of this gallery's crops in this photos folder."""
-        return _prefix(self._gallery_id, self._root)
+    def current(self) -> PhotoStore:
+        """The store of new crops, as this process knows it."""
+        return self.store(self._location)
 
-    @property
-    def existing_prefix(self) -> str | None:
-        """The same as `prefix`, or None if no crop was ever written into this photos folder."""
-        file = self._root / _FOLDER_ID
-        with _storage_errors(file):
-            return self.prefix if file.exists() else None
+    def store(self, location: str) -> PhotoStore:
+        """Return the store with this location."""
+        return photo_store(location, self._id, self._database, self._settings)
 
-    def folders(self) -> set[str]:
-        """List the folders of this gallery's crops in this photos folder, relative to it."""
-        prefix = self.existing_prefix
-        if prefix is None or not (self._root / prefix).is_dir():
-            return set()
-        with _storage_errors(self._root / prefix), os.scandir(self._root / prefix) as entries:
-            return {f"{prefix}/{entry.name}" for entry in entries if entry.is_dir() and entry.name != _INCOMING}
+    def stores(self) -> list[PhotoStore]:
+        """Return every store that may have crops of this gallery and that this machine can reach."""
+        places = [self._location, *self._former, FOLDER, POSTGRES]
+        return [self.store(location) for location in dict.fromkeys(places)]
 
-    def has_any(self) -> bool:
-        """Whether this photos folder contains crops of this gallery."""
-        return any(self.crops_in(folder) for folder in self.folders())
+    def store_of(self, filepath: str) -> PhotoStore | None:
+        """Return the store of a path that `is_crop_path` accepts. None if this gallery does not know it."""
+        name = store_id_of(filepath)
+        if name == POSTGRES:
+            return self.store(POSTGRES)
+        if not name.startswith("s3-"):
+            return self.folder
+        for _ in range(2):
+            for location in (self._location, *self._former):
+                if location.startswith(S3) and store_id(location) == name:
+                    return self.store(location)
+            self.refresh(read_config(self._database))  # another process may have moved the photos there
+        return None
 
-    def crops_in(self, folder: str) -> set[str]:
-        """List the paths of the crops in a folder. The folder need not exist."""
-        full_path = self._root / folder
-        with _storage_errors(full_path):
-            names = os.listdir(full_path) if full_path.is_dir() else []
-        return {path for name in names if is_crop_path(path := f"{folder}/{name}")}
+    def refresh(self, config: GalleryConfig) -> None:
+        """Take over the gallery's photo stores after a change."""
+        self._location, self._former = config.photo_store, config.former_photo_stores
+
+    def place(self, filepath: str) -> str:
+        """Return where the crop of a row is, for people."""
+        store = self.store_of(filepath) if is_crop_path(filepath) else None
+        return filepath if store is None else store.place(filepath)
 
     def has_crop(self, filepath: str) -> bool:
-        """Whether the file of a committed row exists, at its final path or under `incoming`."""
-        crop = self.open_crop(filepath)
-        if crop is not None:
-            crop.close()
-        return crop is not None
+        """Whether the crop of a committed row exists."""
+        store = self.store_of(filepath)
+        return store is not None and store.exists(filepath)
 
-    def remove_strays(self, connection: psycopg.Connection, filepaths: Iterable[str]) -> None:
-        """Delete crops of this folder that belong to no row. Call it after `settle`, in the same transaction.
+    def open_crop(self, filepath: str, connection: psycopg.Connection | None = None) -> BinaryIO | None:
+        """Open the crop of a committed row. None if it does not exist.
+
+        Args:
+            filepath: the path of any row of `photos`. pgface follows only paths that it may have written.
+            connection: read rows in this transaction, which has a snapshot.
+
+        Raises:
+            StorageError: the store cannot be read.
+
+        """
+        store = self.store_of(filepath) if is_crop_path(filepath) else None
+        return None if store is None else store.open(filepath, connection)
+
+    def open_each(
+        self, filepaths: Iterable[str], connection: psycopg.Connection
+    ) -> Iterator[tuple[str, BinaryIO | None]]:
+        """Open many crops in their order, as `open_crop` does. Objects of S3-compatible stores are read in parallel."""
+        remaining = iter(filepaths)
+        with ThreadPoolExecutor(_AT_A_TIME) as threads:
+            while paths := list(islice(remaining, 2 * _AT_A_TIME)):
+                objects = [path for path in paths if is_crop_path(path) and store_id_of(path).startswith("s3-")]
+                read = dict(zip(objects, threads.map(self.open_crop, objects), strict=True))
+                for path in paths:
+                    yield path, read[path] if path in read else self.open_crop(path, connection)
+
+    def open_crop_of(self, photo_id: int, filepath: str) -> BinaryIO | None:
+        """Open the crop of a photo whose path may have changed since it was read. None if it does not exist."""
+        crop = self.open_crop(filepath)
+        if crop is None:
+            for now in self._database.read("photo_path", {"id": photo_id}, row_factory=scalar_row):
+                return self.open_crop(now) if now != filepath else None
+        return crop
+
+    def remove_strays(self, connection: psycopg.Connection, filepaths: Sequence[str]) -> None:
+        """Delete crops that belong to no row. Call it after `settle`, in the same transaction.
 
         Raises:
             GalleryError: a backup is copying the files.
+            StorageError: a crop cannot be deleted.
 
         """
         if connection.execute(queries()["try_share_photo_files"]).fetchone() is None:
             raise GalleryError("A backup is copying the photo files. Try again when it has ended.")
-        for filepath in filepaths:
-            _remove(self.path(filepath))
-
-    def remove_all(self) -> None:
-        """Delete all crops of this gallery in this photos folder, after the gallery was deleted."""
-        folder = self._root / str(self._gallery_id)
-        with _storage_errors(folder):
-            delete_folder(folder)
-
-    def open_crop(self, filepath: str) -> BinaryIO | None:
-        """Open the file of a committed row, which may still be under `incoming`. None if it does not exist.
-
-        Args:
-            filepath: the path of a row of `photos` that `is_crop_path` accepts. It may belong to another gallery.
-
-        """
-        final = self.path(filepath)
-        # The final path is tried twice, because the file may move there after the first try.
-        for file in (final, final.parents[1] / _INCOMING / final.name, final):
-            with _storage_errors(file), suppress(FileNotFoundError, NotADirectoryError):
-                return os.fdopen(os.open(file, os.O_RDONLY | os.O_NOFOLLOW), "rb")
-        return None
+        for store, paths in self._by_store(filepaths):
+            if len(store.delete(connection, paths)) < len(paths):
+                raise StorageError(f"Not all of these crops could be deleted from {store.location}. See the log.")
 
     def settle(self, connection: psycopg.Connection) -> None:
-        """Wait for running enrollments, then move the files of committed rows to their final paths.
+        """Wait for running enrollments, then publish the crops of committed rows.
 
         Call it in a separate transaction.
         """
         connection.execute(queries()["lock_enrollment"])
-        self._settle_incoming(connection)
+        self.refresh(read_config(connection))
+        for store in self.stores():
+            store.settle(connection)
 
     @contextmanager
-    def writing(self) -> Iterator[PhotoBatch]:
+    def writing(self, location: str | None = None) -> Iterator[PhotoBatch]:
         """Write crops for the rows of one transaction. Put the transaction inside this context.
 
-        The files move to their final paths if the transaction commits, and are deleted if it fails. If the connection
-        was lost, the outcome is unknown, and `clean` decides later.
+        The crops are published if the transaction commits, and are deleted if it fails. If the connection was lost,
+        the outcome is unknown, and `clean` decides later.
+
+        Args:
+            location: the store, by default that of new crops.
+
         """
-        batch = PhotoBatch(self._root, self._gallery_id)
+        batch = PhotoBatch(self, location)
         try:
             yield batch
         except DatabaseUnreachableError:
@@ -158,241 +227,78 @@ class PhotoFiles:
             raise
         batch.publish()
 
-    def clean(self, connection: psycopg.Connection) -> None:
-        """Clean up after a crash. Call it in a separate transaction.
+    def clean(self) -> None:
+        """Clean up after a crash, and delete the crops of deleted rows.
 
-        It does nothing during an enrollment, whose files have no rows yet. If a file cannot be moved or deleted, it
-        logs a warning and goes on, because the gallery must stay usable.
+        During an enrollment it only deletes the crops of deleted rows, because those of the enrollment have no rows
+        yet. If a crop cannot be moved or deleted, it logs a warning and goes on, because the gallery must stay usable.
         """
-        if self.existing_prefix is None:
-            return
-        if connection.execute(queries()["try_lock_enrollment"]).fetchone() is not None:
-            try:
-                self._settle_incoming(connection)
-            except StorageError as error:
-                _warn(error)
+        with self._database.transaction() as connection:
+            self.refresh(read_config(connection))
+            if self._has_nothing_to_clean(connection):
+                return
+            if connection.execute(queries()["try_lock_enrollment"]).fetchone() is not None:
+                for store in self.stores():
+                    try:
+                        store.settle(connection)
+                    except StorageError as error:
+                        warn(error)
+        # Without the enrollment lock, because a store may take long to answer.
+        with self._database.transaction() as connection:
             self.remove_deleted(connection)
 
+    def _has_nothing_to_clean(self, connection: psycopg.Connection) -> bool:
+        if self._location != FOLDER or self._former or self.folder.existing_prefix is not None:
+            return False
+        return not connection.execute(queries()["deleted_photo_files"], {"prefix": _NOTES_OF_GALLERIES}).fetchall()
+
     def remove_deleted(self, connection: psycopg.Connection) -> None:
-        """Delete this folder's files of deleted rows. A file that cannot be deleted stays in the list."""
-        prefix = self.existing_prefix
-        if prefix is None:
-            return
+        """Delete the crops of deleted rows that this machine can reach. If one cannot be deleted, it stays listed."""
         if connection.execute(queries()["try_share_photo_files"]).fetchone() is None:
             return  # a backup is copying the files, and deletes these at its end
-        listed = connection.execute(queries()["deleted_photo_files"], {"prefix": prefix}).fetchall()
-        removed = [filepath for (filepath,) in listed if self._removed(filepath, prefix)]
-        if removed:
-            connection.execute(queries()["delete_deletion_notes"], {"filepaths": removed})
+        self.refresh(read_config(connection))  # another process may have moved the photos
+        for store in self.stores():
+            prefix = store.existing_prefix
+            if prefix is None:
+                continue
+            listed = connection.execute(queries()["deleted_photo_files"], {"prefix": prefix}).fetchall()
+            if gone := store.delete(connection, [filepath for (filepath,) in listed]):
+                connection.execute(queries()["delete_deletion_notes"], {"filepaths": gone})
+        self._remove_deleted_galleries(connection)
 
-    def _removed(self, filepath: str, prefix: str) -> bool:
-        file = self.path(filepath)
-        # Any program may have written the row, so only a path that can belong to a crop is followed.
-        if file.parent.parent != self._root / prefix or file.suffix != ".jpg":
-            return True
-        try:
-            _remove(file)
-            _remove(self._root / prefix / _INCOMING / file.name)
-        except StorageError as error:
-            _warn(error)
-            return False
-        return True
+    def _remove_deleted_galleries(self, connection: psycopg.Connection) -> None:
+        """Delete the objects of galleries that were deleted, whose own tables no longer exist."""
+        for (note,) in connection.execute(queries()["deleted_photo_files"], {"prefix": _NOTES_OF_GALLERIES}).fetchall():
+            try:
+                location, gallery_id = read_note(note)
+                S3Store(location, gallery_id, self._database, self._settings).delete_all()
+            except ValueError:
+                continue  # pgface did not write it
+            except StorageError as error:
+                warn(error)
+                continue
+            connection.execute(queries()["delete_deletion_notes"], {"filepaths": [note]})
 
-    def _settle_incoming(self, connection: psycopg.Connection) -> None:
-        prefix = self.prefix
-        incoming = self._root / prefix / _INCOMING
-        if not incoming.is_dir():
-            return
-        with _storage_errors(incoming), os.scandir(incoming) as entries:
-            while files := {_filepath(prefix, entry.name): Path(entry) for entry in islice(entries, _BATCH_FILES)}:
-                rows = connection.execute(queries()["existing_photo_files"], {"filepaths": list(files)})
-                committed = {filepath for (filepath,) in rows}
-                for filepath, file in files.items():
-                    if filepath in committed:
-                        _move(file, self.path(filepath))
-                    else:
-                        _remove(file)
+    def _by_store(self, filepaths: Sequence[str]) -> Iterator[tuple[PhotoStore, list[str]]]:
+        for store in self.stores():
+            prefix = store.existing_prefix
+            if prefix is not None and (paths := [path for path in filepaths if path.startswith(f"{prefix}/")]):
+                yield store, paths
 
 
-class PhotoBatch:
-    """Crops that are written, but not yet moved to their final paths."""
-
-    def __init__(self, root: Path, gallery_id: uuid.UUID) -> None:
-        self._root = root
-        self._gallery_id = gallery_id
-        self._written: dict[str, Path] = {}
-        """The files under `incoming`, by the paths for their rows."""
-        self._early: list[EarlyCrop] = []
-
-    def add_early(self, crop: RGBImage) -> EarlyCrop:
-        """Compress a crop for `write_early`."""
-        early = EarlyCrop(self, _jpeg(crop))
-        self._early.append(early)
-        return early
-
-    def write_early(self) -> None:
-        """Write these crops before the transaction starts. Those that are not used are deleted at the end."""
-        # The first enrollment into a photos folder writes under the lock. If it is refused, it leaves the folder empty.
-        if (self._root / _FOLDER_ID).exists():
-            for early in self._early:
-                early.write()
-
-    def add(self, crop: RGBImage) -> str:
-        """Write a crop, shape (height, width, 3), uint8, and return the path for its row."""
-        return self.add_jpeg(_jpeg(crop))
-
-    def add_jpeg(self, data: bytes | memoryview) -> str:
-        """Write the bytes of a JPEG without metadata, and return the path for its row."""
-        prefix = _prefix(self._gallery_id, self._root)
-        incoming = _private_folder(self._root / prefix / _INCOMING)
-        name = f"{uuid.uuid4().hex}.jpg"
-        filepath = _filepath(prefix, name)
-        file = incoming / name
-        self._written[filepath] = file
-        _write(file, data)
-        return filepath
-
-    def publish(self) -> None:
-        """Move the files to their final paths, and delete those of unused crops."""
-        unused = {crop.filepath for crop in self._early if not crop.used}
-        for filepath, file in self._written.items():
-            if filepath in unused:
-                _remove(file)
-            else:
-                _move(file, self._root / filepath)
-
-    def discard(self) -> None:
-        """Delete the files."""
-        for file in self._written.values():
-            _remove(file)
-
-    def has(self, filepath: str) -> bool:
-        """Whether a file of this batch still exists."""
-        return self._written[filepath].exists()
+def note_of_gallery(location: str, gallery_id: UUID) -> str:
+    """Return the note that all objects of a deleted gallery must be deleted from a store."""
+    return f"{location}/{gallery_id}/"
 
 
-@dataclass(slots=True)
-class EarlyCrop:
-    """A crop that is written before it is known whether it is enrolled."""
+def read_note(note: str) -> tuple[str, UUID]:
+    """Return the location and the gallery of such a note.
 
-    _batch: PhotoBatch
-    _jpeg: bytes
-    filepath: str | None = None
-    """The path for its row, if it was written."""
-    used: bool = False
+    Raises:
+        ValueError: it is not such a note.
 
-    def write(self) -> str:
-        """Write the file, and return the path for its row."""
-        self.filepath = self._batch.add_jpeg(self._jpeg)
-        return self.filepath
-
-    def use(self) -> str:
-        """Keep this crop, and return the path for its row. Call it under the enrollment lock."""
-        self.used = True
-        # Before this transaction had the lock, the clean-up of another process may have deleted the file without a row.
-        if self.filepath is None or not self._batch.has(self.filepath):
-            return self.write()
-        return self.filepath
-
-
-class RestoredFiles:
-    """Crops from an archive, for rows that are not committed yet. `PhotoFiles.settle` moves them afterwards.
-
-    There may be millions. So their names are in a temporary file, and one call flushes all crops to disk.
     """
-
-    def __init__(self, root: Path, gallery_id: uuid.UUID) -> None:
-        self._incoming = _private_folder(root / _prefix(gallery_id, root) / _INCOMING)
-        self._names = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by `close`
-
-    def add(self, name: str, blocks: Iterable[bytes]) -> None:
-        """Write a file. It replaces a file of this name from an interrupted restore."""
-        file = self._incoming / name
-        self._names.write(f"{name}\n")
-        with (
-            _storage_errors(file),
-            os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as stream,
-        ):
-            stream.writelines(blocks)
-
-    def sync(self) -> None:
-        """Flush the files to disk, before their rows are committed."""
-        os.sync()
-
-    def discard(self) -> None:
-        """Delete the files."""
-        self._names.seek(0)
-        for name in self._names:
-            _remove(self._incoming / name.rstrip("\n"))
-
-    def close(self) -> None:
-        """Close the list of names. The files stay."""
-        self._names.close()
-
-
-def _prefix(gallery_id: uuid.UUID, root: Path) -> str:
-    """Return the start of the paths of a gallery's crops in this photos folder."""
-    return f"{gallery_id}/{_folder_id(root)}"
-
-
-def _folder_id(root: Path) -> str:
-    """Return the id of the photos folder, which is made with the first crop."""
-    file = root / _FOLDER_ID
-    with _storage_errors(file):
-        if not file.exists():
-            _private_folder(root)
-        return write_once(file, uuid.uuid4().hex).strip()
-
-
-def _filepath(prefix: str, name: str) -> str:
-    # 256 folders, so that no folder becomes too large to list.
-    return f"{prefix}/{name[:2]}/{name}"
-
-
-def _private_folder(folder: Path) -> Path:
-    with _storage_errors(folder):
-        return private_folder(folder)
-
-
-def _jpeg(crop: RGBImage) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(crop).save(file, format="JPEG", quality=_JPEG_QUALITY)
-    return file.getvalue()
-
-
-def _write(file: Path, data: bytes | memoryview) -> None:
-    """Write a new file, and flush it to disk."""
-    with (
-        _storage_errors(file),
-        os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream,
-    ):
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _move(file: Path, final: Path) -> None:
-    _private_folder(final.parent)
-    # Another process may have moved it already. Its row is committed, so the result is the same.
-    with _storage_errors(final), suppress(FileNotFoundError):
-        file.replace(final)
-
-
-def _remove(file: Path) -> None:
-    with _storage_errors(file):
-        file.unlink(missing_ok=True)
-
-
-@contextmanager
-def _storage_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(
-            f"{path} could not be read, written or deleted ({reason_with_owner(error, path)}). "
-            "Check the free disk space and the permissions of the folder."
-        ) from error
-
-
-def _warn(error: StorageError) -> None:
-    _log.warning("%s pgface tries again the next time.", error)
+    location, gallery_id, rest = note.rsplit("/", 2)
+    if rest or not location.startswith(S3):
+        raise ValueError(note)
+    return location, UUID(gallery_id)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from psycopg.rows import dict_row, scalar_row
+from psycopg.rows import dict_row, scalar_row, tuple_row
 
 from pgface.database.pool import Database
 from pgface.database.replica_lag import any_lag
-from pgface.errors import ModelError, ModelMismatchError
+from pgface.errors import DatabaseError, ModelError, ModelMismatchError
+from pgface.gallery.config import read_config
 from pgface.gallery.model import GalleryModel
 from pgface.results import Status
 from pgface.search.state import read_search_state
@@ -59,9 +60,19 @@ def _read_status(database: Database, settings: Settings, model: GalleryModel) ->
         replica_lag_bytes=None if lag is None else lag.bytes,
         replica_lag_seconds=None if lag is None else lag.seconds,
         index=index[0]["method"] if index and index[0]["valid"] else None,
+        photo_store=read_config(database).photo_store,
+        photos_to_delete=_photos_to_delete(database),
         data_dir=str(settings.data_dir),
         **counts | database.read("server_versions", row_factory=dict_row)[0],
     )
+
+
+def _photos_to_delete(database: Database) -> int | None:
+    try:
+        ((number, _),) = database.read("count_deleted_photo_files", row_factory=tuple_row)
+    except DatabaseError:  # the reader's role
+        return None
+    return int(number)
 
 
 def read_advice(database: Database, status: Status) -> list[tuple[str, str]]:

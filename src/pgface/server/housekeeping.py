@@ -1,6 +1,6 @@
 """Regular deletion of expired rows, so that requests without an account cannot make tables grow without limit.
 
-It also returns freed memory to the system.
+It also deletes crops of deleted photos that could not be deleted before, and returns freed memory to the system.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pgface.accounts.devices import prune_devices
 from pgface.accounts.idempotency import delete_old_requests
 from pgface.database.pool import Database
 from pgface.errors import PgfaceError
+from pgface.gallery import Gallery
 from pgface.gallery.events import prune_events
 from pgface.server.service import Service
 from pgface.system.resources import return_freed_memory
@@ -38,14 +39,18 @@ async def run_housekeeping(service: Service) -> None:
 
 def clean_up(service: Service) -> None:
     """Delete expired rows in every gallery."""
-    for database in _databases(service):
-        if _only_reads(database):
+    for gallery in _galleries(service):
+        if _only_reads(gallery.database):
             continue
         for delete in _deletions(service):
             try:
-                delete(database)
+                delete(gallery.database)
             except PgfaceError as error:  # the next run tries again
                 _log.warning("Expired rows could not be deleted. %s", error)
+        try:
+            gallery.clean_photo_store()
+        except PgfaceError as error:
+            _log.warning("Crops of deleted photos could not be deleted. %s", error)
 
 
 def _only_reads(database: Database) -> bool:
@@ -55,9 +60,9 @@ def _only_reads(database: Database) -> bool:
         return False
 
 
-def _databases(service: Service) -> Iterator[Database]:
+def _galleries(service: Service) -> Iterator[Gallery]:
     """Open the default gallery and the named ones, one after another."""
-    yield service.gallery.database
+    yield service.gallery
     try:
         names = [info.name for info in service.galleries.list()]
     except PgfaceError as error:
@@ -65,11 +70,11 @@ def _databases(service: Service) -> Iterator[Database]:
         return
     for name in names:
         try:
-            database = service.galleries[name].database
+            gallery = service.galleries[name]
         except PgfaceError as error:  # it was deleted in the meantime, or its server cannot be reached
             _log.warning("Expired rows of a gallery could not be deleted. %s", error)
             continue
-        yield database
+        yield gallery
 
 
 def _deletions(service: Service) -> Iterator[Callable[[Database], object]]:

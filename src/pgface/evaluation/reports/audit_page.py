@@ -10,7 +10,7 @@ from pgface.evaluation.audit_gallery import Audit, WeakPhoto
 from pgface.evaluation.reports.audit_report import ABOUT, audit_summary
 from pgface.evaluation.reports.pages import stored_pictures, write_page
 from pgface.evaluation.stored_embeddings import StoredFace
-from pgface.faces.photo import PhotoLimits
+from pgface.settings import Settings
 
 _MAX_CARDS = 60
 """Maximum number of cards in a section."""
@@ -37,7 +37,7 @@ class Section:
     """Number of cards that are not shown."""
 
 
-def write_audit_page(audit: Audit, source: str, file: Path, limits: PhotoLimits) -> None:
+def write_audit_page(audit: Audit, source: str, file: Path, settings: Settings) -> None:
     """Write the page. Only its owner can read the file, because it shows faces.
 
     Raises:
@@ -56,7 +56,7 @@ def write_audit_page(audit: Audit, source: str, file: Path, limits: PhotoLimits)
         source=source,
         sentences=list(audit_summary(audit)),
         sections=sections,
-        pictures=stored_pictures(faces, limits),
+        pictures=stored_pictures(faces, settings),
     )
 
 

@@ -9,20 +9,18 @@ from pgface.evaluation.reports.evaluation_report import figures, summary, tables
 from pgface.evaluation.reports.pages import detected_pictures, stored_pictures, write_page
 from pgface.evaluation.reports.plots import plots
 from pgface.evaluation.worst_pairs import furthest_mated, nearest_non_mated
-from pgface.faces.photo import PhotoLimits
 from pgface.gallery.workers import PhotoWorkers
+from pgface.settings import Settings
 
 
-def write_evaluation_page(
-    evaluation: Evaluation, file: Path, workers: PhotoWorkers | None, limits: PhotoLimits
-) -> None:
+def write_evaluation_page(evaluation: Evaluation, file: Path, workers: PhotoWorkers | None, settings: Settings) -> None:
     """Write the page. Only its owner can read the file, because it shows faces.
 
     Args:
         evaluation: the evaluation to show.
         file: the file to write.
         workers: the workers that find the faces in the photos again. None if the photos are the gallery's crops.
-        limits: the limits for decoding the crops.
+        settings: the gallery, whose crops are shown.
 
     Raises:
         PgfaceError: matplotlib or Jinja2 is not installed.
@@ -32,7 +30,7 @@ def write_evaluation_page(
     far = furthest_mated(evaluation.compared, evaluation.embedded)
     near = nearest_non_mated(evaluation.compared, evaluation.embedded)
     photos = [photo for pair in (*far, *near) for photo in (pair.first, pair.second)]
-    pictures = stored_pictures(photos, limits) if workers is None else detected_pictures(photos, workers)
+    pictures = stored_pictures(photos, settings) if workers is None else detected_pictures(photos, workers)
     write_page(
         file,
         "evaluation.html",

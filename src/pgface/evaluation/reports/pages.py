@@ -14,12 +14,17 @@ from typing import Any
 
 from PIL import Image
 
+from pgface.database.pool import Database
 from pgface.errors import PgfaceError, PhotoError, StorageError
 from pgface.evaluation.photos import LabelledPhoto
 from pgface.evaluation.reports.plotting import require_matplotlib
+from pgface.evaluation.stored_embeddings import StoredFace
 from pgface.faces.photo import PhotoLimits, open_photo
 from pgface.faces.pixels import RGBImage
+from pgface.gallery.config import read_config
+from pgface.gallery.photos import PhotoFiles
 from pgface.gallery.workers import EmbeddedFile, PhotoTask, PhotoWorkers
+from pgface.settings import Settings
 from pgface.system.extras import how_to_install
 from pgface.system.file_systems import make_private
 
@@ -108,15 +113,22 @@ def detected_pictures(photos: Iterable[LabelledPhoto], workers: PhotoWorkers) ->
     }
 
 
-def stored_pictures(photos: Iterable[LabelledPhoto], limits: PhotoLimits) -> dict[LabelledPhoto, Picture]:
-    """Return the crops of a gallery. A picture is empty without a photo, or if the crops are on another machine."""
+def stored_pictures(photos: Iterable[LabelledPhoto], settings: Settings) -> dict[LabelledPhoto, Picture]:
+    """Return the crops of a gallery. A picture is empty without a photo, or if this machine cannot read its crop."""
+    limits = PhotoLimits.from_settings(settings)
     found = {}
-    for photo in dict.fromkeys(photos):
-        try:
-            with open_photo(photo.file, limits) as opened:
-                found[photo] = Picture(photo.name, _jpeg(opened.pixels))
-        except PhotoError:
+    with Database.open(settings) as database:
+        files = PhotoFiles(settings, read_config(database), database)
+        for photo in dict.fromkeys(photos):
             found[photo] = Picture(photo.name, "")
+            filepath = photo.filepath if isinstance(photo, StoredFace) else None
+            try:
+                crop = None if filepath is None else files.open_crop(filepath)
+                if crop is not None:
+                    with crop, open_photo(crop.read(limits.max_bytes + 1), limits) as opened:
+                        found[photo] = Picture(photo.name, _jpeg(opened.pixels))
+            except (PhotoError, StorageError):
+                continue
     return found
 
 

@@ -28,7 +28,7 @@ from typing import IO, Any, Final, Protocol
 from pydantic_core import to_jsonable_python
 
 from pgface.errors import ArchiveError, PassphraseError, StorageError
-from pgface.gallery.photos import is_crop_path
+from pgface.gallery.photo_stores.base import is_crop_path
 from pgface.operations.backup.encryption import KEY, MAX_KEY_BYTES, Parts, decrypting, encrypting, part_name
 from pgface.operations.backup.manifest import Manifest, parse_manifest
 from pgface.operations.backup.tar import Readable, TarReader, TarWriter, Writable, tar_writer

@@ -23,7 +23,8 @@ from pgface.database.pool import Database
 from pgface.database.sql import queries
 from pgface.errors import GalleryError
 from pgface.gallery.config import GalleryConfig, read_config
-from pgface.gallery.photos import PhotoFiles, is_crop_path
+from pgface.gallery.photo_stores.base import is_crop_path
+from pgface.gallery.photos import PhotoFiles
 from pgface.operations.backup.archive import MISSING, PHOTOS, ArchiveWriter, writing
 from pgface.operations.backup.atomic_file import atomic_file
 from pgface.operations.backup.dump import dump_blocks
@@ -69,7 +70,9 @@ def back_up(
     replace: bool = False,
     on_photos: OnStep | None = None,
 ) -> BackupReport:
-    """Write the gallery's rows and photo files to one archive, while others read and write.
+    """Write the gallery's rows and crops to one archive, while others read and write.
+
+    The archive has the crops as files, whichever photo store they are in. So it can be restored into any store.
 
     The archive is a snapshot of one moment. pg_dump and the list of photos see the same snapshot, and no photo file is
     deleted until the files are copied. Files of users who are deleted meanwhile are deleted when the backup ends.
@@ -120,7 +123,7 @@ def _write(
     ):
         config = read_config(reader)
         pg_dump = find_pg_dump(reader.info.server_version // 10_000, embedded=settings.database_url is None)
-        files = PhotoFiles(settings.photos_dir, config.id)
+        files = PhotoFiles(settings, config, database)
         counts = count_rows(reader, tables)
         with writing(stream, int(moment.timestamp()), passphrase) as archive:
             dump = dump_blocks(
@@ -151,18 +154,20 @@ def _copy_photos(
     with tempfile.TemporaryFile() as missing, reader.cursor("photo_paths") as cursor:
         cursor.itersize = _BATCH_ROWS
         cursor.execute(queries()["backup_photo_paths"])
-        for done, (filepath,) in enumerate(cursor, start=1):
+        opened = files.open_each((filepath for (filepath,) in cursor), reader)
+        for done, (filepath, stream) in enumerate(opened, start=1):
             # Another program may have written the row. The file of such a path must not end up in an archive.
             if not is_crop_path(filepath):
                 counts["elsewhere"] += 1
-            elif (stream := files.open_crop(filepath)) is None:
+            elif stream is None:
                 counts["missing"] += 1
                 missing.write(f"{filepath}\n".encode())
                 if len(examples) < _MAX_MISSING_EXAMPLES:
                     examples.append(filepath)
             else:
                 with stream:
-                    size = os.fstat(stream.fileno()).st_size
+                    size = stream.seek(0, os.SEEK_END)
+                    stream.seek(0)
                     archive.add(f"{PHOTOS}{filepath}", size, stream)
                 counts.update(files=1, size=size)
             if on_photos is not None:

@@ -31,7 +31,9 @@ from pgface.errors import (
 )
 from pgface.gallery.config import read_config
 from pgface.gallery.model import GalleryModel
-from pgface.gallery.photos import PhotoFiles, RestoredFiles
+from pgface.gallery.photo_stores.base import FOLDER, PhotoStore, RestoredCrops
+from pgface.gallery.photo_stores.s3 import S3
+from pgface.gallery.photos import PhotoFiles, photo_store
 from pgface.operations.backup.archive import Verified, Visitor, read_archive
 from pgface.operations.backup.check import AskPassphrase, pg_restore_of, verify
 from pgface.operations.backup.dump import dumped_tables
@@ -86,20 +88,19 @@ def restore(
 
     pgface's own migrations create tables, functions and triggers, and the archive only fills the tables. So nothing in
     an archive is executed. The gallery keeps the archived id, unless `copy` is true or another schema of the database
-    has that id: two galleries with one id would share their photo files. Photo files go into this machine's photos
-    folder, and the paths of their rows are changed to that.
+    has that id: two galleries with one id would share their photo files. The crops go into the store of the settings,
+    or else into the archived gallery's store, and the paths of their rows are changed to that.
 
     Args:
         settings: the gallery to restore into.
         file: the archive.
         ask_passphrase: called if the archive is encrypted.
         copy: give the gallery a new id.
-        in_place: keep the archived id although this machine's photos folder has files of it, because their database
-            is lost.
+        in_place: keep the archived id although the photo store has crops of it, because their database is lost.
 
     Raises:
         ArchiveError, PassphraseError: as for `verify`. Nothing was changed.
-        GalleryNotEmptyError: the gallery has users, or the photos folder has files of the archived gallery.
+        GalleryNotEmptyError: the gallery has users, or the photo store has crops of the archived gallery.
         ModelMismatchError: the archive has embeddings only, of another model than the gallery's.
         IndexNotBuiltError: everything is restored, but the search could not be fitted.
         DatabaseError, StorageError: rows or files could not be written. Nothing was changed.
@@ -133,7 +134,7 @@ class _Restore(Visitor):
 
     tables: tuple[str, ...] = TABLES
     beside: str | None = None
-    _files: RestoredFiles | None = None
+    _files: RestoredCrops | None = None
 
     def __init__(
         self, settings: Settings, connection: psycopg.Connection, verified: Verified, *, copy: bool, in_place: bool
@@ -197,6 +198,9 @@ class _Restore(Visitor):
 class _GalleryRestore(_Restore):
     """The restore of a whole gallery."""
 
+    _store: PhotoStore
+    """Receives the crops."""
+
     def prepare(self) -> None:
         migrate(self._connection, self._settings.schema_name)
         self._connection.execute(queries()["lock_enrollment"])
@@ -205,22 +209,29 @@ class _GalleryRestore(_Restore):
         self.beside = self._gallery_of_same_id()
         if self._copy or self.beside is not None:
             self.gallery_id = new_id
-        elif not self._in_place and PhotoFiles(self._settings.photos_dir, self.gallery_id).has_any():
-            # Another database may still have that gallery, and deleting a photo in one would delete it in both.
-            raise GalleryNotEmptyError(
-                f"{self._settings.photos_dir} has photo files of the archived gallery already. If their database is "
-                "lost, add `in_place=True`. Otherwise add `copy=True` to restore a separate gallery, or set "
-                "PGFACE_DATA_DIR. Nothing was changed."
-            )
         self._prefixes: set[str] = set()
         self._deleted_files = [filepath for (filepath,) in self._connection.execute(queries()["take_deletion_notes"])]
         self._constraints.enter_context(without_constraints(self._connection, TABLES))
-        for table in _FILLED_AT_CREATION:
+        for table in (*_FILLED_AT_CREATION, "photo_crops"):
             self._connection.execute(statement("delete_rows_of", table=table))
+
+    def dump(self, blocks: Iterator[bytes]) -> None:
+        super().dump(blocks)
+        location = self._settings.photo_store or read_config(self._connection).photo_store
+        self._store = photo_store(location, self.gallery_id, None, self._settings)
+        keeps_id = self.gallery_id == self.manifest.gallery.id
+        if keeps_id and not self._in_place and next(self._store.paths(self._connection), None) is not None:
+            # Another database may still have that gallery, and deleting a photo in one would delete it in both.
+            where = self._settings.photos_dir if location == FOLDER else location
+            raise GalleryNotEmptyError(
+                f"{where} has photo files of the archived gallery already. If their database is "
+                "lost, add `in_place=True`. Otherwise add `copy=True` to restore a separate gallery, or set "
+                f"{'PGFACE_DATA_DIR' if location == FOLDER else 'PGFACE_PHOTO_STORE'}. Nothing was changed."
+            )
 
     def photo(self, filepath: str, blocks: Iterator[bytes]) -> None:
         if self._files is None:
-            self._files = RestoredFiles(self._settings.photos_dir, self.gallery_id)
+            self._files = self._store.restoring(self._connection)
         prefix, _, name = filepath.rsplit("/", 2)
         self._prefixes.add(prefix)
         self._files.add(name, blocks)
@@ -234,7 +245,8 @@ class _GalleryRestore(_Restore):
         if self.gallery_id != self.manifest.gallery.id:
             connection.execute(queries()["set_gallery_id"], {"id": self.gallery_id})
             connection.execute(queries()["take_deletion_notes"])  # notes about files of the other gallery
-        own_prefix = PhotoFiles(self._settings.photos_dir, self.gallery_id).prefix if self._prefixes else ""
+        self._record_store()
+        own_prefix = self._store.prefix if self._prefixes else ""
         for prefix in self._prefixes - {own_prefix}:
             connection.execute(queries()["move_photo_paths"], {"prefix": prefix, "into": own_prefix})
         self._constraints.close()
@@ -248,6 +260,15 @@ class _GalleryRestore(_Restore):
         connection.execute(queries()["delete_notes_of_restored"])
         if self._files is not None:
             self._files.sync()
+
+    def _record_store(self) -> None:
+        """Record the store of the restored crops, and those that may still have crops of the archived gallery."""
+        archived = read_config(self._connection)
+        places = {archived.photo_store, *archived.former_photo_stores} - {self._store.location}
+        same_id = self.gallery_id == self.manifest.gallery.id
+        former = sorted(location for location in places if same_id and location.startswith(S3))
+        values = {"location": self._store.location, "former": former}
+        self._connection.execute(queries()["set_restored_photo_store"], values)
 
     def _gallery_of_same_id(self) -> str | None:
         for (schema,) in self._connection.execute(queries()["galleries_beside"]).fetchall():
@@ -314,7 +335,7 @@ def _settle(settings: Settings, restoring: _Restore) -> None:
     """Move the files to their final places, vacuum the tables, and fit the search."""
     with Database.open(settings) as database:
         with database.transaction() as connection:
-            PhotoFiles(settings.photos_dir, restoring.gallery_id).settle(connection)
+            PhotoFiles(settings, read_config(connection), database).settle(connection)
         try:
             with database.dedicated_connection() as connection, vector_index_lock(connection):
                 for table in restoring.tables:

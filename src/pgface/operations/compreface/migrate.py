@@ -30,7 +30,6 @@ from pgface.faces.engines.base import Engine
 from pgface.faces.face_choice import EnrollmentChoice, WhichFace
 from pgface.galleries import Galleries
 from pgface.gallery import Gallery
-from pgface.gallery.photos import PhotoFiles
 from pgface.gallery.workers import PhotoWorkers
 from pgface.operations.compreface.dump import loaded_dump
 from pgface.operations.compreface.examples import ExampleMover
@@ -324,7 +323,7 @@ class _Run:
                 self._tables,
                 workers,
                 database,
-                None if config is None or self._dry_run else PhotoFiles(self._settings.photos_dir, config.id),
+                None if target.gallery is None or self._dry_run else target.gallery.files,
                 max_image_bytes=limit,
                 model_changes=None if config is None else config.model_changes,
             )

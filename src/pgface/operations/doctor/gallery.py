@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
 from psycopg.rows import scalar_row, tuple_row
 
@@ -18,16 +19,19 @@ from pgface.errors import (
     ModelMismatchError,
     SessionNeededError,
     SettingsError,
+    StorageError,
     TableLockedError,
 )
 from pgface.faces.engines.onnx_runtime import CPU
 from pgface.faces.engines.runtimes import OPENVINO, runtimes_of
 from pgface.faces.models.registry import REGISTRY
 from pgface.gallery import Gallery
-from pgface.gallery.config import read_config
+from pgface.gallery.config import GalleryConfig, read_config
 from pgface.gallery.model import GalleryModel
 from pgface.gallery.photo_inventory import take_inventory
-from pgface.gallery.photos import PhotoFiles
+from pgface.gallery.photo_stores.base import FOLDER
+from pgface.gallery.photo_stores.s3 import S3Store
+from pgface.gallery.photos import PhotoFiles, require_photo_store
 from pgface.gallery.users import UNUSABLE_PASSWORD
 from pgface.operations.doctor.finding import Finding, Fix, advice, ok, problem
 from pgface.search.fit import fit_search_if_due, refresh_templates
@@ -44,6 +48,8 @@ _MAX_LISTED = 3
 _OPENVINO_IS_FASTER = platform.machine() in {"x86_64", "AMD64"} and sys.platform != "darwin"
 """Whether this is a machine of the kind that it was measured on, and it has a package for it."""
 _LOCK_TIMEOUT = "3s"
+_DELETION_IS_LATE = timedelta(hours=1)
+"""Until then a backup may be running, or a store may be down for a moment."""
 
 
 def schema_version(_: Database, __: Settings) -> Iterator[Finding]:
@@ -281,12 +287,23 @@ def _vacuum(settings: Settings) -> None:
 
 
 def photo_files(database: Database, settings: Settings) -> Iterator[Finding]:
-    """Check that every photo of this machine has its file, and every file its photo."""
-    found = take_inventory(database, PhotoFiles(settings.photos_dir, read_config(database).id))
+    """Check that every photo of this machine has its crop, and every crop its photo, in each photo store."""
+    config = read_config(database)
+    try:
+        require_photo_store(settings, config)
+    except SettingsError as error:
+        yield problem(str(error), f"Set PGFACE_PHOTO_STORE to {config.photo_store}, or move the photos.")
+    files = PhotoFiles(settings, config, database)
+    yield from _deleted_photos(database, files)
+    try:
+        found = take_inventory(database, files)
+    except StorageError as error:
+        yield problem(str(error), "Make the photo store available. Search still works.")
+        return
     if found.missing:
         yield problem(
             f"Photos without their file: {len(found.missing):,} ({_first(found.missing)}). Search still works.",
-            f"Copy {settings.photos_dir} back from a backup, or delete those photos: pgface photos delete ID",
+            f"Copy {_where(settings, config)} back from a backup, or delete those photos: pgface photos delete ID",
         )
     if found.strays:
         yield problem(
@@ -306,7 +323,39 @@ def photo_files(database: Database, settings: Settings) -> Iterator[Finding]:
             "For files of an old installation, run pgface migrate with --photos.",
         )
     if not found.missing and not found.strays and not found.elsewhere and not found.foreign:
-        yield ok(f"{counted(found.here, 'photo has its file', 'photos have their files')} on this machine.")
+        where = "on this machine" if set(found.stored) <= {FOLDER} else f"in {', '.join(sorted(found.stored))}"
+        yield ok(f"{counted(found.here, 'photo has its file', 'photos have their files')} {where}.")
+
+
+def _where(settings: Settings, config: GalleryConfig) -> str:
+    return str(settings.photos_dir) if config.photo_store == FOLDER else config.photo_store
+
+
+def _deleted_photos(database: Database, files: PhotoFiles) -> Iterator[Finding]:
+    """Remind of crops that should no longer exist, because they are biometric data."""
+    with suppress(DatabaseError):  # this role may not read the list
+        for number, since in database.read("count_deleted_photo_files", row_factory=tuple_row):
+            if number:
+                late = datetime.now(UTC) - since > _DELETION_IS_LATE
+                yield (problem if late else advice)(
+                    f"{counted(number, 'crop of a deleted photo is', 'crops of deleted photos are')} not deleted yet, "
+                    f"since {since:%Y-%m-%d %H:%M}.",
+                    "pgface doctor --fix (The log says why a crop could not be deleted.)",
+                    _delete_crops,
+                )
+    for store in files.stores():
+        if isinstance(store, S3Store):
+            with suppress(StorageError):  # the comparison of photos and crops reports it
+                if store.keeps_versions():
+                    yield problem(
+                        f"The bucket of {store.location} keeps versions, so deleted crops still exist.",
+                        "Suspend versioning of the bucket, and delete the earlier versions.",
+                    )
+
+
+def _delete_crops(settings: Settings) -> None:
+    with Database.open(settings) as database:
+        PhotoFiles(settings, read_config(database), database).clean()
 
 
 def passwords(database: Database, _: Settings) -> Iterator[Finding]:

@@ -129,7 +129,7 @@ def migrate(
     with Database.open(settings) as database:
         bound = GalleryModel(settings, database)
         bound.bind(model)
-        files = PhotoFiles(settings.photos_dir, bound.config.id)
+        files = PhotoFiles(settings, bound.config, database)
         done = write_and_verify(old, settings, database, files, found, model=bound.config, merge=merge, on_rows=on_rows)
     report = _report(
         old, done.written.plan, done.copies, done.written.adopted_files, bound.config.model_name or model, check, began
@@ -180,6 +180,8 @@ def write_and_verify(
     ):
         began = time.monotonic()
         with files.writing() as batch, wrap_psycopg_errors(), connection.transaction():
+            connection.execute(queries()["lock_enrollment"])
+            batch.join(connection)
             copies = PhotoCopies(photos, batch, PhotoLimits.from_settings(settings))
             written = write(connection, old, copies, merge=merge, on_rows=on_rows)
             # The locks of `write` make a change of the model wait.

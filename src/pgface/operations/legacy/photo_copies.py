@@ -8,7 +8,7 @@ from PIL import Image, JpegImagePlugin
 
 from pgface.errors import PhotoError
 from pgface.faces.photo import PhotoLimits, open_photo
-from pgface.gallery.photos import PhotoBatch
+from pgface.gallery.photo_batch import PhotoBatch
 from pgface.operations.legacy.installation import OldPhoto
 from pgface.operations.legacy.photo_search import FoundPhotos
 

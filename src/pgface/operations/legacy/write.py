@@ -68,6 +68,8 @@ def write(
 def _write_rows(connection: psycopg.Connection, plan: Plan, copies: PhotoCopies, now: datetime) -> None:
     """Write users, photos and tokens. Rows without a date get `now`, as by the specification's default."""
     ids = plan.users
+    # Before the rows are copied, because a crop may be written with the same connection.
+    paths = [copies.copy(photo) for photo in plan.new_photos]
     with unique_external_id():
         _copy(connection, "copy_migrated_users", (_row(ids[u.id], u, now) for u in plan.new_users))
     passwords = [{"id": number, "password": password} for number, password in plan.passwords.items()]
@@ -77,8 +79,8 @@ def _write_rows(connection: psycopg.Connection, plan: Plan, copies: PhotoCopies,
         connection,
         "copy_migrated_photos",
         (
-            (plan.photos[p.id], ids[p.user_id], p.filename, copies.copy(p), p.width, p.height, p.created_at or now)
-            for p in plan.new_photos
+            (plan.photos[p.id], ids[p.user_id], p.filename, path, p.width, p.height, p.created_at or now)
+            for p, path in zip(plan.new_photos, paths, strict=True)
         ),
     )
     _copy(

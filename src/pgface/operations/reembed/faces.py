@@ -16,7 +16,6 @@ from pgface.faces.engines.base import Box, Choose, Detection, Engine, Face, Qual
 from pgface.faces.face_choice import EnrollmentChoice, choose_one
 from pgface.faces.photo import Photo, PhotoLimits, Upload, open_photo
 from pgface.faces.pixels import CROP_SIZE
-from pgface.gallery.photos import PhotoFiles, is_crop_path
 
 _EYES_APART = CROP_SIZE / CROP_BY_EYES
 """Distance between the eyes in a crop, in pixels."""
@@ -42,13 +41,15 @@ class FaceTask:
     email: str
     filename: str
     filepath: str
-    """The path of the row, in the photos folder."""
+    """The path of the row."""
     original: Path | None
     """The original photo. None if it is not known."""
     box: Box | None
     """The box of the face in the original photo. None if it is not known."""
     waits: bool
     """Whether the crop was embedded before. Then only the original photo is of interest."""
+    crop: bytes | None = None
+    """The bytes of the crop. None if it was not read or does not exist."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +75,6 @@ class EmbedAgain:
 
     load: Callable[[], Engine]
     limits: PhotoLimits
-    files: PhotoFiles
     choice: EnrollmentChoice
     """The face of an original photo whose box is not known."""
 
@@ -103,12 +103,11 @@ class EmbedAgain:
         (face,) = engine.detect_and_embed(photo.picture, face_at(photo.name, box))
         return _new_face(face, of_photo=True)
 
-    def _crop(self, task: FaceTask) -> Upload:
-        stream = self.files.open_crop(task.filepath) if is_crop_path(task.filepath) else None
-        if stream is None:
-            raise PhotoNotReadableError(f"{task.filename}: the file of this photo is not in this photos folder.")
-        with stream:
-            return Upload(task.filename, stream.read(self.limits.max_bytes + 1))
+    @staticmethod
+    def _crop(task: FaceTask) -> Upload:
+        if task.crop is None:
+            raise PhotoNotReadableError(f"{task.filename}: the crop of this photo is not in its photo store.")
+        return Upload(task.filename, task.crop)
 
 
 def _of_crop(engine: Engine, photo: Photo) -> NewFace:

@@ -104,12 +104,13 @@ def reembed(
                 return ReembedReport("unchanged", engine.identity.name, config.model_name)
             keep_pack(model, settings.models_dir, engine)
             limits = PhotoLimits.from_settings(settings)
+            files = PhotoFiles(settings, config, database)
             originals = None if photos is None else Originals(photos, limits.max_bytes)
             choice = EnrollmentChoice.from_settings(settings, face, any_quality=True)
-            embed = EmbedAgain(load, limits, PhotoFiles(settings.photos_dir, config.id), choice)
+            embed = EmbedAgain(load, limits, choice)
             waiting = staging.begin(connection, engine.identity)
             with EngineWorkers(settings.workers, engine, embed) as workers, _advice_to_continue():
-                run = _Run(settings, connection, engine.identity, workers, originals, on_progress)
+                run = _Run(settings, connection, engine.identity, workers, originals, on_progress, files)
                 run.embed_all()
                 report = run.finish(config.model_name, waiting, drop_lost=drop_lost, dry_run=dry_run)
         if report.outcome == "switched":
@@ -157,7 +158,9 @@ class _Run:
         workers: EngineWorkers[FaceTask, Embedded],
         originals: Originals | None,
         on_progress: OnProgress | None,
+        files: PhotoFiles,
     ) -> None:
+        self._files = files
         self._settings = settings
         self._connection = connection
         self._model = model
@@ -203,7 +206,7 @@ class _Run:
         return staging.tasks(self._connection, self._originals, list(self._lost))
 
     def _embed(self, tasks: Iterable[FaceTask], total: int) -> None:
-        results = self._workers.embed(tasks)
+        results = self._workers.embed(map(self._with_crop, tasks))
         while batch := list(islice(results, _BATCH_FACES)):
             faces = [(task, result) for task, result in batch if isinstance(result, NewFace)]
             staging.store(self._connection, faces)
@@ -213,6 +216,14 @@ class _Run:
                 self._done += 1
                 if self._on_progress is not None:
                     self._on_progress(self._done, max(total, self._done))
+
+    def _with_crop(self, task: FaceTask) -> FaceTask:
+        """Read the crop, because a worker process has no connection to the photo store."""
+        stream = None if task.waits else self._files.open_crop_of(task.photo_id, task.filepath)
+        if stream is None:
+            return task
+        with stream:
+            return replace(task, crop=stream.read(self._settings.max_photo_bytes + 1))
 
     def _note(self, task: FaceTask, result: Embedded) -> None:
         if isinstance(result, PgfaceError) and not task.waits:

@@ -94,7 +94,7 @@ def import_gallery(settings: Settings, source: Path, *, on_rows: OnRows | None =
                 f"The export's embeddings are of {export.model.name}, but the gallery's model is {config.model_name}. "
                 "Embeddings of two models cannot be compared. Import the export into a gallery with its model."
             )
-        files = PhotoFiles(settings.photos_dir, config.id)
+        files = PhotoFiles(settings, config, database)
         old = _installation(export, source)
         try:
             done = write_and_verify(old, settings, database, files, None, model=config, merge=True, on_rows=on_rows)

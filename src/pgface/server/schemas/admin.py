@@ -123,6 +123,8 @@ class StatusResponse(ResponseBody):
             "users": 120,
             "photos": 480,
             "embeddings": 480,
+            "photo_store": "folder",
+            "photos_to_delete": 0,
             "search": "exact",
             "search_agreement": None,
             "search_due": False,
@@ -145,6 +147,8 @@ class StatusResponse(ResponseBody):
     users: int
     photos: int
     embeddings: int
+    photo_store: str = Field(description="Where new crops go: `folder`, `postgres`, or the URL of a bucket.")
+    photos_to_delete: int | None = Field(description="Number of crops of deleted photos that are not deleted yet.")
     search: str = Field(description="`exact`, or the index that a search uses first.")
     search_agreement: float | None
     search_due: bool

@@ -102,6 +102,9 @@ SELECT id FROM {schema}.gallery;
 -- set_gallery_id --
 UPDATE gallery SET id = %(id)s;
 
+-- set_restored_photo_store --
+UPDATE gallery SET photo_store = %(location)s, former_photo_stores = %(former)s;
+
 -- move_photo_paths --
 -- Changes the paths of files that are in another folder now.
 UPDATE photos

@@ -3,6 +3,7 @@
 -- select_gallery --
 SELECT
     id, model_name, dimension, alignment_size, weights_sha256, verify_threshold, identify_threshold, model_changes,
+    photo_store, former_photo_stores,
     coalesce((SELECT json_agg(a ORDER BY a.similarity) FROM confidence_anchors a), '[]') AS anchors
 FROM gallery;
 

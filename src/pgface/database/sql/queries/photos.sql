@@ -92,8 +92,122 @@ WHERE filepath = ANY(%(filepaths)s);
 SELECT filepath
 FROM deleted_photo_files
 WHERE starts_with(filepath, %(prefix)s || '/')
+    AND written_at IS NULL
 ORDER BY deleted_at
 LIMIT 10000;
+
+-- count_deleted_photo_files --
+SELECT count(*) AS files, min(deleted_at) AS since
+FROM deleted_photo_files
+WHERE written_at IS NULL;
+
+-- note_deleted_files --
+INSERT INTO deleted_photo_files (filepath)
+SELECT unnest(%(filepaths)s::text[])
+ON CONFLICT DO NOTHING;
+
+-- note_written_files --
+-- Before pgface writes an object to an S3-compatible store. The note is deleted in the transaction of the photo's row.
+INSERT INTO deleted_photo_files (filepath, written_at)
+SELECT unnest(%(filepaths)s::text[]), now();
+
+-- delete_written_note --
+-- Returns no row if the clean-up has taken the object for the rest of a crash.
+DELETE FROM deleted_photo_files
+WHERE filepath = %(filepath)s
+    AND written_at IS NOT NULL
+RETURNING filepath;
+
+-- give_up_written_files --
+UPDATE deleted_photo_files
+SET written_at = NULL
+WHERE filepath = ANY(%(filepaths)s)
+    AND written_at IS NOT NULL;
+
+-- give_up_old_written_files --
+-- Objects of enrollments that have crashed. No enrollment takes so long between the note and the commit.
+UPDATE deleted_photo_files
+SET written_at = NULL
+WHERE starts_with(filepath, %(prefix)s || '/')
+    AND written_at < now() - INTERVAL '15 minutes';
+
+-- insert_photo_crop --
+INSERT INTO photo_crops (filepath, jpeg)
+VALUES (%(filepath)s, %(jpeg)s);
+
+-- select_photo_crop --
+SELECT jpeg
+FROM photo_crops
+WHERE filepath = %(filepath)s;
+
+-- delete_photo_crops --
+DELETE FROM photo_crops
+WHERE filepath = ANY(%(filepaths)s);
+
+-- photo_crops_in_order --
+SELECT filepath
+FROM photo_crops
+WHERE starts_with(filepath, %(prefix)s)
+ORDER BY filepath COLLATE "C";
+
+-- photo_path --
+SELECT filepath
+FROM photos
+WHERE id = %(id)s;
+
+-- add_photo_store --
+-- The gallery remembers the URL of a store before its first object is written.
+UPDATE gallery
+SET former_photo_stores = array_append(former_photo_stores, %(location)s)
+WHERE %(location)s <> ALL (former_photo_stores)
+    AND photo_store <> %(location)s;
+
+-- set_photo_store --
+UPDATE gallery
+SET photo_store = %(location)s,
+    former_photo_stores = array_remove(
+        CASE WHEN starts_with(photo_store, 's3://') THEN array_append(former_photo_stores, photo_store) ELSE former_photo_stores END,
+        %(location)s
+    )
+WHERE photo_store <> %(location)s;
+
+-- delete_former_photo_store --
+UPDATE gallery
+SET former_photo_stores = array_remove(former_photo_stores, %(location)s)
+WHERE NOT EXISTS (SELECT FROM photos WHERE starts_with(filepath, %(prefix)s || '/'))
+    AND NOT EXISTS (SELECT FROM deleted_photo_files WHERE starts_with(filepath, %(prefix)s || '/'));
+
+-- choose_photo_store --
+-- For a gallery without photos. A gallery with photos keeps its store until `pgface photos move`.
+UPDATE gallery
+SET photo_store = %(location)s
+WHERE photo_store <> %(location)s
+    AND NOT EXISTS (SELECT FROM photos);
+
+-- photos_to_move --
+SELECT id, filepath
+FROM photos
+WHERE id > %(after)s
+    AND NOT starts_with(filepath, %(prefix)s || '/')
+ORDER BY id
+LIMIT %(limit)s;
+
+-- lock_photos_to_move --
+-- Leaves out photos that another transaction is deleting.
+SELECT id, filepath
+FROM photos
+WHERE id = ANY(%(ids)s)
+FOR UPDATE SKIP LOCKED;
+
+-- existing_photos --
+SELECT id
+FROM photos
+WHERE id = ANY(%(ids)s);
+
+-- set_photo_path --
+UPDATE photos
+SET filepath = %(filepath)s
+WHERE id = %(id)s;
 
 -- delete_deletion_notes --
 DELETE FROM deleted_photo_files
@@ -104,15 +218,15 @@ WHERE filepath = ANY(%(filepaths)s);
 SELECT name FROM gallery_locks WHERE name = 'photo files' FOR SHARE SKIP LOCKED;
 
 -- count_photo_files --
--- Photos with a file in this photos folder, in another gallery's, and with a path that pgface did not write.
+-- The number of photos by the first two parts of their paths, which name the gallery and the store. NULL stands for paths that
+-- pgface did not write.
 SELECT
-    count(*) FILTER (WHERE ours AND starts_with(filepath, %(prefix)s)) AS here,
-    count(*) FILTER (WHERE ours AND NOT starts_with(filepath, %(prefix)s)) AS elsewhere,
-    count(*) FILTER (WHERE NOT ours) AS foreign
+    CASE WHEN filepath ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/([0-9a-f]{32}|postgres|s3-[0-9a-f]{16})/[0-9a-f]{2}/[0-9a-f]{32}\.jpg$'
+        THEN split_part(filepath, '/', 1) || '/' || split_part(filepath, '/', 2)
+    END AS prefix,
+    count(*) AS photos
 FROM photos
-CROSS JOIN LATERAL (
-    SELECT filepath ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{32}/[0-9a-f]{2}/[0-9a-f]{32}\.jpg$' AS ours
-) AS kind;
+GROUP BY 1;
 
 -- photo_files_in_order --
 SELECT filepath
