@@ -42,6 +42,7 @@ def init(
     from pgface.gallery import Gallery
 
     with Gallery.create(model=model) as gallery:
+        _install_queue(gallery)
         status = gallery.status()
         rows = _place_of_rows(gallery)
     if json:
@@ -53,6 +54,19 @@ def init(
         f"{counted(status.users, 'user')}, {counted(status.embeddings, 'embedding')}."
     )
     say(f"Its rows are in {rows}, and its face crops in {get_settings().photos_dir}.")
+
+
+def _install_queue(gallery: Gallery) -> None:
+    """Create the queue of jobs. A program without the service, and so without procrastinate, needs none."""
+    from contextlib import suppress
+
+    from pgface.database.job_queue import install_queue, require_procrastinate
+    from pgface.errors import PgfaceError
+
+    with suppress(PgfaceError):
+        require_procrastinate()
+        with gallery.database.transaction() as connection:
+            install_queue(connection, gallery.settings.schema_name)
 
 
 def _place_of_rows(gallery: Gallery) -> str:

@@ -1,0 +1,32 @@
+"""`pgface worker`: runs jobs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pgface.cli.output import say
+from pgface.settings import get_settings
+
+app = typer.Typer()
+
+
+@app.command()
+def worker(
+    until_idle: Annotated[bool, typer.Option("--until-idle", help="End when no job waits.")] = False,
+) -> None:
+    """Run the jobs of all galleries, one after another, until Ctrl-C. The log is JSON on stderr.
+
+    A worker uses one core, and lets all other programs of the machine go first. Start several for several jobs at once.
+    """
+    import logging.config
+
+    from pgface.system.priority import give_way
+
+    give_way()  # before anything starts a thread
+    from pgface.operations.jobs.worker import run_worker
+    from pgface.server.logs import configuration
+
+    logging.config.dictConfig(configuration())
+    run_worker(get_settings(), lambda: say("The worker waits for jobs. Press Ctrl-C to stop."), until_idle=until_idle)
