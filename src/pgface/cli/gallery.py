@@ -39,10 +39,12 @@ def init(
     json: JsonOption = False,
 ) -> None:
     """Create the gallery or upgrade it, and bind it to its model."""
+    from pgface.database.job_queue import install_queue_if_possible
     from pgface.gallery import Gallery
 
     with Gallery.create(model=model) as gallery:
-        _install_queue(gallery)
+        with gallery.database.transaction() as connection:
+            install_queue_if_possible(connection, gallery.settings.schema_name)
         status = gallery.status()
         rows = _place_of_rows(gallery)
     if json:
@@ -54,19 +56,6 @@ def init(
         f"{counted(status.users, 'user')}, {counted(status.embeddings, 'embedding')}."
     )
     say(f"Its rows are in {rows}, and its face crops in {get_settings().photos_dir}.")
-
-
-def _install_queue(gallery: Gallery) -> None:
-    """Create the queue of jobs. A program without the service, and so without procrastinate, needs none."""
-    from contextlib import suppress
-
-    from pgface.database.job_queue import install_queue, require_procrastinate
-    from pgface.errors import PgfaceError
-
-    with suppress(PgfaceError):
-        require_procrastinate()
-        with gallery.database.transaction() as connection:
-            install_queue(connection, gallery.settings.schema_name)
 
 
 def _place_of_rows(gallery: Gallery) -> str:

@@ -72,6 +72,15 @@ def install_queue(connection: psycopg.Connection, schema_name: str) -> None:
         connection.execute(comment.format(sql.Identifier(schema), sql.Literal(f"procrastinate {wanted}")))
 
 
+def install_queue_if_possible(connection: psycopg.Connection, schema_name: str) -> None:
+    """Do the same as `install_queue`, or nothing if procrastinate is not installed. Jobs belong to the service."""
+    try:
+        require_procrastinate()
+    except PgfaceError:
+        return
+    install_queue(connection, schema_name)
+
+
 def queue_version(connection: psycopg.Connection, schema_name: str) -> str | None:
     """Return the version of procrastinate that made the queue. None if there is no queue."""
     row = connection.execute(queries()["queue_version"], {"schema": queue_schema(schema_name)}).fetchone()

@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 
 from pgface.database.errors import wrap_psycopg_errors
-from pgface.database.job_queue import queue_schema
+from pgface.database.job_queue import install_queue_if_possible, queue_schema
 from pgface.errors import DatabaseError
 
 SERVICE: Final = "pgface_service"
@@ -142,6 +142,7 @@ def grant_service(connection: psycopg.Connection, schema_name: str, role: str) -
         _run(connection, "GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role}", schema_name, role)
         for function in _FUNCTIONS:
             _run(connection, f"GRANT EXECUTE ON FUNCTION {{schema}}.{function} TO {{role}}", schema_name, role)
+        install_queue_if_possible(connection, schema_name)
         _grant_queue(connection, queue_schema(schema_name), role)
         _copy_rights(connection, schema_name)
 
