@@ -103,8 +103,7 @@ async def create_job(
             return StoredResponse(202, _shown(await service.run_db(add), caller, service).to_json())
 
         response = await once(request, caller, idempotency_key, act)
-    # Relative to the path of this request, also in a gallery and behind a proxy.
-    response.headers["Location"] = f"jobs/{json.loads(bytes(response.body))['id']}"
+    response.headers["Location"] = _location(request, json.loads(bytes(response.body))["id"])
     return response
 
 
@@ -156,6 +155,14 @@ def cancel_job(
 
 def _jobs(service: Service) -> Jobs:
     return Jobs(service.gallery, (service.home or service).gallery)
+
+
+def _location(request: Request, job_id: str) -> str:
+    gallery = request.scope.get("pgface.gallery")
+    root = request.scope.get("root_path", "") if gallery is None else request.scope["pgface.root_path"]
+    of_gallery = "" if gallery is None else f"/galleries/{gallery}"
+    # `RequestContextMiddleware` removes the host. It would add the path of the service to a location without one.
+    return f"http://localhost{root}/api/v1{of_gallery}/jobs/{job_id}"
 
 
 def _import(service: Service, jobs: Jobs, upload: IO[bytes], client: Client) -> Job:
