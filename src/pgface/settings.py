@@ -217,6 +217,11 @@ class Settings(BaseSettings):
         description="Seconds without a sign of life after which a worker of jobs counts as dead. Another worker then "
         "continues its job.",
     )
+    worker_priority: Literal["low", "normal"] = Field(
+        default="low",
+        description="With `low`, a worker of jobs uses only what all other programs of the machine leave of the cores. "
+        "With `normal`, it is a program like all others.",
+    )
     max_archive_bytes: Annotated[int, Field(gt=0)] = Field(
         default=1024 * MEBI,
         description="Maximum size of the upload of a job, in bytes, as it is sent and unpacked. Four times as many "

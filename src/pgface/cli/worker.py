@@ -26,14 +26,16 @@ def worker(
 
     from pgface.system.priority import give_way
 
-    give_way()  # before anything starts a thread
+    settings = get_settings()
+    if settings.worker_priority == "low":
+        give_way()  # before anything starts a thread
     from pgface.operations.jobs.worker import run_worker
     from pgface.server.logs import configuration
 
     logging.config.dictConfig(configuration())
     if with_parent:
         threading.Thread(target=_end_with_parent, daemon=True).start()
-    run_worker(get_settings(), lambda: say("The worker waits for jobs. Press Ctrl-C to stop."), until_idle=until_idle)
+    run_worker(settings, lambda: say("The worker waits for jobs. Press Ctrl-C to stop."), until_idle=until_idle)
 
 
 def _end_with_parent() -> None:

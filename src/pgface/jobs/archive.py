@@ -225,7 +225,7 @@ class _ShortHeaders(tarfile.TarInfo):
 
 
 def _tar_members(archive: IO[bytes], budget: _Budget, *, compressed: bool) -> Iterator[_Member]:
-    stream = gzip.GzipFile(fileobj=archive) if compressed else archive
+    stream = gzip.GzipFile(fileobj=archive, mode="rb") if compressed else archive
     # As a stream, so that each byte is unpacked once, and no entry is read out of order.
     with tarfile.open(fileobj=_Unpacked(stream, budget), mode="r|", tarinfo=_ShortHeaders) as opened:  # type: ignore[call-overload]
         for info in opened:
