@@ -49,7 +49,7 @@ def put(connection: psycopg.Connection, home_schema: str, schema_name: str, job_
 def put_back_lost(home: Database, home_schema: str) -> Collection[UUID]:
     """Put unfinished jobs that are not in the queue back into it, and return them.
 
-    A worker that was taken for dead may have removed the job of another worker, and a queue may be lost and created again.
+    A worker that was taken for dead may have removed the job of another worker. A queue may be lost and created again.
     """
     with home.transaction() as connection:
         require_queue(connection, home_schema)

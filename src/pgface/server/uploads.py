@@ -17,6 +17,7 @@ from pgface.server.bodies import media_type_of
 from pgface.server.request_limits import require_length
 from pgface.server.service import service_of
 from pgface.settings import MEBI
+from pgface.system.private_folder import private_folder
 
 MEDIA_TYPES: Final = (
     "application/zip",
@@ -51,7 +52,9 @@ async def received_upload(request: Request) -> AsyncIterator[IO[bytes] | None]:
         raise ServiceBusyError
     _receiving.add(id(request))
     try:
-        with tempfile.SpooledTemporaryFile(_IN_MEMORY, prefix="pgface-upload-") as file:
+        # Not in /tmp, which is in memory in a container.
+        folder = private_folder(service_of(request).settings.data_dir)
+        with tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=str(folder)) as file:
             size = await _receive(request, file, limit)
             if size and media_type_of(request) not in MEDIA_TYPES:
                 raise MediaTypeError(f"The body must be {', '.join(MEDIA_TYPES[:-1])} or {MEDIA_TYPES[-1]}.")

@@ -7,8 +7,11 @@ was cancelled, writes nothing more. The result of a photo and its rows in the ga
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any, Final
@@ -38,12 +41,17 @@ from pgface.gallery.enroll_folder import person_of
 from pgface.operations.reembed.reembed import reembed
 from pgface.operations.transfer.load import import_gallery
 from pgface.results import Enrollment
+from pgface.settings import Settings
+from pgface.system.private_folder import private_folder
 
 _MAX_RUNS_WITHOUT_PROGRESS: Final = 3
 _STOPPED_WORKERS: Final = f"The worker ended {_MAX_RUNS_WITHOUT_PROGRESS} times during this work."
 _UNEXPECTED: Final = "pgface failed unexpectedly. The log of the worker has the reason."
 _PROGRESS_STEP: Final = 0.02
 """The share of the whole after which progress is written."""
+_SCRATCH: Final = "jobs"
+_SCRATCH_SECONDS: Final = 24 * 3600
+"""Age of a folder that no import uses any longer."""
 _NAMES: Final = frozenset({"lost", "failure_to_enroll", "source"})
 """Parts of reports that have names of people or photos. A job keeps none of them."""
 
@@ -215,12 +223,23 @@ def _waiting_photos(run: Run) -> Iterator[tuple[int, str, bytes]]:
 
 def _import(run: Run) -> dict[str, Any]:
     _require_progress(run)
-    with tempfile.TemporaryDirectory(prefix="pgface-job-") as folder:
-        files = [Path(folder) / name for name in run.options["files"]]
+    with _scratch_folder(run.gallery.settings) as folder:
+        files = [folder / name for name in run.options["files"]]
         for position, file in enumerate(files):
             _write_file(run, position, file)
-        source = files[0] if len(files) == 1 else Path(folder)
+        source = files[0] if len(files) == 1 else folder
         return import_gallery(run.gallery.settings, source, on_rows=run.show_progress).to_json()
+
+
+@contextmanager
+def _scratch_folder(settings: Settings) -> Iterator[Path]:
+    """Yield an empty folder below the data folder. First delete those that killed workers have left."""
+    root = private_folder(settings.data_dir / _SCRATCH)
+    for left in root.iterdir():
+        if time.time() - left.stat().st_mtime > _SCRATCH_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=root) as folder:
+        yield Path(folder)
 
 
 def _write_file(run: Run, position: int, file: Path) -> None:
