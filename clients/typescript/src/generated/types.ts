@@ -1,6 +1,6 @@
 // Generated from docs/reference/openapi.json by `make typescript`.
-// SHA-256 of the document and scripts/generate.js: 51cb8255103b1d2fb334efa7bcc4ef14c7a885b3bf6084a17f80a294d22d0783
-// SHA-256 of the rest of this file: d349d6201a62998742938c1054082c087295ce86a22ac0ed7c0e4437435aac5c
+// SHA-256 of the document and scripts/generate.js: 0a88bf6944d81120fc0761f49eea44b5d2f36d60371fd72d97ae378921752f54
+// SHA-256 of the rest of this file: 41b5e31a9842bd9d2a31479b6e6c7ac0d8b1a254a4ebdf6736d70d60ee066bf8
 
 import type { Photo } from "../photos.js";
 export type paths = Record<string, never>;
@@ -376,6 +376,46 @@ export interface components {
       /** @description How the user logged in (RFC 8176): `pwd`, `face` or both. */
       amr?: string[] | null;
     };
+    /** @description A page of jobs. */
+    JobPage: {
+      /** @description The cursor of the next page. Null at the end. */
+      next_cursor?: string | null;
+      jobs: components["schemas"]["JobResponse"][];
+    };
+    /** @description A job. */
+    JobResponse: {
+      /** Format: uuid */
+      id: string;
+      /** @enum {string} */
+      kind: "enroll" | "import" | "reembed" | "evaluate";
+      /** @enum {string} */
+      state: "queued" | "running" | "succeeded" | "failed" | "cancelled";
+      /** @description The caller, as in the audit log. */
+      created_by: string;
+      /** Format: date-time */
+      created_at: string;
+      /** @description Null while the job waits for a worker. */
+      started_at: string | null;
+      finished_at: string | null;
+      /** @description The number of photos or embeddings. 0 until it is known. */
+      total: number;
+      /** @description How many of them have a result. */
+      done: number;
+      /** @description Photos that were enrolled. */
+      enrolled: number;
+      /** @description Photos that their users had already. */
+      already_enrolled: number;
+      /** @description Photos that could not be enrolled. */
+      refused: number;
+      /** @description The code of the error, for a failed job. */
+      error: string | null;
+      /** @description Why the job failed. */
+      reason: string | null;
+      /** @description Of a job that succeeded: what an import, a change of the model or an evaluation returned. */
+      report: {
+        [key: string]: unknown;
+      } | null;
+    };
     /** @description All API keys, including revoked ones. */
     KeyList: {
       keys: components["schemas"]["KeyResponse"][];
@@ -457,6 +497,25 @@ export interface components {
       height: number;
       /** Format: date-time */
       created_at: string;
+    };
+    /** @description A page of results. */
+    PhotoResultPage: {
+      /** @description The cursor of the next page. Null at the end. */
+      next_cursor?: string | null;
+      results: components["schemas"]["PhotoResultResponse"][];
+    };
+    /** @description What a job did with one photo. */
+    PhotoResultResponse: {
+      /** @description The path in the archive. Null after the user was deleted. */
+      photo: string | null;
+      /** @enum {string} */
+      outcome: "waiting" | "enrolled" | "already enrolled" | "refused" | "cancelled";
+      user_id: number | null;
+      photo_id: number | null;
+      /** @description The code of the error, for a refused photo. */
+      error: string | null;
+      /** @description Why the photo was refused. */
+      reason: string | null;
     };
     /** @description An error, as RFC 9457 describes it. */
     Problem: {
@@ -680,6 +739,54 @@ export interface components {
        */
       wait?: number;
     };
+    /** @description The query of: Add a job. */
+    CreateJobQuery: {
+      /**
+       * @description What to do. `enroll` needs the scope `enroll`, the others `admin`.
+       * @enum {string}
+       */
+      kind: "enroll" | "import" | "reembed" | "evaluate";
+      /**
+       * @description Of `enroll`: which face of a photo, as for one photo.
+       * @default only
+       * @enum {string}
+       */
+      face?: "only" | "largest" | "central";
+      /**
+       * @description Of `enroll`: enroll faces also if they are another user's. Only administrators may do so.
+       * @default false
+       */
+      allow_other_user?: boolean;
+      /** @description Of `reembed`: the name of the new model. */
+      model?: string | null;
+      /**
+       * @description Of `reembed`: delete embeddings that cannot be embedded again.
+       * @default false
+       */
+      drop_lost?: boolean;
+    };
+    /** @description The query of: List the jobs. */
+    ListJobsQuery: {
+      /** @description Only jobs in this state. */
+      state?: ("queued" | "running" | "succeeded" | "failed" | "cancelled") | null;
+      /**
+       * @description The maximum of rows.
+       * @default 50
+       */
+      limit?: number;
+      /** @description The `next_cursor` of the previous page. None for the first page. */
+      cursor?: string | null;
+    };
+    /** @description The query of: List the results of a job. */
+    ListJobResultsQuery: {
+      /**
+       * @description The maximum of rows.
+       * @default 50
+       */
+      limit?: number;
+      /** @description The `next_cursor` of the previous page. None for the first page. */
+      cursor?: string | null;
+    };
     /** @description The query of: List the audit log. */
     ListAuditQuery: {
       /** @description Only entries about this user. */
@@ -734,6 +841,8 @@ export type IdentifyRequest = components["schemas"]["IdentifyRequest"];
 export type IdentifyResponse = components["schemas"]["IdentifyResponse"];
 export type IntrospectRequest = components["schemas"]["IntrospectRequest"];
 export type IntrospectResponse = components["schemas"]["IntrospectResponse"];
+export type JobPage = components["schemas"]["JobPage"];
+export type JobResponse = components["schemas"]["JobResponse"];
 export type KeyList = components["schemas"]["KeyList"];
 export type KeyResponse = components["schemas"]["KeyResponse"];
 export type LoginList = components["schemas"]["LoginList"];
@@ -744,6 +853,8 @@ export type MeResponse = components["schemas"]["MeResponse"];
 export type PasswordRequest = components["schemas"]["PasswordRequest"];
 export type PhotoPage = components["schemas"]["PhotoPage"];
 export type PhotoResponse = components["schemas"]["PhotoResponse"];
+export type PhotoResultPage = components["schemas"]["PhotoResultPage"];
+export type PhotoResultResponse = components["schemas"]["PhotoResultResponse"];
 export type Problem = components["schemas"]["Problem"];
 export type ReadinessResponse = components["schemas"]["ReadinessResponse"];
 export type RegisterRequest = components["schemas"]["RegisterRequest"];
@@ -759,6 +870,9 @@ export type ListUsersQuery = components["schemas"]["ListUsersQuery"];
 export type ListPhotosQuery = components["schemas"]["ListPhotosQuery"];
 export type EndLoginsQuery = components["schemas"]["EndLoginsQuery"];
 export type ListEventsQuery = components["schemas"]["ListEventsQuery"];
+export type CreateJobQuery = components["schemas"]["CreateJobQuery"];
+export type ListJobsQuery = components["schemas"]["ListJobsQuery"];
+export type ListJobResultsQuery = components["schemas"]["ListJobResultsQuery"];
 export type ListAuditQuery = components["schemas"]["ListAuditQuery"];
 export type $defs = Record<string, never>;
 export type operations = Record<string, never>;
