@@ -24,6 +24,7 @@ from pgface.operations.transfer.export import export_gallery
 from support.archives import people, zipped
 from support.commands import Run
 from support.photos import Photos
+from support.sentences import service
 
 CALLER = Client(actor="key 3")
 
@@ -68,7 +69,7 @@ def test_a_worker_enrolls_an_archive(gallery: Gallery, photos: Photos, run: Run)
     assert (job.state, job.total, job.done, job.refused) == ("queued", 6, 1, 1)
     # The queue has no photo, name or secret.
     assert queued(gallery) == [("todo", {"schema": gallery.settings.schema_name, "job": str(job.id)})]
-    assert run("worker", "--until-idle").stdout == "The worker waits for jobs. Press Ctrl-C to stop.\n"
+    assert run("worker", "--until-idle").stdout == f"{service.WORKER_WAITS}\n"
     done = jobs.find(job.id)
     assert (done.state, done.done, done.enrolled, done.refused) == ("succeeded", 6, 4, 2)
     assert (done.error, done.reason, done.report) == (None, None, None)
