@@ -29,6 +29,7 @@ from support.photos import Photos
 from support.web_service import V1, Headers, Served, bearer, code_of, running
 
 JOBS = f"{V1}/jobs"
+ZIP = {"Content-Type": "application/zip"}
 ROUNDS = int(os.environ.get("PGFACE_TEST_ROUNDS", "1"))
 """How often a service and a worker are killed."""
 
@@ -143,6 +144,30 @@ def test_an_upload_is_refused(api: Served, photos: Photos, monkeypatch: pytest.M
     assert code_of(add(api, program, bomb), 503) == "service-busy"
     assert api.execute("SELECT count(*) FROM jobs") == [(0,)]
     assert api.execute("SELECT count(*) FROM job_files") == [(0,)]
+
+
+def test_a_job_of_another_gallery_is_not_found(api: Served, photos: Photos) -> None:
+    operator = bearer(create_key(api.owner.database, "a program", ["admin"], Client(), all_galleries=True)[0])
+    created = api.client.post(f"{V1}/galleries", headers=operator, json={"name": "staff"})
+    assert created.status_code == 201, created.text
+    jobs_of_staff = f"{V1}/galleries/staff/jobs"
+    archive = zipped(people(photos, range(1, 2)))
+    added = api.client.post(jobs_of_staff, params={"kind": "enroll"}, headers=operator | ZIP, content=archive)
+    assert added.status_code == 202, added.text
+    path = added.headers["location"]
+    assert path == f"{jobs_of_staff}/{added.json()['id']}"
+    assert api.client.get(path, headers=operator).json() == added.json()
+    # The gallery is not in the path.
+    for caller in (operator, api.key("admin")):
+        assert code_of(api.client.get(f"{JOBS}/{added.json()['id']}", headers=caller), 404) == "unknown-job"
+        assert api.client.get(JOBS, headers=caller).json()["jobs"] == []
+    # The caller belongs to the default gallery only.
+    for method, of_staff in (("GET", path), ("GET", jobs_of_staff), ("POST", f"{path}/cancel")):
+        assert api.client.request(method, of_staff, headers=api.key("admin")).status_code == 401
+    assert api.client.post(f"{path}/cancel", headers=operator).json()["state"] == "cancelled"
+    assert api.client.delete(f"{V1}/galleries/staff", headers=operator).status_code == 204
+    assert api.client.get(path, headers=operator).status_code == 404
+    api.execute("DELETE FROM api_keys WHERE all_galleries")
 
 
 # Services and workers that are killed
