@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import anyio
 import httpx2 as httpx
 import pytest
 from httpx2 import Response
@@ -144,6 +145,47 @@ def test_an_upload_is_refused(api: Served, photos: Photos, monkeypatch: pytest.M
     assert code_of(add(api, program, bomb), 503) == "service-busy"
     assert api.execute("SELECT count(*) FROM jobs") == [(0,)]
     assert api.execute("SELECT count(*) FROM job_files") == [(0,)]
+
+
+@pytest.mark.parametrize(("then", "status"), [("silence", 408), ("http.disconnect", 422)])
+def test_an_upload_that_does_not_arrive_is_refused(
+    api: Served, monkeypatch: pytest.MonkeyPatch, then: str, status: int
+) -> None:
+    impatient = api.gallery.settings.model_copy(update={"request_timeout": 0.2})
+    monkeypatch.setattr(api.gallery, "_settings", impatient)
+    headers = [(name.lower().encode(), value.encode()) for name, value in (api.key("enroll") | ZIP).items()]
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": JOBS,
+        "raw_path": JOBS.encode(),
+        "query_string": b"kind=enroll",
+        "root_path": "",
+        "headers": headers,
+        "client": ("192.0.2.1", 50_000),
+        "server": ("localhost", 80),
+        "state": {},
+    }
+    messages: list[dict[str, Any]] = [{"type": "http.request", "body": b"PK", "more_body": True}]
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        if messages:
+            return messages.pop()
+        if then == "silence":
+            await anyio.sleep(10)
+        return {"type": then}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    assert api.client.portal
+    api.client.portal.call(api.app, scope, receive, send)
+    assert sent[0]["status"] == status
+    assert uploads._receiving == set()
+    assert api.execute("SELECT count(*) FROM jobs") == [(0,)]
 
 
 def test_a_job_of_another_gallery_is_not_found(api: Served, photos: Photos) -> None:
