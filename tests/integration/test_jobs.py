@@ -23,6 +23,7 @@ from pgface.operations.jobs.run import StopRequestedError, run_job
 from pgface.operations.transfer.export import export_gallery
 from support.archives import people, zipped
 from support.commands import Run
+from support.databases import Databases
 from support.photos import Photos
 from support.sentences import service
 
@@ -194,7 +195,8 @@ def test_other_kinds_of_jobs(gallery: Gallery, photos: Photos, tmp_path: Path) -
     assert count(gallery, "job_files") == 0
 
 
-def test_a_job_belongs_to_one_gallery(gallery: Gallery, photos: Photos, run: Run) -> None:
+def test_a_job_belongs_to_one_gallery(gallery: Gallery, photos: Photos, run: Run, databases: Databases) -> None:
+    elsewhere = databases.create()
     with Galleries(gallery) as galleries:
         galleries.create("staff")
         staff = galleries["staff"]
@@ -208,16 +210,22 @@ def test_a_job_belongs_to_one_gallery(gallery: Gallery, photos: Photos, run: Run
             connection.execute("DELETE FROM procrastinate_jobs")
         assert set(put_back_lost(gallery.database, gallery.settings.schema_name)) == {job.id, other.id}
         assert put_back_lost(gallery.database, gallery.settings.schema_name) == []
+        galleries.create("far", database_url=elsewhere)
+        far = Jobs(galleries["far"], gallery).evaluate(CALLER)
         run("worker", "--until-idle")
         assert Jobs(staff, gallery).find(job.id).state == Jobs(gallery, gallery).find(other.id).state == "succeeded"
+        # Its database has no queue, and the worker found it there.
+        assert Jobs(galleries["far"], gallery).find(far.id).error == "EvaluationError"
         assert len(staff.users()) == len(gallery.users()) == 2
         assert str(job.id) in run("jobs", "list", "--gallery", "staff", "--json").stdout
         assert run("jobs", "show", job.id, code=1).stderr == str(UnknownJobError()) + "\n"
         # The queue forgets the jobs of a deleted gallery.
         Jobs(staff, gallery).evaluate(CALLER)
         galleries.delete("staff")
+        galleries.delete("far")
         run("worker", "--until-idle")
         assert queued(gallery) == []
+    databases.drop(elsewhere)
 
 
 def test_uploads_are_bounded_and_expire(gallery: Gallery, photos: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
