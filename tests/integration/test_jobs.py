@@ -138,7 +138,8 @@ def test_a_run_that_was_taken_over_or_cancelled_writes_nothing_more(gallery: Gal
         jobs.cancel(UUID(int=0), CALLER)
 
 
-def test_a_photo_that_ends_every_worker_is_refused(gallery: Gallery, photos: Photos) -> None:
+def test_photos_that_a_run_refuses(gallery: Gallery, photos: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A photo that ended three workers.
     job = added(gallery, people(photos, range(1, 2)))
     with pytest.raises(StopRequestedError):
         run_job(gallery, job.id, lambda: True)
@@ -151,6 +152,11 @@ def test_a_photo_that_ends_every_worker_is_refused(gallery: Gallery, photos: Pho
     # A face of another person is refused, and the reason does not say whose it is.
     files = {"Alice/1.jpg": photos("Gerhard_Schroeder", 2).read_bytes()}
     other = added(gallery, files)
+    with monkeypatch.context() as small:
+        small.setattr(gallery, "_settings", gallery.settings.model_copy(update={"max_upload_pixels": 1_000}))
+        large = added(gallery, files)
+        run_job(gallery, large.id, nothing)
+        assert results(gallery, large)[0].error == "PhotoTooLargeError"
     run_job(gallery, other.id, nothing)
     (refused,) = results(gallery, other)
     assert (refused.outcome, refused.error) == ("refused", "FaceOfAnotherUserError")

@@ -35,6 +35,7 @@ from pgface.errors import (
     WorkerEndedError,
 )
 from pgface.evaluation.run import evaluate_gallery
+from pgface.faces.cancellation import Work, working
 from pgface.faces.photo import Upload
 from pgface.gallery import Gallery
 from pgface.gallery.enroll_folder import person_of
@@ -82,6 +83,8 @@ class Run:
     client: Client
     """The caller who added the job, for the audit log."""
     should_stop: Callable[[], bool] = field(repr=False)
+    _written: list[int] = field(default_factory=lambda: [0], repr=False)
+    """The progress that was written."""
 
     @property
     def database(self) -> Database:
@@ -104,9 +107,9 @@ class Run:
     def show_progress(self, done: int, total: int) -> None:
         """Write the progress now and then. It ends the run if the worker is to stop, or if the job was cancelled."""
         self.check()
-        step = max(1, int(total * _PROGRESS_STEP))
-        if done % step and done != total:
+        if done != total and done - self._written[-1] < total * _PROGRESS_STEP:
             return
+        self._written.append(done)
         with self.database.transaction() as connection:
             values = {"id": self.job_id, "run": self.number, "done": done, "total": total}
             self._require(connection, "note_job_progress", values)
@@ -187,14 +190,16 @@ def _enroll_photo(run: Run, position: int, path: str, data: bytes) -> None:
         run.finish_photo(connection, position, "enrolled", user_id=done.user.id, photo_id=done.photo_id)
 
     try:
-        done = run.gallery.enroll(
-            Upload(PurePath(path).name, data),
-            person.email,
-            name=person.name,
-            face=run.options["face"],
-            allow_other_user=run.options["allow_other_user"],
-            within=within,
-        )
+        # The same limit as for a photo of a request.
+        with working(Work(max_pixels=run.gallery.settings.max_upload_pixels)):
+            done = run.gallery.enroll(
+                Upload(PurePath(path).name, data),
+                person.email,
+                name=person.name,
+                face=run.options["face"],
+                allow_other_user=run.options["allow_other_user"],
+                within=within,
+            )
     except ModelMismatchError:
         raise
     except (PhotoError, GalleryError) as error:

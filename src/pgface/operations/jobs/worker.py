@@ -56,6 +56,7 @@ def run_worker(settings: Settings, announce: Announce, *, until_idle: bool = Fal
 
     """
     require_procrastinate()
+    settings = settings.model_copy(update={"workers": 1})
     _prepare_queue(settings)
     with Galleries.open(settings) as galleries, running_calls.one():
         # The call that is counted here keeps the networks of a job on one core.

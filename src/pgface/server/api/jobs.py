@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from typing import IO, Annotated, Any, Final
 from uuid import UUID
 
@@ -44,6 +45,8 @@ _ADDED: Final[dict[int | str, dict[str, Any]]] = {
         "headers": {"Location": {"schema": {"type": "string"}, "description": "The path of the job."}},
     }
 }
+_storing: Final = threading.Lock()
+"""One upload is stored at a time, because each occupies a connection for that long."""
 _FOR_ADMINISTRATORS: Final = "The reason is in the log of the worker. An administrator can read it here."
 
 
@@ -91,6 +94,10 @@ async def create_job(
         request.state.fingerprint = fingerprint
 
         def add() -> Job:
+            with _storing:
+                return store()
+
+        def store() -> Job:
             if upload is not None and kind == "enroll":
                 return jobs.enroll(upload, client, face=face, allow_other_user=allow_other_user)
             if upload is not None:
