@@ -116,7 +116,7 @@ def _operation(document: dict[str, Any], address: str, operation: dict[str, Any]
     yield from ("", f"### {operation['summary']}", "", f"`{address}`", "", operation["description"])
     yield from ("", f"Who may call it: {operation['x-callers']}.")
     body: dict[str, Any] = operation.get("requestBody", {}).get("content", {})
-    schema = schema_of(document, body["application/json"]) if body else {}
+    schema = schema_of(document, body["application/json"]) if "application/json" in body else {}
     rows = [
         _row(name, field, name in schema.get("required", ())) for name, field in schema.get("properties", {}).items()
     ]

@@ -69,6 +69,9 @@ Catch `PgfaceError` for all errors, or the class of a branch:
         ├── UnknownUserError
         ├── AmbiguousUserError
         ├── UnknownPhotoError
+        ├── PhotoArchiveError
+        ├── UnknownJobError
+        ├── JobFinishedError
         ├── DuplicateEmailError
         ├── DuplicateExternalIdError
         └── FaceOfAnotherUserError
@@ -354,6 +357,18 @@ class AmbiguousUserError(GalleryError):
 
 class UnknownPhotoError(GalleryError):
     """There is no such photo in this gallery. `pgface photos list` shows the photos."""
+
+
+class PhotoArchiveError(GalleryError):
+    """The archive cannot be used. Send a ZIP or TAR file with a folder of photos for each person."""
+
+
+class UnknownJobError(GalleryError):
+    """There is no such job in this gallery. `pgface jobs list` shows the jobs."""
+
+
+class JobFinishedError(GalleryError):
+    """This job has ended already, so it cannot be cancelled."""
 
 
 class DuplicateEmailError(GalleryError):

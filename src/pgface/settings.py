@@ -237,6 +237,27 @@ class Settings(BaseSettings):
         description="Path of the service on a shared host, such as `/faces`, if its proxy does not send "
         "X-Forwarded-Prefix.",
     )
+    jobs: bool = Field(default=False, description="Whether the service also starts a worker that runs jobs.")
+    job_days: Annotated[int, Field(ge=1, le=36500)] = Field(
+        default=7,
+        description="Days after which the service deletes a job that has ended, with its results, and cancels a job "
+        "that has not ended.",
+    )
+    job_stalled_seconds: Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False)] = Field(
+        default=30.0,
+        description="Seconds without a sign of life after which a worker of jobs counts as dead. Another worker then "
+        "continues its job.",
+    )
+    worker_priority: Literal["low", "normal"] = Field(
+        default="low",
+        description="With `low`, a worker of jobs uses only what all other programs of the machine leave of the cores. "
+        "With `normal`, it is a program like all others.",
+    )
+    max_archive_bytes: Annotated[int, Field(gt=0)] = Field(
+        default=1024 * MEBI,
+        description="Maximum size of the upload of a job, in bytes, as it is sent and unpacked. Four times as many "
+        "bytes may wait for a worker.",
+    )
     search_latency_target: Annotated[float, Field(gt=0, le=60, allow_inf_nan=False)] = Field(
         default=0.01,
         description="Seconds that an exact comparison of a probe with the whole gallery may take. If it takes "

@@ -30,7 +30,7 @@ from schemathesis.specs.openapi.checks import (
 from pgface.accounts.sessions import begin_session
 from pgface.server.app import create_app
 from pgface.server.openapi import operations, schema_of
-from pgface.server.schemas import admin, auth, events, faces, galleries, photos, users
+from pgface.server.schemas import admin, auth, events, faces, galleries, jobs, photos, users
 from pgface.server.schemas import operations as health
 from pgface.server.schemas.base import RequestBody, ResponseBody
 from support.web_service import V1, Headers, Place, Running, Served, bearer, gallery_for_a_process, running
@@ -66,6 +66,11 @@ OPERATION_IDS = [
     "end_login",
     "introspect",
     "list_events",
+    "create_job",
+    "list_jobs",
+    "get_job",
+    "list_job_results",
+    "cancel_job",
     "get_status",
     "list_api_keys",
     "create_api_key",
@@ -129,7 +134,7 @@ def test_every_operation_is_described_with_examples(name: str) -> None:
 
 MODELS: dict[str, type[BaseModel]] = {
     name: model
-    for module in (users, photos, faces, auth, events, admin, galleries, health)
+    for module in (users, photos, faces, auth, events, jobs, admin, galleries, health)
     for name, model in vars(module).items()
     if isinstance(model, type) and issubclass(model, RequestBody | ResponseBody) and model.__module__ == module.__name__
 }

@@ -43,6 +43,7 @@ from pgface.client import (
 )
 from pgface.server.app import create_app
 from pgface.server.openapi import operations
+from support.archives import zipped
 from support.moving_heads import MovingHead
 from support.photos import Photos
 from support.web_service import PASSWORD, Place, Served, gallery_for_a_process, running
@@ -120,6 +121,7 @@ def test_every_method(api: Served, connect: Connect, called: set[str], photos: P
     admin = connect(api.new_key("admin")[0])
     faces(admin, photos)
     accounts(admin, connect, api, photos)
+    jobs(admin)
     administration(admin, connect)
     galleries(connect, operator_key)
     assert called >= OPERATIONS
@@ -203,6 +205,16 @@ def accounts(admin: Any, connect: Connect, api: Served, photos: Photos) -> None:
     with pytest.raises(UnauthorizedError):
         user.get_me()
     connect(anyone.log_in(EMAIL, PASSWORD + "!").token).delete_me(PASSWORD + "!")
+
+
+def jobs(admin: Any) -> None:
+    added = admin.create_job("enroll", zipped({"Alice/1.jpg": b"x", "loose.jpg": b"x"}))
+    assert (added.state, added.total, added.refused) == ("queued", 2, 1)
+    assert admin.get_job(added.id) == added
+    assert [result.outcome for result in admin.iter_job_results(added.id, limit=1)] == ["waiting", "refused"]
+    assert admin.list_job_results(added.id, limit=1).next_cursor
+    assert admin.cancel_job(added.id).state == "cancelled"
+    assert [job.id for job in admin.list_jobs("cancelled").items] == [job.id for job in admin.iter_jobs()] == [added.id]
 
 
 def administration(admin: Any, connect: Connect) -> None:

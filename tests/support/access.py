@@ -68,6 +68,11 @@ PERMITTED: dict[tuple[str, str], set[str]] = {
     ("DELETE", f"{V1}/auth/logins/{{login_id}}"): PEOPLE,
     ("POST", f"{V1}/introspect"): scoped("verify"),
     ("GET", f"{V1}/events"): scoped("events"),
+    ("GET", f"{V1}/jobs"): scoped("enroll"),
+    ("POST", f"{V1}/jobs"): scoped("enroll"),
+    ("GET", f"{V1}/jobs/{{job_id}}"): scoped("enroll"),
+    ("GET", f"{V1}/jobs/{{job_id}}/results"): scoped("enroll"),
+    ("POST", f"{V1}/jobs/{{job_id}}/cancel"): scoped("enroll"),
     ("GET", f"{V1}/status"): scoped("admin"),
     ("GET", f"{V1}/keys"): scoped("admin"),
     ("POST", f"{V1}/keys"): scoped("admin"),
@@ -97,6 +102,7 @@ class Example:
         self.key, key_id = api.new_key("identify")
         ((login_id,),) = api.execute("SELECT id FROM auth_tokens WHERE user_id = %s", self.me.id)
         self.ids = {"user_id": self.me.id, "photo_id": photo_id, "key_id": key_id, "login_id": login_id}
+        self.ids |= {"job_id": "0b5c1f1e-4a53-4c0e-9a2b-6f1f5d1f9c11"}
 
     def new_user(self, *, seconds: float = 60) -> LoggedInUser:
         user = self.api.gallery.add_user(f"user{next(_numbers)}@example.net")

@@ -144,11 +144,12 @@ class Served:
         return int(number)
 
     def delete_users(self) -> None:
-        """Delete all users, attempts and stored responses."""
+        """Delete all users, attempts, stored responses and jobs."""
         for (user_id,) in self.execute("SELECT id FROM users"):
             self.owner.erase_user(user_id)
         self.execute("DELETE FROM login_attempts")
         self.execute("DELETE FROM idempotent_requests")
+        self.execute("DELETE FROM jobs")
 
 
 @contextmanager

@@ -58,6 +58,7 @@ OPERATIONS = {
 NOT_SENT = {"token_type_hint"}
 """Fields that the service ignores."""
 JSON = "application/json"
+ZIP = "application/zip"
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -79,6 +80,8 @@ def arguments(operation: dict[str, Any]) -> dict[str, Any]:
         one["name"].lower().replace("-", "_"): 12 if one["schema"].get("type") in ("integer", "number") else "a"
         for one in operation.get("parameters", [])
     }
+    if ZIP in operation.get("requestBody", {"content": ()})["content"]:
+        found["archive"] = PHOTO
     for name, field in properties(operation).items():
         content = operation["requestBody"]["content"][JSON]
         example = schema_of(DOCUMENT, content)["examples"][0].get(name, field.get("default"))
@@ -143,6 +146,10 @@ def test_a_request_and_its_documented_responses(name: str) -> None:
         (request,) = seen
         assert (request.method, request.url.path) == (method, path.format(**given))
         assert request.headers["authorization"] == f"Bearer {KEY}"
+        if "archive" in given:
+            assert request.content == PHOTO
+            assert request.headers["content-type"] == "application/octet-stream"
+            continue
         check_body(request, {field: given[field] for field in properties(operation) if field not in NOT_SENT})
         if example is None:
             assert result in (None, "content", b"content")

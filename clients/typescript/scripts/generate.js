@@ -86,6 +86,7 @@ function methods() {
   const code = operations.map((operation) => methodOf(operation, used) + pagesOf(operation, used)).join("\n");
   const names = [...used].sort().map((name) => `${name}, `);
   return `import { type CallOptions, type CreateOptions, Sender, itemsOfPages, segment } from "../operation.js";
+import type { Photo } from "../photos.js";
 import type { ${names.join("")} } from "./types.js";
 
 /** The operations of the service. */
@@ -110,13 +111,17 @@ function methodOf(operation, used) {
   // The operations of the tag `faces` store nothing.
   if (method === "GET" || operation.tags.includes("faces")) fields.push("isRepeatable: true");
   if (queryArgument(operation, used)) fields.push("query: { ...query }");
-  if (requestBody) {
+  const isUpload = requestBody && !requestBody.content["application/json"];
+  if (isUpload) fields.push("upload");
+  else if (requestBody) {
     const photos = photosOf(schemaOf(requestBody.content["application/json"]));
     fields.push("body");
     if (photos.length > 0) fields.push(`photos: ${JSON.stringify(photos)}`);
   }
   const options = `options?: ${acceptsKey ? "CreateOptions" : "CallOptions"}`;
-  const given = [...pathArguments(operation), bodyArgument(operation, used), queryArgument(operation, used), options];
+  const body = isUpload ? undefined : bodyArgument(operation, used);
+  const upload = isUpload ? "upload?: Photo" : undefined;
+  const given = [...pathArguments(operation), body, queryArgument(operation, used), upload, options];
   return `${comment(operation.description, operation)}
   ${camel(operation.operationId)}(${given.filter(Boolean).join(", ")}): Promise<${result}> {
     return this.send({ ${fields.join(", ")} }, options);

@@ -102,6 +102,9 @@ export class Client extends Operations {
     const init: RequestInit = { method: operation.method, headers, redirect: "error" };
     if (operation.body !== undefined && operation.photos) {
       init.body = await formOf(operation.body, operation.photos);
+    } else if (operation.upload !== undefined) {
+      init.body = await fileOf(operation.upload);
+      headers.set("Content-Type", "application/octet-stream");
     } else if (operation.body !== undefined) {
       init.body = JSON.stringify(operation.body);
       headers.set("Content-Type", "application/json");

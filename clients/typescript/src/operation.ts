@@ -1,3 +1,5 @@
+import type { Photo } from "./photos.js";
+
 /** Options of one call. */
 export interface CallOptions {
   /** Cancels the call. */
@@ -26,6 +28,8 @@ export interface Operation {
   body?: object | undefined;
   /** The fields of the body with photos. Such a body is sent as a form with files. */
   photos?: readonly string[];
+  /** A file that is the whole body. */
+  upload?: Photo | undefined;
   /** What the response contains. */
   response: "json" | "blob" | "text" | "nothing";
   /** Statuses besides success whose response is a result and not a problem. */

@@ -272,6 +272,25 @@ describe("the client", { concurrency: true }, () => {
     assert.equal(JSON.stringify(service), "{}");
   });
 
+  it("sends an upload as the whole body", async () => {
+    const bodies: string[] = [];
+    const recording: typeof fetch = async (input, init) => {
+      bodies.push(await new Response(init?.body ?? null).text());
+      return fetch(input, init);
+    };
+    const [service, sent] = scripted("upload", [lost, json({ id: "1", state: "queued" }, 202)], { fetch: recording });
+    const job = await service.createJob({ kind: "enroll", face: "largest" }, new Uint8Array([80, 75]));
+    assert.equal(job.state, "queued");
+    assert.deepEqual(bodies, ["PK", "PK"]);
+    assert.deepEqual(
+      sent().map((one) => [one.url, one.headers["content-type"]]),
+      Array(2).fill(["/upload/api/v1/jobs?kind=enroll&face=largest", "application/octet-stream"]),
+    );
+    const [evaluating, sentWithout] = scripted("without", [json({ id: "2" }, 202)]);
+    await evaluating.createJob({ kind: "evaluate" });
+    assert.equal(sentWithout()[0]?.headers["content-length"], "0");
+  });
+
   it("sends nothing if a photo cannot be read", async () => {
     const [service, sent] = scripted("no-file", []);
     await assert.rejects(service.detect({ photo: "/no/such/photo.jpg" }), { code: "ENOENT" });

@@ -41,6 +41,8 @@ Event = Literal[
     "gallery created",
     "gallery renamed",
     "gallery deleted",
+    "job added",
+    "job cancelled",
 ]
 
 _MAX_REASON_LENGTH: Final = 200

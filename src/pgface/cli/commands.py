@@ -71,6 +71,8 @@ GROUPS: Final[Mapping[str, Mapping[str, _Command]]] = {
     },
     "Operations": {
         "serve": _Command("serve", "Serve the REST API and the web pages."),
+        "worker": _Command("worker", "Run jobs, such as the enrollment of an archive."),
+        "jobs": _Command("jobs", "List, show and cancel jobs.", is_group=True),
         "healthcheck": _Command("healthcheck", "Check that the web service on this machine works."),
         "doctor": _Command("doctor", "Check the installation and suggest fixes."),
         "postgres": _Command("postgres", "Start, stop and open the embedded PostgreSQL.", is_group=True),

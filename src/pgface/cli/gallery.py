@@ -41,10 +41,13 @@ def init(
     json: JsonOption = False,
 ) -> None:
     """Create the gallery or upgrade it, and bind it to its model. Upgrade all named galleries, too."""
+    from pgface.database.job_queue import install_queue_if_possible
     from pgface.galleries import Galleries
     from pgface.gallery import Gallery
 
     with Gallery.create(model=model) as gallery:
+        with gallery.database.transaction() as connection:
+            install_queue_if_possible(connection, gallery.settings.schema_name)
         status = gallery.status()
         if not json:
             where = "the embedded PostgreSQL" if status.embedded else "PostgreSQL"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pgface.settings import Settings
 
 WITHOUT_GALLERY: Final = frozenset(
-    {"init", "schema", "models", "galleries", "roles", "serve", "healthcheck", "postgres", "secrets"}
+    {"init", "schema", "models", "galleries", "roles", "serve", "worker", "healthcheck", "postgres", "secrets"}
 )
 """Commands that concern all galleries, or none."""
 

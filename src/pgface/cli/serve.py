@@ -29,6 +29,7 @@ def serve(
     rekognition: Annotated[
         bool, typer.Option("--rekognition", help="Answer also the face operations of Amazon Rekognition, at `/`.")
     ] = False,
+    jobs: Annotated[bool, typer.Option("--jobs", help="Also start a worker that runs jobs.")] = False,
 ) -> None:
     """Serve the REST API and the web pages until Ctrl-C. The log is JSON on stderr."""
     from pgface.server.run import serve as run
@@ -37,6 +38,6 @@ def serve(
     def announce(model: str, url: str) -> None:
         say(f"Serving {model} at {url}. Press Ctrl-C to stop.")
 
-    doors = {"compreface": compreface, "rekognition": rekognition}
+    doors = {"compreface": compreface, "rekognition": rekognition, "jobs": jobs}
     settings = get_settings().model_copy(update={name: True for name, wanted in doors.items() if wanted})
     run(Listening(host, port, certificate, key), workers, settings, announce)

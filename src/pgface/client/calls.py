@@ -52,6 +52,8 @@ class Call(Generic[T]):
     """The fields of the body without its photos. None is the same as a missing field."""
     photos: Sequence[tuple[str, PhotoSource]] = field(default=(), repr=False)
     """The photos of the body, each with the name of its field."""
+    upload: PhotoSource | None = field(default=None, repr=False)
+    """A file that is the whole body."""
     idempotency_key: str | None = field(default=None, repr=False)
     changes_nothing: bool = False
     """Whether a call with a body only asks a question."""
@@ -84,6 +86,9 @@ class Call(Generic[T]):
         if self.photos:
             found["files"] = [(name, _file(photo)) for name, photo in self.photos]
             found["data"] = {name: _in_form(value) for name, value in _given(self.fields or {}).items()}
+        elif self.upload is not None:
+            found["content"] = _file(self.upload)[1]
+            found["headers"]["Content-Type"] = "application/octet-stream"
         elif self.fields is not None:
             found["json"] = _given(self.fields)
         return found

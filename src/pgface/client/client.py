@@ -211,6 +211,11 @@ class Client(_BaseClient):
     end_login = blocking(operations.end_login)
     introspect = blocking(operations.introspect)
     list_events = blocking(operations.list_events)
+    create_job = blocking(operations.create_job)
+    list_jobs = blocking(operations.list_jobs)
+    get_job = blocking(operations.get_job)
+    list_job_results = blocking(operations.list_job_results)
+    cancel_job = blocking(operations.cancel_job)
     get_status = blocking(operations.get_status)
     list_api_keys = blocking(operations.list_api_keys)
     create_api_key = blocking(operations.create_api_key)
@@ -227,6 +232,8 @@ class Client(_BaseClient):
     iter_users = iterating(operations.list_users)
     iter_photos = iterating(operations.list_photos)
     iter_audit = iterating(operations.list_audit)
+    iter_jobs = iterating(operations.list_jobs)
+    iter_job_results = iterating(operations.list_job_results)
 
 
 class AsyncClient(_BaseClient):
@@ -330,6 +337,11 @@ class AsyncClient(_BaseClient):
     end_login = awaitable(operations.end_login)
     introspect = awaitable(operations.introspect)
     list_events = awaitable(operations.list_events)
+    create_job = awaitable(operations.create_job)
+    list_jobs = awaitable(operations.list_jobs)
+    get_job = awaitable(operations.get_job)
+    list_job_results = awaitable(operations.list_job_results)
+    cancel_job = awaitable(operations.cancel_job)
     get_status = awaitable(operations.get_status)
     list_api_keys = awaitable(operations.list_api_keys)
     create_api_key = awaitable(operations.create_api_key)
@@ -346,6 +358,8 @@ class AsyncClient(_BaseClient):
     iter_users = async_iterating(operations.list_users)
     iter_photos = async_iterating(operations.list_photos)
     iter_audit = async_iterating(operations.list_audit)
+    iter_jobs = async_iterating(operations.list_jobs)
+    iter_job_results = async_iterating(operations.list_job_results)
 
 
 def _is_usable(url: str) -> bool:

@@ -189,6 +189,52 @@ class Event:
     """The number of users, photos or faces that one statement changed."""
 
 
+# Jobs
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Long work that a worker does."""
+
+    id: str
+    kind: str
+    state: str
+    """`queued`, `running`, `succeeded`, `failed` or `cancelled`."""
+    created_by: str
+    """The caller, as in the audit log."""
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    total: int
+    """The number of photos or embeddings. 0 until it is known."""
+    done: int
+    """How many of them have a result."""
+    enrolled: int
+    already_enrolled: int
+    refused: int
+    error: str | None
+    """The code of the error, for a failed job."""
+    reason: str | None
+    """Why the job failed."""
+    report: dict[str, Any] | None
+    """Of a job that succeeded: what an import, a change of the model or an evaluation returned."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoResult:
+    """What a job did with one photo."""
+
+    photo: str | None
+    """The path in the archive. None after the user was deleted."""
+    outcome: str
+    """`waiting`, `enrolled`, `already enrolled`, `refused` or `cancelled`."""
+    user_id: int | None
+    photo_id: int | None
+    error: str | None
+    """The code of the error, for a refused photo."""
+    reason: str | None
+
+
 # Accounts
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
+from urllib.parse import quote
 
 import httpx
 
@@ -36,12 +37,14 @@ from pgface.client.models import (
     Gallery,
     Identification,
     Introspection,
+    Job,
     Key,
     Login,
     NewKey,
     NewLogin,
     Page,
     Photo,
+    PhotoResult,
     Readiness,
     Status,
     User,
@@ -353,6 +356,71 @@ def list_events(
     return Call("GET", "/events", reads_page("events", Event), query=query, waits=wait)
 
 
+# Jobs
+
+
+def create_job(
+    kind: Literal["enroll", "import", "reembed", "evaluate"],
+    archive: PhotoSource | None = None,
+    *,
+    face: WhichFace = "only",
+    allow_other_user: bool = False,
+    model: str | None = None,
+    drop_lost: bool = False,
+    idempotency_key: str | None = None,
+) -> Call[Job]:
+    """Add long work that a worker does. The call does not wait for it, so ask with `get_job`.
+
+    Args:
+        kind: what to do.
+        archive: of `enroll`, a ZIP or TAR file of photos, `<person>/<photo>`. Of `import`, an export. It is read into
+            memory, so that the call can be repeated.
+        face: of `enroll`: which face of a photo to enroll.
+        allow_other_user: of `enroll`: enroll faces also if they are another user's.
+        model: of `reembed`: the name of the new model.
+        drop_lost: of `reembed`: delete embeddings that cannot be embedded again.
+        idempotency_key: a random text. By default each call has a new one.
+
+    """
+    query = {
+        "kind": kind,
+        "face": face,
+        "allow_other_user": allow_other_user,
+        "model": model,
+        "drop_lost": drop_lost,
+    }
+    return _creation("/jobs", reads(Job), idempotency_key, query=query, upload=archive)
+
+
+def list_jobs(state: str | None = None, *, limit: int = _MAX_ROWS, cursor: str | None = None) -> Call[Page[Job]]:
+    """List the jobs, the newest first.
+
+    Args:
+        state: only jobs in this state, such as `running`.
+        limit: the maximum of jobs on a page.
+        cursor: the `next_cursor` of the previous page.
+
+    """
+    query = {"state": state, "limit": limit, "cursor": cursor}
+    return Call("GET", "/jobs", reads_page("jobs", Job), query=query)
+
+
+def get_job(job_id: str) -> Call[Job]:
+    """Get a job with its progress."""
+    return Call("GET", f"/jobs/{_segment(job_id)}", reads(Job))
+
+
+def list_job_results(job_id: str, *, limit: int = _MAX_ROWS, cursor: str | None = None) -> Call[Page[PhotoResult]]:
+    """List what a job did with each photo, in the order of the archive."""
+    path = f"/jobs/{_segment(job_id)}/results"
+    return Call("GET", path, reads_page("results", PhotoResult), query={"limit": limit, "cursor": cursor})
+
+
+def cancel_job(job_id: str) -> Call[Job]:
+    """Cancel a job. Photos that were enrolled stay."""
+    return Call("POST", f"/jobs/{_segment(job_id)}/cancel", reads(Job))
+
+
 # Administration
 
 
@@ -452,6 +520,11 @@ def _question(path: str, read: Any, photos: Sequence[tuple[str, PhotoSource]], *
 def _creation(path: str, read: Any, idempotency_key: str | None, **body: Any) -> Call[Any]:
     """A call that creates something, and is done once however often it is sent."""
     return Call("POST", path, read, idempotency_key=new_idempotency_key(idempotency_key), **body)
+
+
+def _segment(text: str) -> str:
+    """Return text as one segment of a path."""
+    return quote(text, safe="")
 
 
 def _login_or_challenge(response: httpx.Response) -> NewLogin | Challenge:

@@ -8,6 +8,7 @@ import psycopg
 from psycopg import sql
 
 from pgface.database.errors import wrap_psycopg_errors
+from pgface.database.job_queue import install_queue_if_possible, queue_schema
 from pgface.errors import DatabaseError
 
 SERVICE: Final = "pgface_service"
@@ -81,6 +82,7 @@ _FUNCTIONS: Final[tuple[LiteralString, ...]] = (
     "delete_gallery",
     "gallery_sizes",
     "open_all_galleries",
+    "unfinished_jobs",
 )
 """Functions that run with the owner's privileges and check their arguments. No other role may call them."""
 
@@ -95,7 +97,7 @@ def require_own(connection: psycopg.Connection, schema_name: str, role: str) -> 
 
     """
     with wrap_psycopg_errors():
-        own_schemas = [schema_name, *_registered_schemas(connection, schema_name)]
+        own_schemas = [schema_name, queue_schema(schema_name), *_registered_schemas(connection, schema_name)]
         elsewhere = connection.execute(
             """
             SELECT d.datname
@@ -142,6 +144,8 @@ def grant_service(connection: psycopg.Connection, schema_name: str, role: str) -
         _run(connection, "GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role}", schema_name, role)
         for function in _FUNCTIONS:
             _run(connection, f"GRANT EXECUTE ON FUNCTION {{schema}}.{function} TO {{role}}", schema_name, role)
+        install_queue_if_possible(connection, schema_name)
+        _grant_queue(connection, queue_schema(schema_name), role)
         _copy_rights(connection, schema_name)
 
 
@@ -160,6 +164,18 @@ def grant_reader(connection: psycopg.Connection, schema_name: str, role: str) ->
         for table in (*_SEARCH_TABLES, *_OWNER_TABLES):
             _run(connection, "GRANT SELECT ON {schema}.{table} TO {role}", schema_name, role, table)
         _copy_rights(connection, schema_name)
+
+
+def _grant_queue(connection: psycopg.Connection, queue: str, role: str) -> None:
+    """Let the service put jobs into the queue and take them, if there is one."""
+    if connection.execute("SELECT FROM pg_namespace WHERE nspname = %s", (queue,)).fetchone() is None:
+        return
+    for privilege in (
+        "USAGE ON SCHEMA {schema}",
+        "SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema}",
+        "USAGE ON ALL SEQUENCES IN SCHEMA {schema}",
+    ):
+        _run(connection, f"GRANT {privilege} TO {{role}}", queue, role)
 
 
 def _registered_schemas(connection: psycopg.Connection, schema_name: str) -> list[str]:

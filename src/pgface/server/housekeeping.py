@@ -19,6 +19,7 @@ from pgface.database.pool import Database
 from pgface.errors import PgfaceError
 from pgface.gallery import Gallery
 from pgface.gallery.events import prune_events
+from pgface.jobs.jobs import prune_jobs
 from pgface.server.service import Service
 from pgface.system.resources import return_freed_memory
 
@@ -80,6 +81,7 @@ def _galleries(service: Service) -> Iterator[Gallery]:
 def _deletions(service: Service) -> Iterator[Callable[[Database], object]]:
     """Return what deletes expired logins, attempts, devices, challenges and responses, and old rows of the logs."""
     yield from (prune_logins, prune_attempts, prune_devices, prune_challenges, delete_old_requests)
+    yield lambda database: prune_jobs(database, service.settings.job_days)
     if audit_days := service.settings.audit_days:
         yield lambda database: prune_audit(database, max(audit_days, _MIN_AUDIT_DAYS))
     if event_days := service.settings.event_days:

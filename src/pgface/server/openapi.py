@@ -42,6 +42,7 @@ _TAGS: Final = {
     "faces": "Identify, verify, compare and detect faces. These operations store nothing of a photo.",
     "auth": "Register, log in and log out, manage your account, and check tokens for other applications.",
     "events": "What happened in the gallery, for other programs.",
+    "jobs": "Long work that goes on after the response, such as the enrollment of an archive of photos.",
     "administration": "The gallery's status, API keys, and the audit log.",
     "operations": "Health checks and metrics.",
 }
@@ -49,9 +50,9 @@ _PROBLEMS: Final = {
     400: "The cursor does not belong to this list.",
     401: "There are no valid credentials.",
     403: "This caller is not permitted to do this.",
-    404: "There is no such user, photo, login or key.",
+    404: "There is no such user, photo, login, key or job.",
     408: "The body did not arrive in time.",
-    409: "It exists already, or a request with this Idempotency-Key is running.",
+    409: "It exists or has ended already, or a request with this Idempotency-Key is running.",
     410: "Events after the cursor were deleted.",
     413: "The body or the photo is too large.",
     415: "The media type of the body is wrong, or the file is not a photo.",
@@ -119,7 +120,7 @@ def _complete(document: Document, routes: dict[str | None, Any]) -> None:
         operation["x-callers"] = callers = _callers_of(routes[name])
         if callers != ANYONE:
             operation["security"] = [{name: []} for name in _CREDENTIALS]
-        if "requestBody" in operation:
+        if JSON in operation.get("requestBody", {"content": ()})["content"]:
             _add_forms(operation["requestBody"]["content"], routes[name], schemas)
         _add_problems(method, path, operation)
         for status, response in operation["responses"].items():

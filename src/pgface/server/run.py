@@ -20,6 +20,7 @@ from pgface.errors import (
     PgfaceError,
 )
 from pgface.gallery import Gallery
+from pgface.server.job_worker import worker_beside
 from pgface.server.sockets import Listening
 from pgface.settings import Settings
 from pgface.system.extras import how_to_install
@@ -88,6 +89,8 @@ def serve(listening: Listening, processes: int, settings: Settings, announce: An
         sockets = kept.enter_context(listening.sockets())
         with ExitStack() as opened:
             gallery = opened.enter_context(prepare(settings))
+            if settings.jobs:
+                kept.enter_context(worker_beside(settings))
             announce(gallery.engine.identity.name, listening.url(sockets[0].getsockname()[1]))
             if processes == 1:
                 _run_here(_configuration(partial(create_app, gallery), listening, settings), sockets)

@@ -1,4 +1,4 @@
-"""The sentences of `pgface serve` and `pgface healthcheck`."""
+"""The sentences of `pgface serve`, `pgface worker` and `pgface healthcheck`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from support.sentences import Sentence
 
 # It has started.
 SERVING = Sentence("Serving {model} at {url}")
+
+WORKER_WAITS = Sentence("The worker waits for jobs. Press Ctrl-C to stop.")
 
 # It cannot listen.
 CANNOT_LISTEN = Sentence("The service cannot listen at {host}, port {port}: {reason}. Give another `host` or `port`.")

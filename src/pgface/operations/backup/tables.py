@@ -50,10 +50,13 @@ NOT_KEPT: Final = (
     "gallery_events",
     "event_stream",
     "photo_crops",
+    "jobs",
+    "job_results",
+    "job_files",
 )
 """Logins by face in progress, which expire before a restore, what `pgface reembed` has embedded so far, the registry of
 other galleries, each of which has archives of its own, events, whose order is that of one server's transactions, and
-crops, which an archive has as files."""
+crops, which an archive has as files, and jobs, whose queue is not in an archive."""
 MIGRATIONS: Final = "pgface_migrations"
 LOCKS: Final = "gallery_locks"
 """Every new gallery already has these two tables."""

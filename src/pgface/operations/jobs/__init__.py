@@ -1,0 +1,1 @@
+"""The work of jobs, and the worker that does it."""
