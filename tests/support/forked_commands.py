@@ -69,7 +69,8 @@ def _serve(address: str) -> None:
             with connection:
                 if (keeper := os.fork()) == 0:
                     listener.close()
-                    return _keep(connection)
+                    _keep(connection)
+                    return
             keepers = {number for number in (*keepers, keeper) if os.waitpid(number, os.WNOHANG)[0] == 0}
 
 
@@ -89,7 +90,8 @@ def _keep(connection: socket.socket) -> None:
         received += connection.recv(1 << 16)
     if (command := os.fork()) == 0:
         connection.close()
-        return _run(streams, *json.loads(received))
+        _run(streams, *json.loads(received))
+        return
     code = os.waitstatus_to_exitcode(os.waitpid(command, 0)[1])
     connection.sendall((code if code >= 0 else 128 - code).to_bytes(4, "big"))
     connection.close()
@@ -101,8 +103,8 @@ def _run(streams: list[int], arguments: list[str], folder: str, environment: dic
         os.dup2(stream, number)
         os.close(stream)
     # Python's own streams remember whether the first files were terminals or could be searched.
-    sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)
-    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)
+    sys.stdin, sys.stdout = os.fdopen(0, closefd=False), os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
