@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pgface.database.embedded.cluster import binaries
+from support.forked_commands import client
+
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
 
 _BLOCK = re.compile(
@@ -21,7 +24,7 @@ _RUN_BY = {
     "sql": "sql -v ON_ERROR_STOP=1 <<'END'\n{text}END\n",
 }
 _PROGRAMS = {
-    "pgface": '#!/bin/sh\nexec "{python}" -m pgface "$@"\n',
+    "pgface": "#!{python} -IS\n{client}",  # a page runs a dozen commands, and each would import pgface again
     "python": '#!/bin/sh\nexec "{python}" "$@"\n',
     "flask": '#!/bin/sh\nexec "{python}" -m flask "$@"\n',
     # Connects to the database of the previous commands.
@@ -69,11 +72,10 @@ class Reader:
         for directory in (folder, programs):
             directory.mkdir(exist_ok=True)
         for name, script in _PROGRAMS.items():
-            (programs / name).write_text(script.format(python=sys.executable))
+            (programs / name).write_text(script.format(python=sys.executable, client=client()))
             (programs / name).chmod(0o755)
         own = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-        psql = subprocess.run([programs / "pgface", "postgres", "programs"], capture_output=True, text=True, check=True)
-        path = f"{programs}:{psql.stdout.strip()}:{os.environ['PATH']}"
+        path = f"{programs}:{binaries()}:{os.environ['PATH']}"
         self.environment = own | {"PATH": path, "COLUMNS": "160", "PAGER": "cat"} | dict(variables)
 
     def follow(self, page: str) -> str:

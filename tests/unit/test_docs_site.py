@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -31,25 +32,44 @@ def build(source: Path, site: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
+def copy_of_the_pages(folder: Path) -> Path:
     """Copy the pages, and the files outside of `docs` that they link to."""
     for linked in (
         "src/pgface/faces/engines/dlib_lift.npy",
         "examples/flask_login/app.py",
         "examples/flask_introspection/app.py",
     ):
-        (tmp_path / linked).parent.mkdir(parents=True)
-        shutil.copy(ROOT / linked, tmp_path / linked)
-    return Path(shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("_build")))
+        (folder / linked).parent.mkdir(parents=True)
+        shutil.copy(ROOT / linked, folder / linked)
+    return Path(shutil.copytree(ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("_build")))
+
+
+@dataclass(frozen=True)
+class Built:
+    """The site of the pages, to which faults were added. A build takes half a minute, so all tests share one."""
+
+    site: Path
+    exit_code: int
+    errors: str
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("docs") / "site"
-    done = build(ROOT / "docs", folder)
-    assert (done.returncode, done.stderr) == (0, "")
-    return folder
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    folder = tmp_path_factory.mktemp("docs")
+    source = copy_of_the_pages(folder)
+    with (source / "how-to" / "migration.md").open("a", encoding="utf-8") as page:
+        page.write(
+            "\n[a page](no-such-page.md) [a heading](backup.md#no-such-heading) [a file](../../src/no-such-file.py)\n"
+            "\n#### A heading that skips a level\n"
+        )
+    (source / "how-to" / "forgotten.md").write_text("# Forgotten\n", encoding="utf-8")
+    done = build(source, folder / "site")
+    return Built(folder / "site", done.returncode, done.stderr)
+
+
+@pytest.fixture
+def site(built: Built) -> Path:
+    return built.site
 
 
 def test_the_site_has_every_page_and_public_name(site: Path) -> None:
@@ -89,16 +109,10 @@ def test_the_search_ranks_guides_above_decisions_and_research(site: Path) -> Non
         browser.close()
 
 
-def test_faults_of_pages_fail_the_build(source: Path) -> None:
-    with (source / "how-to" / "migration.md").open("a", encoding="utf-8") as page:
-        page.write(
-            "\n[a page](no-such-page.md) [a heading](backup.md#no-such-heading) [a file](../../src/no-such-file.py)\n"
-            "\n#### A heading that skips a level\n"
-        )
-    (source / "how-to" / "forgotten.md").write_text("# Forgotten\n", encoding="utf-8")
-    done = build(source, source / "_build")
-    assert done.returncode == 1
-    faults = [line.partition("WARNING: ")[2] for line in done.stderr.splitlines() if "WARNING: " in line]
+def test_faults_fail_the_build_and_the_pages_have_no_others(built: Built) -> None:
+    assert built.exit_code == 1
+    assert all("WARNING: " in line for line in built.errors.splitlines())
+    faults = [line.partition("WARNING: ")[2] for line in built.errors.splitlines() if "WARNING: " in line]
     assert sorted(faults) == [
         "'myst' cross-reference target not found: '../../src/no-such-file.py' [myst.xref_missing]",
         "'myst' cross-reference target not found: 'no-such-page.md' [myst.xref_missing]",
