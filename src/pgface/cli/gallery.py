@@ -55,7 +55,7 @@ def init(
                 f"The gallery in schema {status.schema} of {where} {status.postgresql} is ready: model {status.model}, "
                 f"{counted(status.users, 'user')}, {counted(status.embeddings, 'embedding')}."
             )
-            say(f"Its rows are in {_place_of_rows(gallery)}, and its face crops in {get_settings().photos_dir}.")
+            say(f"Its rows are in {_place_of_rows(gallery)}, and its face crops in {_place_of_crops(gallery)}.")
         upgraded = [_shown(one, json) for one in Galleries(gallery).upgrade()]
     if json:
         print_json(status.to_json() | {"galleries": [one.to_json() for one in upgraded]})
@@ -74,6 +74,13 @@ def _shown(upgraded: Upgrade, json: bool) -> Upgrade:
     elif upgraded.name is not None and not json:
         say(f"{name} is ready.")
     return upgraded
+
+
+def _place_of_crops(gallery: Gallery) -> str:
+    from pgface.gallery.photo_stores.base import FOLDER, POSTGRES
+
+    store = gallery.config.photo_store
+    return {FOLDER: str(gallery.settings.photos_dir), POSTGRES: "the same database"}.get(store, store)
 
 
 def _place_of_rows(gallery: Gallery) -> str:
