@@ -16,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pgface.database.pool import initialise
 from pgface.gallery import Gallery
 from pgface.settings import Settings
+from support.citus import CITUS_URL, create_citus_database, drop_citus_database
 
 _numbers = count(1)
 
@@ -53,6 +54,8 @@ class Databases:
         """Create a database, empty or with a gallery, and return its URL."""
         if template is None:
             return create_database(self._server_url)
+        if self._server_url == CITUS_URL:  # a distributed database cannot be copied
+            return self._make_gallery(template)
         if template not in self._templates:
             self._templates[template] = self._make_gallery(template)
         return create_database(self._server_url, str(conninfo_to_dict(self._templates[template])["dbname"]))
@@ -75,6 +78,8 @@ class Databases:
 def create_database(server_url: str, template: str = "template0") -> str:
     """Create a database, and return its URL."""
     name = f"pgface_test_{os.getpid()}_{next(_numbers)}"
+    if server_url == CITUS_URL:
+        return create_citus_database(server_url, name)
     # To copy the files takes half the processor time of the default, which logs every page. So does dropping them.
     statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
         sql.Identifier(name), sql.Identifier(template)
@@ -86,6 +91,9 @@ def create_database(server_url: str, template: str = "template0") -> str:
 
 def drop_database(server_url: str, url: str) -> None:
     """Drop a database, and end its connections."""
+    if server_url == CITUS_URL:
+        drop_citus_database(server_url, url)
+        return
     name = sql.Identifier(str(conninfo_to_dict(url)["dbname"]))
     with psycopg.connect(server_url, autocommit=True, options="") as connection:
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))

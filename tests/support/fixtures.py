@@ -31,6 +31,7 @@ from pgface.database.roles import grant_reader, grant_service
 from pgface.faces.liveness import head_turns
 from pgface.gallery import Gallery
 from pgface.settings import MEBI, Settings
+from support.citus import CITUS_URL
 from support.commands import Run, environment_of, runner
 from support.databases import Databases, Template
 from support.embedding_cache import cached_embeddings
@@ -86,7 +87,7 @@ def postgres18() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def postgres(request: pytest.FixtureRequest) -> str:
     """URL of the server for tests that do not depend on the version."""
-    given = os.environ.get("PGFACE_TEST_DATABASE_URL")
+    given = CITUS_URL or os.environ.get("PGFACE_TEST_DATABASE_URL")
     return given or request.getfixturevalue("postgres18")
 
 

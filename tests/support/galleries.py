@@ -16,9 +16,10 @@ from pgface.gallery import Gallery
 from pgface.gallery.bulk import copy_embeddings
 from pgface.operations.bench.synthetic import Kind, SyntheticPeople
 from pgface.system.private_folder import private_folder
+from support.citus import CITUS_URL
 
-ODD_SCHEMA = 'Odd "gallery" schema'
-"""A schema name that needs quoting, so that SQL without quotes fails."""
+ODD_SCHEMA = "odd_gallery_schema" if CITUS_URL else 'Odd "gallery" schema'
+"""A schema name that needs quoting, so that SQL without quotes fails. On Citus a name must need none."""
 
 in_both_schemas = pytest.mark.parametrize("schema_name", ["public", ODD_SCHEMA], ids=["public", "other-schema"])
 """Runs a test in the usual schema as well, if the schema may matter to it."""

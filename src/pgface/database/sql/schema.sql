@@ -588,8 +588,8 @@ $$;
 COMMENT ON FUNCTION find_similar_faces_exactly(vector, float, integer) IS
     'The same as find_similar_faces, but always compares the probe with every embedding.';
 
--- In SQL, because PostgreSQL inlines it into the calling statement and keeps the plan. PL/pgSQL takes 0.015 ms (16 %) longer.
--- BEGIN ATOMIC binds every name to this gallery when the function is made.
+-- In PL/pgSQL, because Citus refuses SQL functions with parameters. PostgreSQL would inline an SQL function, which takes 0.015 ms
+-- (16 %) less.
 CREATE OR REPLACE FUNCTION verify_face(
     query_embedding vector(512),
     target_user_id INTEGER,
@@ -601,25 +601,30 @@ RETURNS TABLE(
     user_name VARCHAR,
     user_email VARCHAR
 )
-LANGUAGE sql STABLE
-BEGIN ATOMIC
-    SELECT
-        coalesce(
-            best.similarity >= coalesce(similarity_threshold, (SELECT gallery.verify_threshold FROM gallery)),
-            FALSE
-        ),
-        coalesce(best.similarity, 0.0),
-        u.name,
-        u.email
-    FROM users u
-    CROSS JOIN LATERAL (
-        SELECT max(1 - (fe.embedding <=> query_embedding)) AS similarity
-        FROM face_embeddings fe
-        WHERE fe.user_id = u.id
-    ) best
-    WHERE u.id = target_user_id
-        AND require_cosine(query_embedding);
+LANGUAGE plpgsql STABLE
+SET search_path FROM CURRENT
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+        SELECT
+            coalesce(
+                best.similarity >= coalesce(similarity_threshold, (SELECT gallery.verify_threshold FROM gallery)),
+                FALSE
+            ),
+            coalesce(best.similarity, 0.0),
+            u.name,
+            u.email
+        FROM users u
+        CROSS JOIN LATERAL (
+            SELECT max(1 - (fe.embedding <=> query_embedding)) AS similarity
+            FROM face_embeddings fe
+            WHERE fe.user_id = u.id
+        ) best
+        WHERE u.id = target_user_id
+            AND require_cosine(query_embedding);
 END;
+$$;
 
 COMMENT ON FUNCTION verify_face(vector, integer, float) IS
     'Verifies a face: whether the probe is this user. Returns one row for a user, also for one without embeddings (no match, '
@@ -2132,13 +2137,17 @@ RETURNS TRIGGER
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT
 AS $$
+DECLARE
+    -- Citus cannot join the table of deleted rows with other tables.
+    of_users INTEGER[];
 BEGIN
     IF TG_OP = 'TRUNCATE' THEN
         DELETE FROM used_frames;
         RETURN NULL;
     END IF;
+    of_users := ARRAY(SELECT DISTINCT g.user_id FROM gone g);
     DELETE FROM used_frames f
-    WHERE f.user_id IN (SELECT g.user_id FROM gone g)
+    WHERE f.user_id IN (SELECT unnest(of_users))
         AND NOT EXISTS (SELECT FROM face_embeddings fe WHERE fe.user_id = f.user_id)
         AND NOT EXISTS (SELECT FROM contested_faces c WHERE c.user_id = f.user_id);
     RETURN NULL;

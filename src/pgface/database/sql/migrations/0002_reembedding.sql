@@ -89,11 +89,15 @@ RETURNS TRIGGER
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT
 AS $$
+DECLARE
+    -- Citus cannot join the table of deleted rows with other tables.
+    ids INTEGER[];
 BEGIN
     IF TG_OP = 'TRUNCATE' THEN
         DELETE FROM reembedded_faces;
     ELSE
-        DELETE FROM reembedded_faces r WHERE r.embedding_id IN (SELECT g.id FROM gone g);
+        ids := ARRAY(SELECT g.id FROM gone g);
+        DELETE FROM reembedded_faces r WHERE r.embedding_id IN (SELECT unnest(ids));
     END IF;
     RETURN NULL;
 END;

@@ -1,10 +1,16 @@
 -- What other systems know about people and faces: ids of their own, labels, and metadata.
-ALTER TABLE users ADD COLUMN IF NOT EXISTS external_id TEXT DEFAULT NULL CHECK (length(external_id) BETWEEN 1 AND 255);
+ALTER TABLE users ADD COLUMN IF NOT EXISTS external_id TEXT DEFAULT NULL;
 ALTER TABLE users ADD COLUMN IF NOT EXISTS labels TEXT[] NOT NULL DEFAULT '{}';
-ALTER TABLE users ADD COLUMN IF NOT EXISTS metadata JSONB NOT NULL DEFAULT '{}'
-    CHECK (jsonb_typeof(metadata) = 'object' AND octet_length(metadata::text) <= 16384);
+ALTER TABLE users ADD COLUMN IF NOT EXISTS metadata JSONB NOT NULL DEFAULT '{}';
 -- A face that no person was assigned to yet belongs to a user of its own. Lists of people leave these users out.
 ALTER TABLE users ADD COLUMN IF NOT EXISTS is_person BOOLEAN NOT NULL DEFAULT TRUE;
+
+-- Citus accepts constraints of new columns only as statements of their own, and with a name.
+ALTER TABLE users DROP CONSTRAINT IF EXISTS users_external_id_check;
+ALTER TABLE users ADD CONSTRAINT users_external_id_check CHECK (length(external_id) BETWEEN 1 AND 255);
+ALTER TABLE users DROP CONSTRAINT IF EXISTS users_metadata_check;
+ALTER TABLE users ADD CONSTRAINT users_metadata_check
+    CHECK (jsonb_typeof(metadata) = 'object' AND octet_length(metadata::text) <= 16384);
 
 CREATE UNIQUE INDEX IF NOT EXISTS idx_users_external_id ON users(external_id);
 CREATE INDEX IF NOT EXISTS idx_users_labels ON users USING gin (labels);
@@ -16,21 +22,31 @@ CREATE TABLE IF NOT EXISTS face_ids (
     -- Without a foreign key, which would refuse TRUNCATE face_embeddings. Triggers delete the row with its embedding.
     embedding_id INTEGER UNIQUE NOT NULL,
     image_id UUID NOT NULL DEFAULT gen_random_uuid(),
-    external_image_id TEXT CHECK (length(external_image_id) BETWEEN 1 AND 255)
+    external_image_id TEXT CHECK (length(external_image_id) BETWEEN 1 AND 255),
+    -- The size of the photo, for boxes as shares of it, and the hash of its file, which finds faces that were indexed before.
+    -- photos has that hash, too, but a user has a photo there only once.
+    image_width INTEGER CHECK (image_width > 0),
+    image_height INTEGER CHECK (image_height > 0),
+    image_sha256 TEXT
 );
 
 CREATE INDEX IF NOT EXISTS idx_face_ids_image_id ON face_ids(image_id);
+CREATE INDEX IF NOT EXISTS idx_face_ids_image_sha256 ON face_ids(image_sha256);
 
 CREATE OR REPLACE FUNCTION remove_face_ids()
 RETURNS TRIGGER
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT
 AS $$
+DECLARE
+    -- Citus cannot join the table of deleted rows with other tables.
+    ids INTEGER[];
 BEGIN
     IF TG_OP = 'TRUNCATE' THEN
         DELETE FROM face_ids;
     ELSE
-        DELETE FROM face_ids f WHERE f.embedding_id IN (SELECT g.id FROM gone g);
+        ids := ARRAY(SELECT g.id FROM gone g);
+        DELETE FROM face_ids f WHERE f.embedding_id IN (SELECT unnest(ids));
     END IF;
     RETURN NULL;
 END;

@@ -286,17 +286,22 @@ RETURNS TRIGGER
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT
 AS $$
+DECLARE
+    -- Citus cannot join the table of changed rows with other tables. So the triggers read it first.
+    of_users INTEGER[];
 BEGIN
     IF TG_OP = 'TRUNCATE' THEN
         UPDATE gallery_events SET user_id = NULL, other_user_id = NULL, photo_id = NULL, confidence = NULL;
         PERFORM add_event_of_truncated('user_deleted', TG_RELID);
     ELSIF TG_OP = 'INSERT' THEN
-        PERFORM add_events('user_added', (SELECT array_agg(c.id) FROM changed c), NULL);
+        SELECT array_agg(c.id) INTO of_users FROM changed c;
+        PERFORM add_events('user_added', of_users, NULL);
     ELSIF TG_OP = 'DELETE' THEN
+        SELECT array_agg(c.id) INTO of_users FROM changed c;
         UPDATE gallery_events e
         SET user_id = NULL, other_user_id = NULL, photo_id = NULL, confidence = NULL
-        WHERE e.user_id IN (SELECT c.id FROM changed c);
-        PERFORM add_events('user_deleted', (SELECT array_agg(c.id) FROM changed c), NULL);
+        WHERE e.user_id IN (SELECT unnest(of_users));
+        PERFORM add_events('user_deleted', of_users, NULL);
     END IF;
     RETURN NULL;
 END;
@@ -328,18 +333,15 @@ RETURNS TRIGGER
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT
 AS $$
+DECLARE
+    of_users INTEGER[];
 BEGIN
-    PERFORM add_events(
-        'user_changed',
-        (
-            SELECT array_agg(c.id)
-            FROM changed c
-            JOIN before b ON b.id = c.id
-            WHERE (b.name, b.email, b.external_id, b.labels, b.metadata, b.is_person)
-                IS DISTINCT FROM (c.name, c.email, c.external_id, c.labels, c.metadata, c.is_person)
-        ),
-        NULL
-    );
+    SELECT array_agg(c.id) INTO of_users
+    FROM changed c
+    JOIN before b ON b.id = c.id
+    WHERE (b.name, b.email, b.external_id, b.labels, b.metadata, b.is_person)
+        IS DISTINCT FROM (c.name, c.email, c.external_id, c.labels, c.metadata, c.is_person);
+    PERFORM add_events('user_changed', of_users, NULL);
     RETURN NULL;
 END;
 $$;
@@ -366,8 +368,9 @@ BEGIN
         PERFORM add_event_of_truncated('photo_deleted', TG_RELID);
         RETURN NULL;
     END IF;
+    SELECT array_agg(c.user_id), array_agg(c.id) INTO of_users, of_photos FROM changed c;
     SELECT array_agg(c.user_id), array_agg(c.id) INTO of_users, of_photos
-    FROM changed c
+    FROM unnest(of_users, of_photos) AS c(user_id, id)
     WHERE EXISTS (SELECT FROM users u WHERE u.id = c.user_id);
     PERFORM add_events('photo_deleted', of_users, of_photos);
     RETURN NULL;
@@ -394,26 +397,30 @@ SET search_path FROM CURRENT
 AS $$
 DECLARE
     contested CONSTANT BOOLEAN := TG_RELID = 'contested_faces'::regclass;
+    ids INTEGER[];
     of_users INTEGER[];
     of_photos INTEGER[];
+    accepted_users INTEGER[];
+    accepted_photos INTEGER[];
 BEGIN
     IF TG_OP = 'TRUNCATE' THEN
         PERFORM add_event_of_truncated('face_deleted', TG_RELID);
         RETURN NULL;
-    ELSIF TG_OP = 'INSERT' THEN
-        SELECT array_agg(c.user_id), array_agg(c.photo_id) INTO of_users, of_photos FROM changed c;
+    END IF;
+    SELECT array_agg(c.id), array_agg(c.user_id), array_agg(c.photo_id) INTO ids, of_users, of_photos FROM changed c;
+    IF TG_OP = 'INSERT' THEN
         PERFORM add_events(CASE WHEN contested THEN 'face_contested' ELSE 'enrolled' END, of_users, of_photos);
         RETURN NULL;
     END IF;
     IF contested THEN
         -- An accepted face keeps its id, and a merge gives it to another user.
-        SELECT array_agg(fe.user_id), array_agg(fe.photo_id) INTO of_users, of_photos
-        FROM changed c
-        JOIN face_embeddings fe ON fe.id = c.id;
-        PERFORM add_events('face_accepted', of_users, of_photos);
+        SELECT array_agg(fe.user_id), array_agg(fe.photo_id) INTO accepted_users, accepted_photos
+        FROM face_embeddings fe
+        WHERE fe.id IN (SELECT unnest(ids));
+        PERFORM add_events('face_accepted', accepted_users, accepted_photos);
     END IF;
     SELECT array_agg(c.user_id), array_agg(c.photo_id) INTO of_users, of_photos
-    FROM changed c
+    FROM unnest(ids, of_users, of_photos) AS c(id, user_id, photo_id)
     WHERE EXISTS (SELECT FROM users u WHERE u.id = c.user_id)
         AND NOT (contested AND EXISTS (SELECT FROM face_embeddings fe WHERE fe.id = c.id));
     PERFORM add_events('face_deleted', of_users, of_photos);

@@ -255,8 +255,8 @@ BEGIN
         ) USING model -> 'anchors';
     END IF;
     EXECUTE format(
-        'CREATE OR REPLACE FUNCTION %I.is_operator(secret TEXT) RETURNS BOOLEAN LANGUAGE sql STABLE SECURITY DEFINER '
-        'SET search_path TO %I, pg_temp AS $body$ SELECT %I.is_operator(secret) $body$',
+        'CREATE OR REPLACE FUNCTION %I.is_operator(secret TEXT) RETURNS BOOLEAN LANGUAGE plpgsql STABLE SECURITY DEFINER '
+        'SET search_path TO %I, pg_temp AS $body$ BEGIN RETURN %I.is_operator(secret); END $body$',
         made, made, home
     );
     RETURN made;

@@ -52,14 +52,6 @@ CREATE TABLE IF NOT EXISTS gallery_tags (
     value TEXT NOT NULL CHECK (length(value) <= 256)
 );
 
--- The size of the photo, for boxes as shares of it, and the hash of its file, which finds faces that were indexed before. photos
--- has that hash, too, but a user has a photo there only once.
-ALTER TABLE face_ids ADD COLUMN IF NOT EXISTS image_width INTEGER CHECK (image_width > 0);
-ALTER TABLE face_ids ADD COLUMN IF NOT EXISTS image_height INTEGER CHECK (image_height > 0);
-ALTER TABLE face_ids ADD COLUMN IF NOT EXISTS image_sha256 TEXT;
-
-CREATE INDEX IF NOT EXISTS idx_face_ids_image_sha256 ON face_ids(image_sha256);
-
 CREATE OR REPLACE FUNCTION person_key(user_id INTEGER, external_id TEXT, is_person BOOLEAN)
 RETURNS TEXT
 LANGUAGE plpgsql IMMUTABLE
