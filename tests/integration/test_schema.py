@@ -385,7 +385,7 @@ def test_functions_are_bound_to_their_gallery_and_few_are_in_sql(connection: Con
     names = [name for name, _ in rows(connection, FUNCTIONS)]
     found = rows(connection, query, names)
     assert len(found) == len(names)
-    assert {name for name, language, _, _ in found if language != "plpgsql"} == {"verify_face", "require_cosine"}
+    assert {name for name, language, _, _ in found if language != "plpgsql"} == {"require_cosine"}
     assert {name for name, _, _, bound in found if not bound} == {"verify_face", "require_cosine", "fit_search"}
 
 
