@@ -130,8 +130,8 @@ def _ask(service: RunningService, key: str, path: str) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
     connection.request("GET", path, headers={"Authorization": f"Bearer {key}"})
     response = connection.getresponse()
-    response.read()
-    assert response.status == 200, (path, response.status)
+    body = response.read()
+    assert response.status == 200, (path, response.status, body)
     connection.close()
 
 

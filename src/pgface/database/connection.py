@@ -34,7 +34,7 @@ Pooling = Literal["auto", "session", "transaction"]
 T = TypeVar("T")
 
 MAX_SCHEMAS = 100
-"""Galleries that a pooled connection serves. Its server process keeps about 0.3 MiB of caches and plans of each."""
+"""Galleries that a pooled connection serves. Its server process keeps up to 0.3 MiB of caches and plans of each."""
 
 
 class GalleryConnection(Connection[Any]):
