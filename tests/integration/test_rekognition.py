@@ -433,7 +433,9 @@ def test_faces_get_the_ids_that_they_had_before(
         read_former_faces(file)
 
 
-def test_a_request_token_is_of_one_request(client: Any, collection: str, photos: Photos) -> None:
+def test_a_request_token_is_of_one_request(
+    service: RekognitionService, client: Any, collection: str, photos: Photos
+) -> None:
     user = {"CollectionId": collection, "UserId": "ada", "ClientRequestToken": "once"}
     with ThreadPoolExecutor(4) as threads:  # one does it, and the others wait for its answer
         answers = [threads.submit(client.create_user, **user) for _ in range(4)]
@@ -445,6 +447,17 @@ def test_a_request_token_is_of_one_request(client: Any, collection: str, photos:
     with pytest.raises(client.exceptions.IdempotentParameterMismatchException):
         client.create_user(**user | {"UserId": "bob"})
     assert [one["UserId"] for one in client.list_users(CollectionId=collection)["Users"]] == ["ada"]
+    # An earlier version recorded a request before its work. For a minute, it counts as running.
+    with Galleries.open(service.settings) as galleries:
+        database = galleries[collection].database
+        with database.transaction() as connection:
+            connection.execute("UPDATE idempotent_requests SET status = NULL, answer = NULL")
+        with pytest.raises(client.exceptions.ThrottlingException, match="ClientRequestToken"):
+            client.create_user(**user)
+        with database.transaction() as connection:
+            connection.execute("UPDATE idempotent_requests SET started_at = started_at - interval '61 s'")
+    with pytest.raises(client.exceptions.ConflictException):
+        client.create_user(**user)
 
 
 def test_a_collection_shows_nothing_of_another(client: Any, collection: str, photos: Photos) -> None:

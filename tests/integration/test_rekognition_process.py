@@ -115,7 +115,7 @@ def test_nothing_is_lost_or_doubled_when_the_service_is_killed(
         port = free.getsockname()[1]
     environment = place.environment | LIMITS
     stop = threading.Event()
-    with ExitStack() as clients, ThreadPoolExecutor(len(PEOPLE)) as threads:
+    with ThreadPoolExecutor(len(PEOPLE)) as threads, ExitStack() as clients:
         made = [_client(clients, f"http://127.0.0.1:{port}", key) for _ in PEOPLE]
         writers = [
             Writer(client, person, [photos(person, number).read_bytes() for number in range(2, 6)], stop)

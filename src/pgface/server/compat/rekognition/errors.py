@@ -37,7 +37,8 @@ _TYPES: Final[Mapping[type[PgfaceError], str]] = {
     errors.MediaTypeError: "SerializationException",
     errors.RequestTooLargeError: "ImageTooLargeException",
     errors.RequestTooSlowError: "RequestTimeoutException",
-    errors.RequestRepeatedError: "ConflictException",
+    # Not ConflictException, which means that a user exists, and which SDKs do not retry.
+    errors.RequestRepeatedError: "ThrottlingException",
     errors.KeyUsedBeforeError: "IdempotentParameterMismatchException",
     errors.ServiceBusyError: "ThrottlingException",
     errors.WorkTimeoutError: "InternalServerError",
