@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import distribution
 from io import BytesIO
 from itertools import count as count_up
@@ -31,6 +32,7 @@ from pgface.accounts import Client
 from pgface.accounts.compreface_keys import SERVICES, create_compreface_key
 from pgface.gallery.photo_inventory import take_inventory
 from support.compreface_sdk import CompreFace
+from support.embedded_server import eventually
 from support.photos import Photos
 from support.web_service import Place, Running, file, gallery_for_a_process, running
 
@@ -200,6 +202,9 @@ class Changes:
     deleted: list[str] = field(default_factory=list)
     """The subjects whose deletion was acknowledged."""
 
+    def has_added(self, wanted: int) -> bool:
+        return len(self.added) >= wanted
+
     def add(self, number: int) -> None:
         with suppress(httpx.TransportError):
             for turn in count_up():
@@ -233,7 +238,9 @@ def test_nothing_is_lost_or_half_done_after_a_kill(service: Service, photos: Pho
             kept = {name: [add(client, name, photo) for _ in range(2)] for name in changes.before}
             with ThreadPoolExecutor(4) as threads:
                 working = [threads.submit(work, one) for work in (changes.add, changes.delete) for one in range(2)]
-                time.sleep(random.uniform(0.05, 0.4))  # noqa: S311 - no secret
+                wanted, pause = random.randint(0, 4), random.uniform(0, 0.1)  # noqa: S311 - no secret
+                assert eventually(partial(changes.has_added, wanted), 30)
+                time.sleep(pause)
                 process.end(signal.SIGKILL)
             for work in working:
                 work.result()
