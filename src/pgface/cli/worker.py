@@ -29,6 +29,9 @@ def worker(
     settings = get_settings()
     if settings.worker_priority == "low":
         give_way()  # before anything starts a thread
+    from pgface.database.job_queue import require_procrastinate
+
+    require_procrastinate()  # it comes with the service, as what the next imports need
     from pgface.operations.jobs.worker import run_worker
     from pgface.server.logs import configuration
 
