@@ -412,3 +412,8 @@ def test_the_service_answers_from_every_store(api: Served, store: ObjectStore, p
         assert store.keys() == []
     finally:
         move_photos(api.owner.settings, "folder")
+    with store.down():  # which the service need not know
+        photo = {"photo": file(photos(SCHROEDER, 1).read_bytes())}
+        again = api.client.post(f"{V1}/photos", headers=admin, files=photo, data={"email": "g@example.org"})
+        assert again.status_code == 201, again.text
+    assert one_value(api.owner, NOTES) == 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import psycopg
 from PIL import Image
 
+from pgface.errors import StorageError
 from pgface.faces.pixels import RGBImage
 from pgface.gallery.config import read_config
 from pgface.gallery.photo_stores.base import PhotoStore, new_path
@@ -49,7 +50,11 @@ class PhotoBatch:
             return
         for early in self._early:
             early.filepath = new_path(self._store.prefix)
-        self._put({str(early.filepath): early.jpeg for early in self._early})
+        if not self._put({str(early.filepath): early.jpeg for early in self._early}):
+            self._written = []
+            self._files.reload()
+            self._take_current_store()
+            self.write_early()
 
     def join(self, connection: psycopg.Connection) -> None:
         """Give the batch the transaction of its rows, which has the enrollment lock.
@@ -63,9 +68,12 @@ class PhotoBatch:
         if config.photo_store != self._store.location:
             self._files.refresh(config)
             self._left.append((self._store, self._written))
-            self._store, self._written = self._files.current, []
-            for early in self._early:
-                early.filepath = None
+            self._take_current_store()
+
+    def _take_current_store(self) -> None:
+        self._store, self._written = self._files.current, []
+        for early in self._early:
+            early.filepath = None
 
     def add(self, crop: RGBImage) -> str:
         """Write a crop, shape (height, width, 3), uint8, and return the path for its row."""
@@ -75,7 +83,8 @@ class PhotoBatch:
         """Write the bytes of a JPEG without metadata, and return the path for its row. Call it after `join`."""
         assert self._connection is not None  # noqa: S101 - the caller's order
         filepath = new_path(self._store.prefix)
-        self._put({filepath: data})
+        if not self._put({filepath: data}):
+            raise StorageError(f"The photos are being moved away from {self._store.location}. Try again.")
         self._store.claim(self._connection, filepath)
         return filepath
 
@@ -108,9 +117,9 @@ class PhotoBatch:
         for store, filepaths in self._left:
             store.discard(filepaths)
 
-    def _put(self, crops: dict[str, bytes | memoryview]) -> None:
+    def _put(self, crops: dict[str, bytes | memoryview]) -> bool:
         self._written += crops  # before, so that a failed write is cleaned up
-        self._store.put(crops, self._connection)
+        return self._store.put(crops, self._connection)
 
 
 @dataclass(slots=True, eq=False)

@@ -131,12 +131,16 @@ class PhotoFiles:
             for location in (self._location, *self._former):
                 if location.startswith(S3) and store_id(location) == name:
                     return self.store(location)
-            self.refresh(read_config(self._database))  # another process may have moved the photos there
+            self.reload()  # another process may have moved the photos there
         return None
 
     def refresh(self, config: GalleryConfig) -> None:
         """Take over the gallery's photo stores after a change."""
         self._location, self._former = config.photo_store, config.former_photo_stores
+
+    def reload(self) -> None:
+        """Read which photo stores the gallery has now."""
+        self.refresh(read_config(self._database))
 
     def place(self, filepath: str) -> str:
         """Return where the crop of a row is, for people."""

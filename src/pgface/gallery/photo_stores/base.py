@@ -74,8 +74,10 @@ class PhotoStore(ABC):
         return self.prefix
 
     @abstractmethod
-    def put(self, crops: Mapping[str, bytes | memoryview], connection: psycopg.Connection | None, /) -> None:
+    def put(self, crops: Mapping[str, bytes | memoryview], connection: psycopg.Connection | None, /) -> bool:
         """Write crops whose rows are not committed yet. Afterwards they survive a crash.
+
+        Returns False if the gallery no longer uses this store. Then nothing was written.
 
         Args:
             crops: the bytes, by their paths.

@@ -68,12 +68,13 @@ class FolderStore(PhotoStore):
         with _storage_errors(file):
             return self.prefix if file.exists() else None
 
-    def put(self, crops: Mapping[str, bytes | memoryview], _: psycopg.Connection | None, /) -> None:
+    def put(self, crops: Mapping[str, bytes | memoryview], _: psycopg.Connection | None, /) -> bool:
         """Write the files under `incoming`."""
         for filepath, data in crops.items():
             file = self._incoming(filepath)
             _private_folder(file.parent)
             _write(file, data)
+        return True
 
     def claim(self, _: psycopg.Connection, filepath: str, /) -> bool:
         """Return whether the file is still under `incoming`."""

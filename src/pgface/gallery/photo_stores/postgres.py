@@ -38,12 +38,13 @@ class PostgresStore(PhotoStore):
         """Return the table and the key of the row."""
         return f"photo_crops, {filepath}"
 
-    def put(self, crops: Mapping[str, bytes | memoryview], connection: psycopg.Connection | None, /) -> None:
+    def put(self, crops: Mapping[str, bytes | memoryview], connection: psycopg.Connection | None, /) -> bool:
         """Insert the rows in the transaction of their photos."""
         assert connection is not None  # noqa: S101 - it is not written early
         rows = [{"filepath": filepath, "jpeg": bytes(data)} for filepath, data in crops.items()]
         with connection.cursor() as cursor:
             cursor.executemany(queries()["insert_photo_crop"], rows)
+        return True
 
     def claim(self, _: psycopg.Connection, __: str, /) -> bool:
         """Return True, because the row is in the same transaction."""

@@ -84,10 +84,12 @@ class S3Store(PhotoStore):
         """Return the URL of the object."""
         return f"{S3}{self._bucket}/{self._before}{filepath}"
 
-    def put(self, crops: Mapping[str, bytes | memoryview], connection: psycopg.Connection | None, /) -> None:
+    def put(self, crops: Mapping[str, bytes | memoryview], connection: psycopg.Connection | None, /) -> bool:
         """Commit a note of the objects, then write them."""
-        self._note(list(crops), connection)
+        if not self._note(list(crops), connection):
+            return False
         _run_together(self._put, list(crops.items()))
+        return True
 
     def claim(self, connection: psycopg.Connection, filepath: str, /) -> bool:
         """Delete the note in the transaction of the row. It returns False if the clean-up has taken the object."""
@@ -205,16 +207,18 @@ class S3Store(PhotoStore):
             for page in pages.paginate(Bucket=self._bucket, Prefix=self._before + prefix):
                 yield from (found["Key"].removeprefix(self._before) for found in page.get("Contents", ()))
 
-    def _note(self, filepaths: Sequence[str], connection: psycopg.Connection | None) -> None:
-        """Commit a note of objects before they are written. A caller's transaction may roll back, so use another."""
-        values = {"filepaths": list(filepaths)}
+    def _note(self, filepaths: Sequence[str], connection: psycopg.Connection | None) -> bool:
+        """Commit a note of objects before they are written. A caller's transaction may roll back, so use another.
+
+        Returns False if the gallery does not know this store any more, because it would not find the note.
+        """
+        values = {"filepaths": list(filepaths), "location": self.location}
         if self._database is not None and connection is None:
-            self._database.execute("note_written_files", values)
-            return
+            return self._database.execute("note_written_files", values) > 0
         # Not from the pool, which may have no second connection for this thread.
         with connected(self._settings) as other, wrap_psycopg_errors(), other.transaction():
             other.execute(queries()["enter_schema"], {"schema": self._settings.schema_name})
-            other.execute(queries()["note_written_files"], values)
+            return other.execute(queries()["note_written_files"], values).rowcount > 0
 
     def _key(self, filepath: str) -> str:
         return f"{self._before}{filepath}"
