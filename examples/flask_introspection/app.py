@@ -1,11 +1,11 @@
 """A Flask application that accepts the session tokens of pgface's web service, and asks the service whose they are.
 
-    pip install flask httpx
+    pip install flask '.[client]'
     export FACE_SERVICE=http://127.0.0.1:8000 FACE_SERVICE_KEY="$(pgface keys create "my application" --scope verify)"
     flask --app examples/flask_introspection/app.py run
 
 It needs only the service's URL and an API key, and never sees a face or a password. The request is OAuth 2.0 Token
-Introspection (RFC 7662), so you can also use a library for that.
+Introspection (RFC 7662), so without `pgface.client` you can also use a library for that.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from functools import cache
 import httpx
 from flask import Flask, g, jsonify, request
 from flask.typing import ResponseReturnValue
+
+from pgface.client import Client, ClientError
 
 TIMEOUT = 5
 """Seconds to wait for the service. Without an answer, the application refuses access."""
@@ -41,10 +43,10 @@ class ServiceAwayError(Exception):
 
 
 @cache
-def service() -> httpx.Client:
-    """Return the client of the service, which all threads of the process share. It uses no proxy."""
-    headers = {"Authorization": f"Bearer {os.environ['FACE_SERVICE_KEY']}"}
-    return httpx.Client(base_url=os.environ["FACE_SERVICE"], headers=headers, timeout=TIMEOUT, trust_env=False)
+def service() -> Client:
+    """Return the client of the service, which all threads share. It uses no proxy, and does not repeat a request."""
+    http = httpx.Client(timeout=TIMEOUT, trust_env=False)
+    return Client(os.environ["FACE_SERVICE"], os.environ["FACE_SERVICE_KEY"], retries=0, http=http)
 
 
 def owner_of(token: str) -> Person | None:
@@ -57,13 +59,15 @@ def owner_of(token: str) -> Person | None:
 
     """
     try:
-        answer = service().post("/api/v1/introspect", data={"token": token}).raise_for_status().json()
-        if answer["active"] is not True:
-            return None
-        return Person(int(answer["sub"]), answer["username"], answer["name"], answer["confidence"] == 1.0)
-    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+        answer = service().introspect(token)
+    except ClientError as error:
         # Only the type of the error, because its text may contain the token.
         raise ServiceAwayError(type(error).__name__) from None
+    if not answer.active:
+        return None
+    if not (answer.sub and answer.sub.isdecimal() and answer.username and answer.name):
+        raise ServiceAwayError("no owner")
+    return Person(int(answer.sub), answer.username, answer.name, answer.confidence == 1.0)
 
 
 @app.before_request

@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.internal.cache import LRUCache
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 from pydantic import BaseModel
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
@@ -78,19 +81,29 @@ OPERATION_IDS = [
     "get_metrics",
 ]
 """Clients are generated from these ids, so another name breaks them."""
+
+
+def rejects_invalid_data(ctx: Any, response: Any, case: Any) -> bool | None:
+    """An invalid request is refused. A form has only text, so a number or null in a list of texts is valid there."""
+    lists = [value for value in case.body.values() if isinstance(value, list)] if isinstance(case.body, dict) else []
+    if case.media_type == "multipart/form-data" and any(not isinstance(item, str) for items in lists for item in items):
+        return None
+    return negative_data_rejection(ctx, response, case)
+
+
 CHECKS = [
+    rejects_invalid_data,
     not_a_server_error,
     status_code_conformance,
     content_type_conformance,
     response_headers_conformance,
     response_schema_conformance,
-    negative_data_rejection,
     unsupported_method,
 ]
 EXAMPLES = {"anonymous": 2, "user": 3, "program": 8}
 """The number of valid requests, and of invalid requests, that are generated for each operation."""
 CONFIG = SchemathesisConfig.from_dict({"generation": {"with-security-parameters": False}})
-"""The caller's own credentials are sent in any case, so an invalid `Authorization` would make a valid request look invalid."""
+"""A generated `Authorization` is never sent, because each caller has its own: no request may be invalid by it alone."""
 SCHEMA = schemathesis.openapi.from_dict(DOCUMENT, config=CONFIG)
 _numbers = count(1)
 
@@ -169,6 +182,14 @@ def credentials(place: Place, caller: str) -> Headers:
     return {}
 
 
+@pytest.fixture
+def the_same_requests_in_every_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hypothesis draws constants from all modules that are loaded, and these depend on the tests that ran before."""
+    monkeypatch.setattr(providers, "_get_local_constants", Constants)
+    monkeypatch.setattr(providers, "CONSTANTS_CACHE", LRUCache(1024))
+
+
+@pytest.mark.usefixtures("the_same_requests_in_every_run")
 @pytest.mark.parametrize("caller", EXAMPLES)
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_responses_are_as_documented(place: Place, service: Running, name: str, caller: str) -> None:
@@ -176,9 +197,11 @@ def test_responses_are_as_documented(place: Place, service: Running, name: str, 
     headers = credentials(place, caller)
 
     def call(case: Any) -> None:
+        if isinstance(case.query.get("wait"), int | float):
+            case.query["wait"] = min(case.query["wait"], 0)  # a valid wait takes up to half a minute
         case.call_and_validate(base_url=service.url, headers=headers, checks=CHECKS)
 
-    sends_nothing = not {"parameters", "requestBody", "security"} & set(OPERATIONS[name])
+    sends_nothing = not {"parameters", "requestBody"} & set(OPERATIONS[name])
     for mode in [GenerationMode.POSITIVE] if sends_nothing else list(GenerationMode):
         bounded = settings(
             max_examples=EXAMPLES[caller],

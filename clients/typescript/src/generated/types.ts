@@ -1,5 +1,5 @@
 // Generated from docs/reference/openapi.json by `make typescript`.
-// SHA-256 of the document and scripts/generate.js: 92c7df8c0e373de0b495f247b8ae0f922ece6c998899669e3aea51dd59b3a50e
+// SHA-256 of the document and scripts/generate.js: 51cb8255103b1d2fb334efa7bcc4ef14c7a885b3bf6084a17f80a294d22d0783
 // SHA-256 of the rest of this file: d349d6201a62998742938c1054082c087295ce86a22ac0ed7c0e4437435aac5c
 
 import type { Photo } from "../photos.js";

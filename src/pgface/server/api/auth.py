@@ -44,7 +44,7 @@ _oauth = APIRouter(route_class=FormRoute)
 
 
 @router.post(
-    "/auth/register", status_code=201, response_model=UserResponse, summary="Register", responses=problems(403)
+    "/auth/register", status_code=201, response_model=UserResponse, summary="Register", responses=problems(403, 429)
 )
 async def register(
     request: Request,
