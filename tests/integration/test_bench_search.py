@@ -50,7 +50,7 @@ def bench_search(environment: dict[str, str], cwd: Path, *arguments: object) -> 
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=240,
     )
 
 
@@ -160,7 +160,7 @@ def test_the_variants_run_to_the_end(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=240,
     )
     assert done.returncode == 0, done.stderr
     assert len(re.findall(r": p50 [0-9.]+ ms", done.stdout)) == 2 * 10

@@ -24,7 +24,8 @@ _RUN_BY = {
     "sql": "sql -v ON_ERROR_STOP=1 <<'END'\n{text}END\n",
 }
 _PROGRAMS = {
-    "pgface": "#!{python} -IS\n{client}",  # a page runs a dozen commands, and each would import pgface again
+    # A page runs a dozen commands, and each would import pgface again.
+    "pgface": '#!/bin/sh\nexec "{python}" -IS "{client}" "$@"\n',
     "python": '#!/bin/sh\nexec "{python}" "$@"\n',
     "flask": '#!/bin/sh\nexec "{python}" -m flask "$@"\n',
     # Connects to the database of the previous commands.

@@ -34,8 +34,8 @@ _STARTED = b"started\n"
 
 
 @cache
-def client() -> str:
-    """Start the server of this process if necessary, and return the client's program for Python."""
+def client() -> Path:
+    """Start the server of this process if necessary, and return the client's file."""
     folder = TemporaryDirectory(prefix="pgface-commands-")
     address = str(Path(folder.name) / "socket")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
@@ -53,7 +53,9 @@ def client() -> str:
         folder.cleanup()
 
     atexit.register(stop)
-    return CLIENT.format(address=address)
+    file = Path(folder.name) / "client.py"
+    file.write_text(CLIENT.format(address=address), encoding="utf-8")
+    return file
 
 
 def _serve(address: str) -> None:
