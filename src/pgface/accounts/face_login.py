@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from psycopg.rows import scalar_row
 
 from pgface.accounts import challenges
 from pgface.accounts.accounts import Accounts, is_proof
@@ -18,8 +16,9 @@ from pgface.accounts.attempts import attempt_succeeded, begin_attempt
 from pgface.accounts.audit_log import record
 from pgface.accounts.challenges import Challenge, FaceAttempt
 from pgface.accounts.client import Client
+from pgface.accounts.frame_checks import FrameChecker, installed_networks
 from pgface.accounts.sessions import NewLogin, begin_session
-from pgface.accounts.used_frames import FrameDigests, require_unused, store_frames
+from pgface.accounts.used_frames import require_unused, store_frames
 from pgface.database.sql import queries
 from pgface.errors import (
     GalleryError,
@@ -30,21 +29,13 @@ from pgface.errors import (
     PhotoError,
     UnknownUserError,
 )
-from pgface.faces.engines.base import Detection, Face
-from pgface.faces.face_choice import BYSTANDER, without_bystanders
 from pgface.faces.liveness.head_turns import HeadTurns, draw_course
-from pgface.faces.liveness.presentation_attack import AttackDetector, load_attack_detectors, require_live
-from pgface.faces.photo import PhotoLimits, PhotoSource, open_photo
-from pgface.faces.pixels import RGBImage
+from pgface.faces.liveness.presentation_attack import require_live
+from pgface.faces.photo import PhotoSource
 from pgface.gallery import Gallery
 from pgface.settings import Settings
 from pgface.text import same_email
 
-MAX_FRAMES: Final = 20
-"""The maximum number of frames in a request: two seconds."""
-MAX_FRAME_BYTES: Final = 500_000
-MAX_FRAME_PIXELS: Final = 1_000_000
-_SECRET_NAME: Final = "frames"  # noqa: S105 - the name of a secret
 _NO_USER: Final = 0
 """An id that no user has."""
 
@@ -73,6 +64,7 @@ class FaceLogin:
         self._database = gallery.database
         self._settings = gallery.settings
         self._accounts = accounts or Accounts(gallery)
+        self._checker = FrameChecker(gallery)
 
     def challenge(
         self, *, email: str | None = None, password: str | None = None, client: Client | None = None
@@ -101,7 +93,14 @@ class FaceLogin:
         config = self._gallery.config
         head = HeadTurns(draw_course(looks_up=self._gallery.engine.measures_pitch), config.verify_threshold)
         user_id = None if given is None else self._user_id(given)
-        began = FaceAttempt(policy, attempt, user_id, head, config.model_changes, proof)
+        began = FaceAttempt(
+            policy=policy,
+            attempt=attempt,
+            user_id=user_id,
+            head=head,
+            model_changes=config.model_changes,
+            proof=proof,
+        )
         return Challenge(challenges.create_challenge(self._database, began), head.pose, head.progress, policy)
 
     def count_hint(self, token: str) -> None:
@@ -161,31 +160,11 @@ class FaceLogin:
     def _check_frames(self, attempt: FaceAttempt, frames: Sequence[PhotoSource]) -> None:
         if attempt.policy != self._settings.login_policy:
             raise LivenessError("The login policy was changed meanwhile.")
-        if not 1 <= len(frames) <= MAX_FRAMES:  # before they cost time
-            raise LivenessError(f"A request has {len(frames)} frames and not 1 to {MAX_FRAMES}.")
-        digests = FrameDigests(self._secret())
-        limits = PhotoLimits(MAX_FRAME_BYTES, MAX_FRAME_PIXELS, self._settings.max_decoded_bytes)
-        for frame in frames:
-            with open_photo(frame, limits) as photo:
-                (face,) = self._gallery.engine.detect_and_embed(photo.picture, _only_face, overlook=BYSTANDER)
-                compared = attempt.head.see(face)
-                attempt.add(digests.of(photo.pixels, face.embedding))
-                if compared:
-                    self._score_with_networks(attempt, photo.pixels, face)
-        attempt.head.end_step()
-
-    def _score_with_networks(self, attempt: FaceAttempt, pixels: RGBImage, face: Face) -> None:
-        """Score a frame that completes a look straight ahead with every installed network."""
-        for key, detector in self._networks():
-            attempt.scores.setdefault(key, []).append(detector.score(pixels, face))
-
-    def _networks(self) -> list[tuple[str, AttackDetector]]:
-        """List the installed networks, with the keys of their scores. A folder may contain several networks."""
-        return [(f"{detector.name} {number}", detector) for number, detector in enumerate(_detectors(self._settings))]
+        self._checker.check(attempt, frames)
 
     def _finish(self, attempt: FaceAttempt, client: Client) -> NewLogin:
         require_enough_liveness(self._settings)  # the network may have been removed meanwhile
-        for key, detector in self._networks():
+        for key, detector in self._checker.networks():
             require_live(detector, attempt.scores.get(key, []), self._settings.liveness_threshold)
         found = self._recognize(attempt)
         with self._database.transaction() as connection:
@@ -258,14 +237,6 @@ class FaceLogin:
             raise _NotRecognizedError(f"user {others[0].user_id} is nearly as similar", best.similarity)
         return _Recognized(best.user_id, best.similarity)
 
-    def _secret(self) -> str:
-        name = {"name": _SECRET_NAME}
-        if not (found := self._database.read("select_secret", name, row_factory=scalar_row)):
-            self._database.execute("keep_secret", name | {"secret": secrets.token_hex(32)})
-            # Read again, because another process may have stored another secret first.
-            found = self._database.read("select_secret", name, row_factory=scalar_row)
-        return str(found[0])
-
 
 def require_enough_liveness(settings: Settings) -> None:
     """Check that logins without a password detect presentation attacks, unless PGFACE_LIVENESS allows them without.
@@ -274,7 +245,11 @@ def require_enough_liveness(settings: Settings) -> None:
         ModelNotInstalledError: the policy needs a network, and none is installed.
 
     """
-    if settings.login_policy == "password+face" or settings.liveness == "challenge-only" or _detectors(settings):
+    if (
+        settings.login_policy == "password+face"
+        or settings.liveness == "challenge-only"
+        or installed_networks(settings)
+    ):
         return
     raise ModelNotInstalledError(
         f"PGFACE_LOGIN_POLICY={settings.login_policy} logs people in without a password, and no network against "
@@ -282,18 +257,6 @@ def require_enough_liveness(settings: Settings) -> None:
         "PGFACE_LOGIN_POLICY=password+face. PGFACE_LIVENESS=challenge-only goes without a network, and then a program "
         "that makes a video of a person's photo can log in as that person."
     )
-
-
-def _detectors(settings: Settings) -> list[AttackDetector]:
-    return load_attack_detectors(settings.models_dir, execution_provider=settings.execution_provider)
-
-
-def _only_face(found: Sequence[Detection]) -> Sequence[Detection]:
-    """Require a single face before the embedding, because embedding hundreds of faces would take long."""
-    faces = without_bystanders(found)
-    if len(faces) != 1:
-        raise LivenessError(f"A frame shows {len(faces)} faces and not one.")
-    return faces
 
 
 class _NotRecognizedError(Exception):

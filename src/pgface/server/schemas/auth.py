@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from pydantic import ConfigDict, Field
 
-from pgface.accounts.face_login import MAX_FRAME_BYTES, MAX_FRAMES
+from pgface.accounts.frame_checks import MAX_FRAME_BYTES, MAX_FRAMES
 from pgface.faces.liveness.head_turns import Pose
 from pgface.server.camera_hints import MAX_HINT_BYTES, Hint
 from pgface.server.schemas.base import (
