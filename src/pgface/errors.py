@@ -44,6 +44,7 @@ Catch `PgfaceError` for all errors, or the class of a branch:
     │   ├── LoginRefusedError
     │   ├── TooManyAttemptsError
     │   ├── LivenessError
+    │   ├── UnknownLivenessSessionError
     │   ├── NotLoggedInError
     │   ├── KeyRefusedError
     │   ├── UnknownLoginError
@@ -257,6 +258,10 @@ class TooManyAttemptsError(AccountError):
 
 class LivenessError(AccountError):
     """Your head did not turn as requested. Try again in good light, and turn it slowly."""
+
+
+class UnknownLivenessSessionError(AccountError):
+    """There is no such liveness session, or it has ended. Start another one."""
 
 
 class NotLoggedInError(AccountError):

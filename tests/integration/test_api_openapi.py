@@ -65,6 +65,8 @@ OPERATION_IDS = [
     "end_logins",
     "end_login",
     "introspect",
+    "answer_liveness_session",
+    "get_liveness_hint",
     "list_events",
     "create_job",
     "list_jobs",

@@ -59,6 +59,8 @@ PERMITTED: dict[tuple[str, str], set[str]] = {
     ("POST", f"{V1}/auth/challenge"): ALL,
     ("POST", f"{V1}/auth/hint"): ALL,
     ("POST", f"{V1}/auth/face"): ALL,
+    ("POST", f"{V1}/liveness/{{session_id}}"): ALL,
+    ("POST", f"{V1}/liveness/{{session_id}}/hint"): ALL,
     ("POST", f"{V1}/auth/logout"): PEOPLE,
     ("GET", f"{V1}/auth/me"): PEOPLE,
     ("DELETE", f"{V1}/auth/me"): PEOPLE,
@@ -102,7 +104,7 @@ class Example:
         self.key, key_id = api.new_key("identify")
         ((login_id,),) = api.execute("SELECT id FROM auth_tokens WHERE user_id = %s", self.me.id)
         self.ids = {"user_id": self.me.id, "photo_id": photo_id, "key_id": key_id, "login_id": login_id}
-        self.ids |= {"job_id": "0b5c1f1e-4a53-4c0e-9a2b-6f1f5d1f9c11"}
+        self.ids |= dict.fromkeys(("job_id", "session_id"), "0b5c1f1e-4a53-4c0e-9a2b-6f1f5d1f9c11")
 
     def new_user(self, *, seconds: float = 60) -> LoggedInUser:
         user = self.api.gallery.add_user(f"user{next(_numbers)}@example.net")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from functools import cache
 from typing import Any
@@ -77,6 +78,8 @@ def _check(value: Any, shape: Shape, place: str) -> None:
         for key, member in value.items():
             _check(key, shape.key, place)
             _check(member, shape.value, place)
+    elif kind == "blob":
+        assert limits["min"] <= len(base64.b64decode(value, validate=True)) <= limits["max"], place
     elif kind == "string":
         assert isinstance(value, str), place
         assert limits.get("min", 0) <= len(value) <= limits.get("max", len(value)), place

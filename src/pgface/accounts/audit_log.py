@@ -19,6 +19,7 @@ Event = Literal[
     "register",
     "login by password",
     "login by face",
+    "liveness session",
     "log out",
     "log out everywhere",
     "password change",

@@ -287,6 +287,18 @@ class Challenge:
 
 
 @dataclass(frozen=True, slots=True)
+class LivenessStep:
+    """The next step of a liveness session."""
+
+    pose: str
+    """Where to look, from the person's point of view: `left`, `right`, `up` or `centre`."""
+    progress: float
+    """The share of the poses that is done, 0 to 1."""
+    done: bool
+    """Whether the session has ended. It does not say whether the person is live."""
+
+
+@dataclass(frozen=True, slots=True)
 class Introspection:
     """The state of a token (RFC 7662, section 2.2). Only `active` is set if the token is not valid."""
 

@@ -39,6 +39,7 @@ from pgface.client.models import (
     Introspection,
     Job,
     Key,
+    LivenessStep,
     Login,
     NewKey,
     NewLogin,
@@ -295,6 +296,26 @@ def log_in_by_face(challenge: str, frames: Sequence[PhotoSource]) -> Call[NewLog
     """
     photos = [("frames", frame) for frame in frames]
     return Call("POST", "/auth/face", _login_or_challenge, fields={"challenge": challenge}, photos=photos)
+
+
+def answer_liveness_session(session_id: str, frames: Sequence[PhotoSource]) -> Call[LivenessStep]:
+    """Send the next frames of a liveness session, about ten a second, until it is done.
+
+    The first pose is straight ahead. GetFaceLivenessSessionResults says whether the person is live.
+
+    Args:
+        session_id: the id that CreateFaceLivenessSession returned.
+        frames: the frames since the last call, in order, not mirrored.
+
+    """
+    photos = [("frames", frame) for frame in frames]
+    return Call("POST", f"/liveness/{quote(session_id, safe='')}", reads(LivenessStep), photos=photos)
+
+
+def get_liveness_hint(session_id: str, frame: PhotoSource) -> Call[str]:
+    """Check the position of a face before a liveness session is answered, as `get_hint` does."""
+    path = f"/liveness/{quote(session_id, safe='')}/hint"
+    return Call("POST", path, reads_field("hint", str), photos=[("frame", frame)])
 
 
 def log_out() -> Call[None]:

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from pgface.gallery import Gallery
 from pgface.server import metrics, web
-from pgface.server.api import admin, auth, events, faces, galleries, jobs, operations, photos, users
+from pgface.server.api import admin, auth, events, faces, galleries, jobs, liveness, operations, photos, users
 from pgface.server.compat.compreface.middleware import CompreFaceMiddleware
 from pgface.server.compat.rekognition.route import router as rekognition
 from pgface.server.error_handlers import answer_error
@@ -83,7 +83,7 @@ def create_app(gallery: Gallery | None = None) -> FastAPI:
         # These two have handlers of FastAPI's own. All other errors reach `RequestContextMiddleware`.
         exception_handlers={RequestValidationError: answer_error, HTTPException: answer_error},
     )
-    for module in (users, photos, faces, auth, events, jobs, admin, galleries):
+    for module in (users, photos, faces, auth, liveness, events, jobs, admin, galleries):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(operations.router)
     settings = gallery.settings if gallery else get_settings()

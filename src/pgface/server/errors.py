@@ -38,6 +38,7 @@ _STATUS: Final[Mapping[type[PgfaceError], int]] = {
     errors.KeyRefusedError: 401,
     errors.TooManyAttemptsError: 429,
     errors.UnknownLoginError: 404,
+    errors.UnknownLivenessSessionError: 404,
     errors.UnknownKeyError: 404,
     errors.GalleryError: 422,
     errors.ModelMismatchError: 503,

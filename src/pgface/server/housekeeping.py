@@ -15,6 +15,7 @@ from pgface.accounts.attempts import prune_attempts
 from pgface.accounts.challenges import prune_challenges
 from pgface.accounts.devices import prune_devices
 from pgface.accounts.idempotency import delete_old_requests
+from pgface.accounts.liveness_sessions import prune_liveness_sessions
 from pgface.database.pool import Database
 from pgface.errors import PgfaceError
 from pgface.gallery import Gallery
@@ -80,7 +81,8 @@ def _galleries(service: Service) -> Iterator[Gallery]:
 
 def _deletions(service: Service) -> Iterator[Callable[[Database], object]]:
     """Return what deletes expired logins, attempts, devices, challenges and responses, and old rows of the logs."""
-    yield from (prune_logins, prune_attempts, prune_devices, prune_challenges, delete_old_requests)
+    yield from (prune_logins, prune_attempts, prune_devices, prune_challenges, prune_liveness_sessions)
+    yield delete_old_requests
     yield lambda database: prune_jobs(database, service.settings.job_days)
     if audit_days := service.settings.audit_days:
         yield lambda database: prune_audit(database, max(audit_days, _MIN_AUDIT_DAYS))

@@ -15,6 +15,7 @@ from fastapi import Depends, Request
 
 from pgface.accounts import Accounts, Client, FaceLogin
 from pgface.accounts.devices import devices_in
+from pgface.accounts.liveness_sessions import LivenessSessions
 from pgface.accounts.tokens import token_hash
 from pgface.database.replica_lag import any_lag
 from pgface.errors import DatabaseUnreachableError
@@ -51,6 +52,7 @@ class Service:
     gallery: Gallery
     accounts: Accounts
     face_login: FaceLogin
+    liveness: LivenessSessions
     inference: WorkQueue
     """Runs work that needs the model."""
     hashing: WorkQueue
@@ -83,6 +85,7 @@ class Service:
             gallery,
             accounts,
             FaceLogin(gallery, accounts),
+            LivenessSessions(gallery),
             WorkQueue(
                 # One more than the cores, because each photo waits in between for PostgreSQL and the event loop. On two
                 # cores, that gave 1.08 times the photos per second.
@@ -117,6 +120,7 @@ class Service:
             gallery=gallery,
             accounts=accounts,
             face_login=FaceLogin(gallery, accounts),
+            liveness=LivenessSessions(gallery),
             timezone=timezone,
             home=self,
             is_known=is_known,

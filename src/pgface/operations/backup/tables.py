@@ -43,6 +43,8 @@ TABLES: Final = (
 """The tables of a gallery that an archive contains."""
 NOT_KEPT: Final = (
     "login_challenges",
+    "liveness_sessions",
+    "liveness_frames",
     "reembedding",
     "reembedded_faces",
     "galleries",
@@ -54,9 +56,9 @@ NOT_KEPT: Final = (
     "job_results",
     "job_files",
 )
-"""Logins by face in progress, which expire before a restore, what `pgface reembed` has embedded so far, the registry of
-other galleries, each of which has archives of its own, events, whose order is that of one server's transactions, and
-crops, which an archive has as files, and jobs, whose queue is not in an archive."""
+"""Logins by face and liveness sessions in progress, which expire before a restore, what `pgface reembed` has embedded
+so far, the registry of other galleries, each of which has archives of its own, events, whose order is that of one
+server's transactions, and crops, which an archive has as files, and jobs, whose queue is not in an archive."""
 MIGRATIONS: Final = "pgface_migrations"
 LOCKS: Final = "gallery_locks"
 """Every new gallery already has these two tables."""

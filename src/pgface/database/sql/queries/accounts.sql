@@ -174,11 +174,79 @@ RETURNING hints;
 -- prune_challenges --
 DELETE FROM login_challenges WHERE ends_at < statement_timestamp();
 
+-- add_liveness_session --
+-- Returns no row if there are too many.
+INSERT INTO liveness_sessions (id, ends_at, state)
+SELECT %(id)s, clock_timestamp() + make_interval(secs => %(seconds)s), %(state)s
+WHERE %(most)s > (SELECT count(*) FROM liveness_sessions WHERE ends_at > statement_timestamp())
+RETURNING id;
+
+-- take_liveness_session --
+-- Only one request can take the state of a session. It puts the state back, or ends the session.
+WITH taken AS (
+    SELECT id, state
+    FROM liveness_sessions
+    WHERE id = %(id)s
+        AND ends_at > statement_timestamp()
+        AND status IN ('CREATED', 'IN_PROGRESS')
+        AND state IS NOT NULL
+    FOR UPDATE
+)
+UPDATE liveness_sessions s
+SET status = 'IN_PROGRESS', state = NULL
+FROM taken
+WHERE s.id = taken.id
+RETURNING taken.state;
+
+-- put_liveness_session_back --
+UPDATE liveness_sessions
+SET state = %(state)s
+WHERE id = %(id)s AND status = 'IN_PROGRESS' AND ends_at > statement_timestamp();
+
+-- end_liveness_session --
+UPDATE liveness_sessions
+SET status = %(status)s, state = %(state)s, ends_at = clock_timestamp() + make_interval(secs => %(seconds)s)
+WHERE id = %(id)s AND status = 'IN_PROGRESS' AND ends_at > statement_timestamp()
+RETURNING id;
+
+-- select_liveness_session --
+SELECT CASE WHEN ends_at > statement_timestamp() THEN status ELSE 'EXPIRED' END, state
+FROM liveness_sessions
+WHERE id = %(id)s AND ends_at > statement_timestamp() - make_interval(secs => %(known)s);
+
+-- count_liveness_hint --
+UPDATE liveness_sessions
+SET hints = hints + 1
+WHERE id = %(id)s
+    AND ends_at > statement_timestamp()
+    AND status IN ('CREATED', 'IN_PROGRESS')
+    AND hints < %(most)s
+RETURNING hints;
+
+-- clear_liveness_sessions --
+UPDATE liveness_sessions SET state = NULL WHERE ends_at <= statement_timestamp() AND state IS NOT NULL;
+
+-- delete_liveness_sessions --
+DELETE FROM liveness_sessions WHERE ends_at <= statement_timestamp() - make_interval(secs => %(known)s);
+
+-- lock_liveness_frames --
+LOCK TABLE liveness_frames IN SHARE ROW EXCLUSIVE MODE;
+
+-- add_liveness_frames --
+INSERT INTO liveness_frames (ends_at, digests)
+SELECT clock_timestamp() + make_interval(secs => %(seconds)s), %(digests)s::bigint[];
+
+-- delete_liveness_frames --
+DELETE FROM liveness_frames WHERE ends_at <= statement_timestamp();
+
 -- known_frame_digests --
 SELECT DISTINCT digest
-FROM used_frames f, unnest(f.digests) AS digest
-WHERE f.digests && %(digests)s::bigint[]
-    AND digest = ANY (%(digests)s::bigint[]);
+FROM (
+    SELECT digests FROM used_frames WHERE digests && %(digests)s::bigint[]
+    UNION ALL
+    SELECT digests FROM liveness_frames WHERE digests && %(digests)s::bigint[]
+) AS f, unnest(f.digests) AS digest
+WHERE digest = ANY (%(digests)s::bigint[]);
 
 -- lock_user --
 SELECT id FROM users WHERE id = %(id)s FOR NO KEY UPDATE;

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pgface.accounts.keys import Scope
-from pgface.server.compat.rekognition import collections, detection, faces, users
+from pgface.server.compat.rekognition import collections, detection, faces, liveness, users
 from pgface.server.compat.rekognition.call import Answer, Call
 from pgface.server.compat.rekognition.errors import AwsError
 from pgface.server.compat.rekognition.shapes import REFUSED
@@ -44,6 +44,8 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "SearchUsersByImage": Operation("identify", users.search_users_by_image),
     "CompareFaces": Operation("verify", detection.compare_faces),
     "DetectFaces": Operation("identify", detection.detect_faces),
+    "CreateFaceLivenessSession": Operation("verify", liveness.create_session),
+    "GetFaceLivenessSessionResults": Operation("verify", liveness.get_results),
 }
 
 

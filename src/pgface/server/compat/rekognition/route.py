@@ -121,7 +121,9 @@ async def _answer(request: Request) -> Response:
 async def _read(request: Request, name: str) -> bytes:
     """Read the body of an operation. `request_limits` limits the time and the bytes of any body."""
     shape = REQUESTS.get(name)
-    has_image = shape is not None and any(isinstance(member, Structure) for member in shape.members.values())
+    has_image = shape is not None and any(
+        isinstance(member, Structure) and "Bytes" in member.members for member in shape.members.values()
+    )
     chunks, size = [], 0
     # Not `request.body()`, which keeps the bytes until the response was sent.
     async for chunk in request.stream():

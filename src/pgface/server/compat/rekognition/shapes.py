@@ -111,6 +111,9 @@ _RESOURCE_ARN: Final = Text(20, 2048)
 _TAG_KEY: Final = Text(1, 128, r"^(?!aws:)[\p{L}\p{Z}\p{N}_.:/=+\-@]*$")
 _TAGS: Final = MapOf(_TAG_KEY, Text(0, 256, r"^([\p{L}\p{Z}\p{N}_.:/=+\-@]*)$"), 0, 200)
 
+_SESSION_ID: Final = Text(36, 36, "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_VERSION: Final = Text(5, 11, r"^(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})$")
+
 _COLLECTION: Final = Structure({"CollectionId": _COLLECTION_ID}, ("CollectionId",))
 _USER: Final = Structure(
     {"CollectionId": _COLLECTION_ID, "UserId": _USER_ID, "ClientRequestToken": _REQUEST_TOKEN},
@@ -222,6 +225,31 @@ REQUESTS: Final[Mapping[str, Structure]] = {
         {"ResourceArn": _RESOURCE_ARN, "TagKeys": ListOf(_TAG_KEY, 0, 200)}, ("ResourceArn", "TagKeys")
     ),
     "ListTagsForResource": Structure({"ResourceArn": _RESOURCE_ARN}, ("ResourceArn",)),
+    "CreateFaceLivenessSession": Structure(
+        {
+            "KmsKeyId": Text(1, 2048, "^[A-Za-z0-9][A-Za-z0-9:_/+=,@.-]{0,2048}$"),
+            "Settings": Structure(
+                {
+                    "OutputConfig": Structure(
+                        {"S3Bucket": Text(3, 255, r"[0-9A-Za-z\.\-_]*"), "S3KeyPrefix": Text(0, 950, r"\S*")},
+                        ("S3Bucket",),
+                    ),
+                    "AuditImagesLimit": Number(True, 0, 4),
+                    "ChallengePreferences": ListOf(
+                        Structure(
+                            {
+                                "Type": Text(enum=("FaceMovementAndLightChallenge", "FaceMovementChallenge")),
+                                "Versions": Structure({"Minimum": _VERSION, "Maximum": _VERSION}),
+                            },
+                            ("Type",),
+                        )
+                    ),
+                }
+            ),
+            "ClientRequestToken": _REQUEST_TOKEN,
+        }
+    ),
+    "GetFaceLivenessSessionResults": Structure({"SessionId": _SESSION_ID}, ("SessionId",)),
 }
 """The request of each operation that pgface has."""
 
@@ -229,7 +257,6 @@ REFUSED: Final = frozenset(
     [
         "CopyProjectVersion",
         "CreateDataset",
-        "CreateFaceLivenessSession",
         "CreateProject",
         "CreateProjectVersion",
         "CreateStreamProcessor",
@@ -252,7 +279,6 @@ REFUSED: Final = frozenset(
         "GetCelebrityRecognition",
         "GetContentModeration",
         "GetFaceDetection",
-        "GetFaceLivenessSessionResults",
         "GetFaceSearch",
         "GetLabelDetection",
         "GetMediaAnalysisJob",
