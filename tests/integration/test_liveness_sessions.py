@@ -335,3 +335,15 @@ def test_the_scope_and_the_ids(service: RekognitionService, client: Any) -> None
         results(client, str(uuid.uuid4()))
     with pytest.raises(ClientError, match="ValidationException"):
         results(client, "x" * 36)
+
+
+def test_the_page(service: RekognitionService, client: Any, browser: httpx.Client) -> None:
+    session = new_session(client)
+    for language, title in (("en", "Show that you are here"), ("id", "Tunjukkan bahwa Anda ada di sini")):
+        page = browser.get(f"/liveness/{session}", headers={"Accept-Language": language})
+        assert page.status_code == 200
+        assert f"<h1>{title}</h1>" in page.text
+        assert f'data-session="{session}"' in page.text
+    execute(service, "UPDATE liveness_sessions SET ends_at = now()")
+    for unknown in (session, str(uuid.uuid4())):
+        assert browser.get(f"/liveness/{unknown}", headers={"Accept": "text/html"}).status_code == 404

@@ -687,7 +687,7 @@ def test_scripts_contain_no_messages() -> None:
     words = set()
     for template in (FOLDER / "templates").glob("*.html"):
         words |= set(re.findall(r'data-word="([\w-]+)"', template.read_text(encoding="utf-8")))
-    for script in ("camera.js", "face_login.js", "own_photo.js"):
+    for script in ("camera.js", "challenge.js", "own_photo.js"):
         text = (FOLDER / "static" / script).read_text(encoding="utf-8")
         for name in re.findall(r'word\("([\w-]+)"\)', text):
             assert name in words, (script, name)

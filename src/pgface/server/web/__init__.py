@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from pgface.server.web import account, admin, face, login
+from pgface.server.web import account, admin, face, liveness, login
 from pgface.server.web.pages import require_same_origin
 
 __all__ = ["add_pages"]
@@ -30,7 +30,7 @@ class _Static(StaticFiles):
 
 def add_pages(app: FastAPI) -> None:
     """Add the pages and their static files to an application. The pages refuse forms from other sites."""
-    for module in (login, face, account, admin):
+    for module in (login, face, liveness, account, admin):
         app.include_router(module.router, dependencies=[Depends(require_same_origin)])
     with resources.as_file(resources.files(__name__) / "static") as folder:
         app.mount("/static", _Static(directory=folder), name="static")
