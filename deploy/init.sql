@@ -3742,7 +3742,7 @@ ON CONFLICT DO NOTHING;
 -- MIGRATION 7: access_keys
 -- ================================================
 
--- Access keys for AWS SDKs, the tags of a gallery, and what an answer about an indexed face needs.
+-- Access keys for AWS SDKs, the tags of a gallery, liveness sessions, and what an answer about an indexed face needs.
 
 -- A client signs its requests with the secret of its key, so the service needs that secret. It is encrypted, and the key of that
 -- encryption is not in the database. The row of api_keys has the name, the scopes, and the SHA-256 of the secret.
@@ -3795,6 +3795,28 @@ CREATE TABLE IF NOT EXISTS gallery_tags (
     key TEXT PRIMARY KEY CHECK (length(key) BETWEEN 1 AND 128),
     value TEXT NOT NULL CHECK (length(value) <= 256)
 );
+
+-- Liveness sessions of programs. As in login_challenges, the state is encrypted with a key that is made from the id of the
+-- session, and only the SHA-256 of that id is stored. The state is NULL while a request checks frames, and after the end.
+CREATE UNLOGGED TABLE IF NOT EXISTS liveness_sessions (
+    id TEXT PRIMARY KEY,
+    ends_at TIMESTAMPTZ NOT NULL,
+    status TEXT NOT NULL DEFAULT 'CREATED' CHECK (status IN ('CREATED', 'IN_PROGRESS', 'SUCCEEDED', 'FAILED')),
+    hints INTEGER NOT NULL DEFAULT 0,
+    state BYTEA
+);
+
+CREATE INDEX IF NOT EXISTS idx_liveness_sessions_ends_at ON liveness_sessions(ends_at);
+
+-- Keyed hashes of the frames of liveness sessions, as in used_frames. They belong to no user, so they are kept for a day.
+CREATE UNLOGGED TABLE IF NOT EXISTS liveness_frames (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    ends_at TIMESTAMPTZ NOT NULL,
+    digests BIGINT[] NOT NULL
+);
+
+CREATE INDEX IF NOT EXISTS idx_liveness_frames_ends_at ON liveness_frames(ends_at);
+CREATE INDEX IF NOT EXISTS idx_liveness_frames_digests ON liveness_frames USING gin (digests);
 
 CREATE OR REPLACE FUNCTION person_key(user_id INTEGER, external_id TEXT, is_person BOOLEAN)
 RETURNS TEXT
