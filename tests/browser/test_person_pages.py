@@ -14,12 +14,15 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from pgface.accounts import COMMAND_LINE, Accounts, read_audit
+from pgface.accounts.liveness_sessions import LivenessSessions
 from pgface.errors import UnknownUserError
 from pgface.faces.liveness.head_turns import Pose
+from pgface.faces.liveness.models import OWN
 from pgface.gallery import Gallery
 from support.chromium import Screenshot, evaluated, is_shown, opened_tab
 from support.fake_camera import FakeCamera, Head, still
 from support.gallery_service import Service, new_gallery, serving
+from support.liveness_networks import save_constant_minifasnet
 from support.page_rules import tab_stops, too_wide, violations
 from support.photos import Photos
 from support.sentences import accounts as accounts_say
@@ -230,6 +233,36 @@ def test_a_login_by_face_is_cancelled(tab: Page, service: Service, camera: FakeC
     expect(tab.get_by_role("button", name=says.OPEN_THE_CAMERA)).to_be_focused()
     expect(tab.get_by_label("E-mail")).to_have_value(GEORGE)
     expect(tab.locator("video")).to_have_js_property("srcObject", None)
+
+
+def test_a_liveness_session(
+    tab: Page, service: Service, camera: FakeCamera, head: Head, screenshot: Screenshot
+) -> None:
+    gallery, sessions = service.gallery, LivenessSessions(service.gallery)
+    save_constant_minifasnet(gallery.settings.models_dir / OWN / "2.7_80x80_MiniFASNetV2.onnx", 0, 9, 0)
+    tab.set_viewport_size({"width": 390, "height": 844})
+    for _ in range(TRIES):
+        with gallery.database.transaction() as connection:
+            connection.execute("DELETE FROM used_frames")
+            connection.execute("DELETE FROM liveness_frames")
+            session = sessions.create(connection)
+        camera.sit(head)
+        tab.goto(f"{service.address}/liveness/{session}")
+        screenshot("liveness-before")
+        assert too_wide(tab) == []
+        assert violations(tab) == ""
+        tab.get_by_role("button", name=says.OPEN_THE_CAMERA).click()
+        follow(tab, camera, head, until="#ended:visible, #result:visible")
+        if sessions.result(session).confidence:
+            break
+    screenshot("liveness-ended")
+    expect(tab.get_by_role("status").filter(visible=True)).to_contain_text(says.LIVENESS_ENDED)
+    expect(tab.locator("#stage")).to_be_hidden()
+    result = sessions.result(session)
+    assert (result.status, len(result.images)) == ("SUCCEEDED", 1)
+    assert result.confidence == pytest.approx(0.9998, abs=1e-4)
+    tab.goto(f"{service.address}/liveness/{session}")
+    expect(tab.get_by_role("alert")).to_have_text(says.NO_LIVENESS_SESSION)
 
 
 def test_sessions_and_a_new_password(george: Page, browser: Browser, service: Service) -> None:

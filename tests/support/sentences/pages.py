@@ -46,6 +46,8 @@ STOP_THE_CAMERA = Sentence("Stop the camera")
 TAKE_THE_PICTURE = Sentence("Take the picture")
 TAKE_THE_PHOTO = Sentence("Take the photo")
 CAMERA_NOT_ALLOWED = Sentence("The browser does not allow the camera. Allow it, and try again.")
+LIVENESS_ENDED = Sentence("Thank you. Return to the application that sent you here. You can close this page.")
+NO_LIVENESS_SESSION = Sentence("There is no such liveness session, or it has ended. Start another one.")
 FACE_NOT_RECOGNISED = Sentence(
     "You were not recognised. Try again in good light. Follow the arrow slowly, and stay until it changes."
 )
