@@ -24,6 +24,7 @@ from PIL import Image
 
 from pgface.accounts import Client as AccountsClient
 from pgface.accounts import create_key
+from pgface.accounts.liveness_sessions import LivenessSessions
 from pgface.client import (
     AsyncClient,
     Challenge,
@@ -200,6 +201,11 @@ def accounts(admin: Any, connect: Connect, api: Served, photos: Photos) -> None:
     frames = MovingHead(api.gallery.faces, photos(*BUSH)).look("centre", frames=2)
     assert anyone.get_hint(challenge.token, frames[0])
     assert isinstance(anyone.log_in_by_face(challenge.token, frames), Challenge)
+    with api.owner.database.transaction() as connection:
+        session = LivenessSessions(api.gallery).create(connection)
+    assert anyone.get_liveness_hint(session, frames[0])
+    step = anyone.answer_liveness_session(session, frames)
+    assert (step.done, 0 <= step.progress < 1) == (False, True)
     user.change_password(PASSWORD, PASSWORD + "!")
     user.log_out()
     with pytest.raises(UnauthorizedError):

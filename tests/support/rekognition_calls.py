@@ -31,6 +31,7 @@ NOT_RAISED: dict[str, set[str]] = {
         "ListUsers",
         "AssociateFaces",
         "DisassociateFaces",
+        "GetFaceLivenessSessionResults",
     },
     "ServiceQuotaExceededException": {"CreateCollection", "IndexFaces", "CreateUser"},
     "ResourceNotFoundException": {"ListCollections"},
@@ -129,6 +130,9 @@ def calls_with_every_member(image: Members, found: dict[str, str]) -> Iterator[t
         {"SourceImage": image, "TargetImage": image, "SimilarityThreshold": 1, "QualityFilter": "LOW"},
     )
     yield "DetectFaces", {"Image": image, "Attributes": ["ALL"]}
+    yield "CreateFaceLivenessSession", once | {"Settings": {"AuditImagesLimit": 1}}
+    yield "CreateFaceLivenessSession", {"KmsKeyId": "a"}
+    yield "GetFaceLivenessSessionResults", {"SessionId": UNKNOWN_FACE}
     yield "DeleteFaces", at | faces
     yield "DeleteUser", user | once
     yield "DeleteCollection", at
@@ -165,6 +169,8 @@ def failing_calls(image: Members, empty: Members, wrong: Members, large: Members
         ("TagResource", "ResourceNotFoundException", {"ResourceArn": UNKNOWN_ARN, "Tags": {}}),
         ("UntagResource", "ResourceNotFoundException", {"ResourceArn": UNKNOWN_ARN, "TagKeys": []}),
         ("ListTagsForResource", "ResourceNotFoundException", {"ResourceArn": UNKNOWN_ARN}),
+        ("CreateFaceLivenessSession", "InvalidParameterException", {"KmsKeyId": "a"}),
+        ("GetFaceLivenessSessionResults", "SessionNotFoundException", {"SessionId": UNKNOWN_FACE}),
         ("ListCollections", "InvalidPaginationTokenException", {"NextToken": "x"}),
         ("ListFaces", "InvalidPaginationTokenException", at | {"NextToken": "x"}),
         ("ListUsers", "InvalidPaginationTokenException", at | {"NextToken": "x"}),

@@ -27,6 +27,7 @@ from pgface.client import (
     ClientError,
     ConflictError,
     Identification,
+    LivenessStep,
     NewKey,
     NewLogin,
     PhotoRefusedError,
@@ -507,6 +508,7 @@ def typed(service: Client) -> None:
     assert_type(service.list_users().items, tuple[User, ...])
     assert_type(service.iter_users(), Iterator[User])
     assert_type(service.log_in_by_face("x", []), NewLogin | Challenge)
+    assert_type(service.answer_liveness_session("x", []), LivenessStep)
     service.identify("a.jpg", limit=3)  # type: ignore[call-arg]
     service.verify(5)  # type: ignore[arg-type]
     service.verify("a.jpg", face="biggest")  # type: ignore[arg-type]
