@@ -1,6 +1,6 @@
 // Generated from docs/reference/openapi.json by `make typescript`.
-// SHA-256 of the document and scripts/generate.js: 0d1781cd508c4f59d72c6487ea405a3757030d2e471aa7e8c46dff2ac6b21f95
-// SHA-256 of the rest of this file: f8f7f684330394b75a1802f62c131b2fc37ca84c1edeb90c66fd88ab4d507c8b
+// SHA-256 of the document and scripts/generate.js: ac31f354ed88eb80cf981a1263839ceb03ba5bcf0c2dc4475292c21e1fd3e507
+// SHA-256 of the rest of this file: 13da41e912d578c99273d079460ecf6cfd8de4ed655ec45074bf29b27b983404
 
 import type { Photo } from "../photos.js";
 export type paths = Record<string, never>;
@@ -376,6 +376,46 @@ export interface components {
       /** @description How the user logged in (RFC 8176): `pwd`, `face` or both. */
       amr?: string[] | null;
     };
+    /** @description A page of jobs. */
+    JobPage: {
+      /** @description The cursor of the next page. Null at the end. */
+      next_cursor?: string | null;
+      jobs: components["schemas"]["JobResponse"][];
+    };
+    /** @description A job. */
+    JobResponse: {
+      /** Format: uuid */
+      id: string;
+      /** @enum {string} */
+      kind: "enroll" | "import" | "reembed" | "evaluate";
+      /** @enum {string} */
+      state: "queued" | "running" | "succeeded" | "failed" | "cancelled";
+      /** @description The caller, as in the audit log. */
+      created_by: string;
+      /** Format: date-time */
+      created_at: string;
+      /** @description Null while the job waits for a worker. */
+      started_at: string | null;
+      finished_at: string | null;
+      /** @description The number of photos or embeddings. 0 until it is known. */
+      total: number;
+      /** @description How many of them have a result. */
+      done: number;
+      /** @description Photos that were enrolled. */
+      enrolled: number;
+      /** @description Photos that their users had already. */
+      already_enrolled: number;
+      /** @description Photos that could not be enrolled. */
+      refused: number;
+      /** @description The code of the error, for a failed job. */
+      error: string | null;
+      /** @description Why the job failed. */
+      reason: string | null;
+      /** @description Of a job that succeeded: what an import, a change of the model or an evaluation returned. */
+      report: {
+        [key: string]: unknown;
+      } | null;
+    };
     /** @description All API keys, including revoked ones. */
     KeyList: {
       keys: components["schemas"]["KeyResponse"][];
@@ -392,6 +432,25 @@ export interface components {
       revoked_at: string | null;
       /** @description Whether the key works for all galleries. */
       all_galleries: boolean;
+    };
+    /** @description The next frames of the camera. */
+    LivenessFramesRequest: {
+      /** @description The frames since the last request, about ten a second, in order, not mirrored. Each has at most 500 kB and one megapixel. */
+      frames: Photo[];
+    };
+    /** @description A frame of the camera before a session is answered. */
+    LivenessHintRequest: {
+      /** @description A frame of the camera. */
+      frame: Photo;
+    };
+    /** @description The next step of a liveness session. */
+    LivenessStepResponse: {
+      /** @description Where to look, from the person's point of view. `centre` is straight ahead. Hold this pose until a response has another one. */
+      pose: ("left" | "right" | "up") | "centre";
+      /** @description The share of the poses that is done. */
+      progress: number;
+      /** @description Whether the session has ended. It does not say whether the person is live. */
+      done: boolean;
     };
     /** @description The logins of a user. */
     LoginList: {
@@ -458,6 +517,25 @@ export interface components {
       /** Format: date-time */
       created_at: string;
     };
+    /** @description A page of results. */
+    PhotoResultPage: {
+      /** @description The cursor of the next page. Null at the end. */
+      next_cursor?: string | null;
+      results: components["schemas"]["PhotoResultResponse"][];
+    };
+    /** @description What a job did with one photo. */
+    PhotoResultResponse: {
+      /** @description The path in the archive. Null after the user was deleted. */
+      photo: string | null;
+      /** @enum {string} */
+      outcome: "waiting" | "enrolled" | "already enrolled" | "refused" | "cancelled";
+      user_id: number | null;
+      photo_id: number | null;
+      /** @description The code of the error, for a refused photo. */
+      error: string | null;
+      /** @description Why the photo was refused. */
+      reason: string | null;
+    };
     /** @description An error, as RFC 9457 describes it. */
     Problem: {
       /** @description The page that describes the error: `/problems#` and the code. */
@@ -489,6 +567,8 @@ export interface components {
       schema_current: boolean;
       /** @description Whether the model is loaded. */
       model: boolean;
+      /** @description The state of the database if it is a replica, so that the service only reads. Null if the service can write. */
+      replica: components["schemas"]["ReplicaResponse"] | null;
     };
     /** @description A user who registers. */
     RegisterRequest: {
@@ -505,6 +585,15 @@ export interface components {
     /** @description A new name of a gallery. */
     RenameGalleryRequest: {
       name: string;
+    };
+    /** @description How far a replica is behind its primary. */
+    ReplicaResponse: {
+      /** @description Whether it is not further behind than PGFACE_MAX_REPLICA_LAG. */
+      current: boolean;
+      /** @description Bytes that the replica has received and does not show yet. */
+      lag_bytes: number | null;
+      /** @description Seconds since the replica certainly showed everything. Null if that is not known. */
+      lag_seconds: number | null;
     };
     /** @description The status of the gallery. */
     StatusResponse: {
@@ -524,6 +613,10 @@ export interface components {
       users: number;
       photos: number;
       embeddings: number;
+      /** @description Where new crops go: `folder`, `postgres`, or the URL of a bucket. */
+      photo_store: string;
+      /** @description Number of crops of deleted photos that are not deleted yet. */
+      photos_to_delete: number | null;
       /** @description `exact`, or the index that a search uses first. */
       search: string;
       search_agreement: number | null;
@@ -682,6 +775,54 @@ export interface components {
        */
       wait?: number;
     };
+    /** @description The query of: Add a job. */
+    CreateJobQuery: {
+      /**
+       * @description What to do. `enroll` needs the scope `enroll`, the others `admin`.
+       * @enum {string}
+       */
+      kind: "enroll" | "import" | "reembed" | "evaluate";
+      /**
+       * @description Of `enroll`: which face of a photo, as for one photo.
+       * @default only
+       * @enum {string}
+       */
+      face?: "only" | "largest" | "central";
+      /**
+       * @description Of `enroll`: enroll faces also if they are another user's. Only administrators may do so.
+       * @default false
+       */
+      allow_other_user?: boolean;
+      /** @description Of `reembed`: the name of the new model. */
+      model?: string | null;
+      /**
+       * @description Of `reembed`: delete embeddings that cannot be embedded again.
+       * @default false
+       */
+      drop_lost?: boolean;
+    };
+    /** @description The query of: List the jobs. */
+    ListJobsQuery: {
+      /** @description Only jobs in this state. */
+      state?: ("queued" | "running" | "succeeded" | "failed" | "cancelled") | null;
+      /**
+       * @description The maximum of rows.
+       * @default 50
+       */
+      limit?: number;
+      /** @description The `next_cursor` of the previous page. None for the first page. */
+      cursor?: string | null;
+    };
+    /** @description The query of: List the results of a job. */
+    ListJobResultsQuery: {
+      /**
+       * @description The maximum of rows.
+       * @default 50
+       */
+      limit?: number;
+      /** @description The `next_cursor` of the previous page. None for the first page. */
+      cursor?: string | null;
+    };
     /** @description The query of: List the audit log. */
     ListAuditQuery: {
       /** @description Only entries about this user. */
@@ -736,8 +877,13 @@ export type IdentifyRequest = components["schemas"]["IdentifyRequest"];
 export type IdentifyResponse = components["schemas"]["IdentifyResponse"];
 export type IntrospectRequest = components["schemas"]["IntrospectRequest"];
 export type IntrospectResponse = components["schemas"]["IntrospectResponse"];
+export type JobPage = components["schemas"]["JobPage"];
+export type JobResponse = components["schemas"]["JobResponse"];
 export type KeyList = components["schemas"]["KeyList"];
 export type KeyResponse = components["schemas"]["KeyResponse"];
+export type LivenessFramesRequest = components["schemas"]["LivenessFramesRequest"];
+export type LivenessHintRequest = components["schemas"]["LivenessHintRequest"];
+export type LivenessStepResponse = components["schemas"]["LivenessStepResponse"];
 export type LoginList = components["schemas"]["LoginList"];
 export type LoginRequest = components["schemas"]["LoginRequest"];
 export type LoginResponse = components["schemas"]["LoginResponse"];
@@ -746,10 +892,13 @@ export type MeResponse = components["schemas"]["MeResponse"];
 export type PasswordRequest = components["schemas"]["PasswordRequest"];
 export type PhotoPage = components["schemas"]["PhotoPage"];
 export type PhotoResponse = components["schemas"]["PhotoResponse"];
+export type PhotoResultPage = components["schemas"]["PhotoResultPage"];
+export type PhotoResultResponse = components["schemas"]["PhotoResultResponse"];
 export type Problem = components["schemas"]["Problem"];
 export type ReadinessResponse = components["schemas"]["ReadinessResponse"];
 export type RegisterRequest = components["schemas"]["RegisterRequest"];
 export type RenameGalleryRequest = components["schemas"]["RenameGalleryRequest"];
+export type ReplicaResponse = components["schemas"]["ReplicaResponse"];
 export type StatusResponse = components["schemas"]["StatusResponse"];
 export type TokenResponse = components["schemas"]["TokenResponse"];
 export type UpdateUserRequest = components["schemas"]["UpdateUserRequest"];
@@ -761,6 +910,9 @@ export type ListUsersQuery = components["schemas"]["ListUsersQuery"];
 export type ListPhotosQuery = components["schemas"]["ListPhotosQuery"];
 export type EndLoginsQuery = components["schemas"]["EndLoginsQuery"];
 export type ListEventsQuery = components["schemas"]["ListEventsQuery"];
+export type CreateJobQuery = components["schemas"]["CreateJobQuery"];
+export type ListJobsQuery = components["schemas"]["ListJobsQuery"];
+export type ListJobResultsQuery = components["schemas"]["ListJobResultsQuery"];
 export type ListAuditQuery = components["schemas"]["ListAuditQuery"];
 export type $defs = Record<string, never>;
 export type operations = Record<string, never>;
