@@ -145,13 +145,15 @@ class LivenessSessions:
         self._database = gallery.database
         self._checker = FrameChecker(gallery)
 
-    def require_network(self) -> None:
-        """Check that a network against presentation attacks is installed, because a confidence is its score.
+    def require_usable(self) -> None:
+        """Check that sessions can be stored here, and that a network is installed, because a confidence is its score.
 
         Raises:
-            ModelNotInstalledError: there is none.
+            ReadOnlyError: the database is a replica.
+            ModelNotInstalledError: there is no network against presentation attacks.
 
         """
+        self._database.require_primary()
         if not installed_networks(self._gallery.settings):
             raise ModelNotInstalledError(
                 "A liveness session needs a network against presentation attacks, and none is installed. Install one "
@@ -169,6 +171,7 @@ class LivenessSessions:
             ServiceBusyError: there are too many sessions.
 
         """
+        _prune(connection)
         config = self._gallery.config
         head = HeadTurns(draw_course(looks_up=self._gallery.engine.measures_pitch), config.verify_threshold)
         run = _Run(head=head, model_changes=config.model_changes, audit_images=audit_images)
@@ -309,9 +312,13 @@ class LivenessSessions:
 def prune_liveness_sessions(database: Database) -> None:
     """Delete the images of expired sessions, old sessions, and old digests of frames."""
     with database.transaction() as connection:
-        connection.execute(queries()["clear_liveness_sessions"])
-        connection.execute(queries()["delete_liveness_sessions"], {"known": _KNOWN_SECONDS})
-        connection.execute(queries()["delete_liveness_frames"])
+        _prune(connection)
+
+
+def _prune(connection: psycopg.Connection) -> None:
+    connection.execute(queries()["clear_liveness_sessions"])
+    connection.execute(queries()["delete_liveness_sessions"], {"known": _KNOWN_SECONDS})
+    connection.execute(queries()["delete_liveness_frames"])
 
 
 def _require_one_person(embeddings: Sequence[NDArray[np.float32]], threshold: float) -> None:

@@ -224,10 +224,21 @@ WHERE id = %(id)s
 RETURNING hints;
 
 -- clear_liveness_sessions --
-UPDATE liveness_sessions SET state = NULL WHERE ends_at <= statement_timestamp() AND state IS NOT NULL;
+-- Requests do this at the same time, so each skips the rows of others.
+UPDATE liveness_sessions
+SET state = NULL
+WHERE id IN (
+    SELECT id FROM liveness_sessions WHERE ends_at <= statement_timestamp() AND state IS NOT NULL FOR UPDATE SKIP LOCKED
+);
 
 -- delete_liveness_sessions --
-DELETE FROM liveness_sessions WHERE ends_at <= statement_timestamp() - make_interval(secs => %(known)s);
+DELETE FROM liveness_sessions
+WHERE id IN (
+    SELECT id
+    FROM liveness_sessions
+    WHERE ends_at <= statement_timestamp() - make_interval(secs => %(known)s)
+    FOR UPDATE SKIP LOCKED
+);
 
 -- lock_liveness_frames --
 LOCK TABLE liveness_frames IN SHARE ROW EXCLUSIVE MODE;
@@ -237,7 +248,8 @@ INSERT INTO liveness_frames (ends_at, digests)
 SELECT clock_timestamp() + make_interval(secs => %(seconds)s), %(digests)s::bigint[];
 
 -- delete_liveness_frames --
-DELETE FROM liveness_frames WHERE ends_at <= statement_timestamp();
+DELETE FROM liveness_frames
+WHERE id IN (SELECT id FROM liveness_frames WHERE ends_at <= statement_timestamp() FOR UPDATE SKIP LOCKED);
 
 -- known_frame_digests --
 SELECT DISTINCT digest

@@ -38,7 +38,7 @@ async def create_session(call: Call) -> Answer:
 
     def create_once() -> Answer:
         try:
-            sessions.require_network()
+            sessions.require_usable()
             answer = call.once(call.service.gallery.database.transaction, create)
         except ModelNotInstalledError as error:
             raise AwsError("AccessDeniedException", str(error)) from None
