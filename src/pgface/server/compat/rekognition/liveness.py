@@ -74,9 +74,9 @@ def _require_possible(fields: Mapping[str, Any], settings: Mapping[str, Any]) ->
         AwsError: the request asks for it.
 
     """
-    if "KmsKeyId" in fields:
+    if fields.get("KmsKeyId") is not None:
         raise AwsError(_REFUSED, "pgface does not have KmsKeyId. Results are encrypted with a key of their session.")
-    if "OutputConfig" in settings:
+    if settings.get("OutputConfig") is not None:
         raise AwsError(_REFUSED, "pgface does not have OutputConfig. GetFaceLivenessSessionResults returns the images.")
     preferences = settings.get("ChallengePreferences")
     if preferences and not any(map(_is_possible, preferences)):
