@@ -65,19 +65,3 @@ $$;
 
 COMMENT ON FUNCTION remember_deleted_photo_file() IS
     'Internal: deletes the crop of a deleted photo, or lists its file, so that pgface deletes it.';
-
--- A new gallery has the photo store of the default one.
-DO $$
-DECLARE
-    definition TEXT := pg_get_functiondef('create_gallery'::regproc);
-BEGIN
-    IF definition !~ 'photo_store' THEN
-        EXECUTE replace(
-            definition,
-            '    IF model IS NOT NULL THEN',
-            '    EXECUTE format(''UPDATE %I.gallery SET photo_store = (SELECT photo_store FROM %I.gallery)'', made, home);'
-            || E'\n    IF model IS NOT NULL THEN'
-        );
-    END IF;
-END;
-$$;
