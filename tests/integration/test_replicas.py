@@ -54,6 +54,7 @@ from support.web_service import PASSWORD, V1, Headers, base64_of, bearer, code_o
 
 pytestmark = pytest.mark.slow
 
+LIVENESS_SESSION = "0b5c1f1e-4a53-4c0e-9a2b-6f1f5d1f9c11"
 ROUNDS = int(os.environ.get("PGFACE_TEST_ROUNDS", "20"))
 """Enrollments and deletions, each followed by a search."""
 READS = {"/identify", "/verify", "/compare", "/detect", "/introspect"}
@@ -238,7 +239,9 @@ def test_every_operation_of_a_service_on_a_replica(
             if (path == f"{V1}/jobs" and method == "post") or "{job_id}" in path:  # there is no job
                 continue
             body = _body(document, operation, photo=photo, user_id=user_id)
-            named = path.format(user_id=user_id, photo_id=1, gallery="staff", key_id=1, login_id=1)
+            named = path.format(
+                user_id=user_id, photo_id=1, gallery="staff", key_id=1, login_id=1, session_id=LIVENESS_SESSION
+            )
             for headers in (bearer(place.key), bearer(place.token)):
                 answer = client.request(method, named, headers=headers, json=body)
                 short = f"{method.upper()} {path.removeprefix(V1)}"
@@ -349,6 +352,8 @@ def test_the_apis_of_other_services_on_a_replica(place: Place, photos: Photos) -
             call("IndexFaces", CollectionId="staff", Image=image),
             call("CreateCollection", CollectionId="visitors"),
             call("DeleteCollection", CollectionId="staff"),
+            call("CreateFaceLivenessSession"),
+            call("GetFaceLivenessSessionResults", SessionId=LIVENESS_SESSION),
         ):
             # AWS SDKs do not repeat this error.
             assert (refused.status_code, refused.json()["__type"]) == (400, "AccessDeniedException"), refused.text
