@@ -33,6 +33,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("short_courses")]
 BUSH, BLAIR = ("George_W_Bush", 6), ("Tony_Blair", 2)
 PREFIX = "/api/v1/liveness"
 NETWORK = "2.7_80x80_MiniFASNetV2.onnx"
+CLASSES = (0, 4, 0)
+"""The output of the network. The score of the second class is 0.9647."""
 
 Look = Callable[[Pose], list[bytes]]
 
@@ -49,7 +51,7 @@ def service(
         "rekognition": True,
     }
     settings = Settings.model_validate(values)
-    save_constant_minifasnet(settings.models_dir / OWN / NETWORK, 0, 9, 0)  # 0.9998
+    save_constant_minifasnet(settings.models_dir / OWN / NETWORK, *CLASSES)
     with serving_rekognition(settings, insightface_pack) as service:
         yield service
     databases.drop(url)
@@ -151,7 +153,7 @@ def test_a_live_person_is_found_by_the_reference_image(
     ended = run(browser, session, lambda pose: head.look(first.pop() if first else pose))
     assert (ended.status_code, ended.json()["done"]) == (200, True), ended.text
     found = results(client, session)
-    assert (found["Status"], found["Confidence"]) == ("SUCCEEDED", pytest.approx(99.98, abs=0.01))
+    assert (found["Status"], found["Confidence"]) == ("SUCCEEDED", pytest.approx(96.47, abs=0.01))
     reference, audit = found["ReferenceImage"], found["AuditImages"]
     assert len(audit) == 1
     for image in (reference, *audit):
@@ -238,16 +240,11 @@ def test_attacks_get_no_confidence_and_no_image(
     assert "do not show one person" in attack(lambda pose: next(looks, attacker.look)(pose))
 
 
-def test_a_network_sees_a_picture(
+def test_without_a_network_there_is_no_result(
     service: RekognitionService, client: Any, browser: httpx.Client, photos: Photos
 ) -> None:
     network = service.settings.models_dir / OWN / NETWORK
-    save_constant_minifasnet(network, 0, 2, 0)  # 0.787
     try:
-        session = new_session(client)
-        assert run(browser, session, head_of(service, photos, BUSH, seed=4).look).status_code == 200
-        assert results(client, session)["Confidence"] == pytest.approx(78.7, abs=0.1)
-        # It is removed, and without one a confidence would mean nothing.
         session = new_session(client)
         head = head_of(service, photos, BUSH, seed=5)
         poses = [send(browser, session, head.look("centre")).json()["pose"]]
@@ -261,7 +258,7 @@ def test_a_network_sees_a_picture(
         with pytest.raises(client.exceptions.AccessDeniedException, match="needs a network"):
             new_session(client)
     finally:
-        save_constant_minifasnet(network, 0, 9, 0)
+        save_constant_minifasnet(network, *CLASSES)
 
 
 def test_limits(

@@ -185,6 +185,13 @@ describe("a user", { skip }, () => {
     await assert.rejects(anyone.getHint({ challenge, frame: first }), hasCode("liveness"));
     await assert.rejects(anyone.logInByFace({ challenge, frames: [first, second] }), hasCode("login-refused"));
   });
+
+  it("sends frames of a liveness session", async () => {
+    const session = "0b5c1f1e-4a53-4c0e-9a2b-6f1f5d1f9c11";
+    const unknown = hasCode("unknown-liveness-session");
+    await assert.rejects(anyone.getLivenessHint(session, { frame: first }), unknown);
+    await assert.rejects(anyone.answerLivenessSession(session, { frames: [first, second] }), unknown);
+  });
 });
 
 describe("a health check", { skip }, () => {

@@ -50,7 +50,7 @@ MAX_AUDIT_IMAGES: Final = 4
 MAX_IMAGE_BYTES: Final = 200_000
 """The limit of AWS is 204,800."""
 _MAX_SESSIONS: Final = 1000
-"""The maximum of sessions that have not expired. Each has up to a megabyte."""
+"""The maximum of sessions that have not expired. Each has up to two megabytes."""
 _KNOWN_SECONDS: Final = 3600
 """Seconds for which an expired session is known as expired."""
 _FRAME_SECONDS: Final = 24 * 3600
