@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import psycopg
 import pytest
@@ -24,8 +25,11 @@ from pgface.errors import (
     DuplicateGalleryError,
     GalleryError,
     SchemaMissingError,
+    StorageError,
     UnknownGalleryError,
 )
+from pgface.gallery.photo_stores.folder import FolderStore
+from pgface.gallery.photos import PhotoFiles
 from support.access import PERMITTED, Example, send
 from support.catalog import catalog
 from support.commands import Run, environment_of, runner
@@ -64,6 +68,36 @@ def test_galleries_are_created_listed_renamed_and_deleted(galleries: Galleries, 
     with galleries.default.database.transaction() as connection:
         schemas = "SELECT nspname FROM pg_namespace WHERE nspname = %s"
         assert connection.execute(schemas, (staff.schema_name,)).fetchall() == []
+
+
+def test_the_photos_of_a_deleted_gallery_are_deleted_after_an_interruption(
+    galleries: Galleries, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each machine deletes its own folder. The other machine here is one with another photos folder."""
+    settings = galleries.default.settings
+    elsewhere = settings.model_copy(update={"data_dir": settings.data_dir / "elsewhere"})
+    galleries.create("staff")
+    galleries["staff"].enroll(photos("Ariel_Sharon", 1), "ariel@example.org")
+    kept = galleries.default.enroll(photos("Ariel_Sharon", 1), "ariel@example.org")
+    with Galleries.open(elsewhere) as others:
+        others["staff"].enroll(photos("Ariel_Sharon", 2), "ariel@example.org")
+    folders = [one.photos_dir / str(galleries["staff"].config.id) for one in (settings, elsewhere)]
+    with monkeypatch.context() as patch:
+        patch.setattr(PhotoFiles, "remove_deleted", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            galleries.delete("staff")
+    assert [one.name for one in galleries.list()] == []
+    assert [len(list(folder.rglob("*.jpg"))) for folder in folders] == [1, 1]
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderStore, "delete_all", Mock(side_effect=StorageError))
+        galleries.default.clean_photo_store()
+    assert galleries.default.status().photos_to_delete == 2
+    galleries.default.clean_photo_store()
+    assert [folder.exists() for folder in folders] == [False, True]
+    Gallery.open(elsewhere).close()
+    assert [folder.exists() for folder in folders] == [False, False]
+    assert galleries.default.status().photos_to_delete == 0
+    assert galleries.default.crop(galleries.default.photo(kept.photo_id))
 
 
 def test_people_of_one_gallery_are_not_found_in_another(galleries: Galleries, photos: Photos) -> None:
