@@ -71,11 +71,12 @@ def test_galleries_are_created_listed_renamed_and_deleted(galleries: Galleries, 
 
 
 def test_the_photos_of_a_deleted_gallery_are_deleted_after_an_interruption(
-    galleries: Galleries, photos: Photos, monkeypatch: pytest.MonkeyPatch
+    galleries: Galleries, photos: Photos, insightface_pack: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each machine deletes its own folder. The other machine here is one with another photos folder."""
     settings = galleries.default.settings
     elsewhere = settings.model_copy(update={"data_dir": settings.data_dir / "elsewhere"})
+    link_pack(insightface_pack, elsewhere.models_dir)
     galleries.create("staff")
     galleries["staff"].enroll(photos("Ariel_Sharon", 1), "ariel@example.org")
     kept = galleries.default.enroll(photos("Ariel_Sharon", 1), "ariel@example.org")
