@@ -7,7 +7,7 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import groupby
@@ -24,7 +24,15 @@ from pgface.database.migrate import require_current
 from pgface.database.pool import Database, connected, initialise
 from pgface.database.registry import Entry, Upgrade, registered, server_name, upgrade
 from pgface.database.sql import queries
-from pgface.errors import DatabaseError, DuplicateGalleryError, GalleryError, PgfaceError, UnknownGalleryError
+from pgface.errors import (
+    DatabaseError,
+    DatabaseUnreachableError,
+    DuplicateGalleryError,
+    GalleryError,
+    PgfaceError,
+    SchemaMissingError,
+    UnknownGalleryError,
+)
 from pgface.faces.models.registry import model_defaults
 from pgface.gallery import Gallery
 from pgface.gallery.config import read_config
@@ -39,7 +47,7 @@ _MAX_OPEN: Final = 256
 """Galleries that stay open. Each has caches and perhaps a thread, but no connections of its own."""
 
 _ATTEMPTS: Final = 5
-"""Attempts to create, rename or delete a gallery while other requests lock the same tables in another order."""
+"""Attempts to do something while other requests delete galleries."""
 
 T = TypeVar("T")
 Within = Callable[[psycopg.Connection], None]
@@ -141,7 +149,9 @@ class Galleries:
             UnknownGalleryError: there is no such gallery.
 
         """
-        return self._open(self._entry(name))
+        entry = self._entry(name)
+        with self._may_be_deleted(entry):
+            return self._open(entry)
 
     def create(
         self,
@@ -201,7 +211,7 @@ class Galleries:
 
     def list(self) -> list[GalleryInfo]:
         """List the named galleries in the order of their names, with the sizes of those in the default database."""
-        sizes = {row["name"]: row for row in self.default.database.read("gallery_sizes", row_factory=dict_row)}
+        sizes = {row["name"]: row for row in self._sizes()}
         entries = self.default.database.read("select_galleries", row_factory=class_row(_Entry))
         return [_with_sizes(entry.info, sizes.get(entry.name)) for entry in entries]
 
@@ -213,7 +223,8 @@ class Galleries:
 
         """
         entry = self._entry(name)
-        found = self._open(entry).database.read("own_size", row_factory=dict_row)
+        with self._may_be_deleted(entry):
+            found = self._open(entry).database.read("own_size", row_factory=dict_row)
         return _with_sizes(entry.info, found[0])
 
     def rename(self, name: str, new_name: str, *, authority: str | None = None, within: Within | None = None) -> None:
@@ -247,8 +258,9 @@ class Galleries:
 
         """
         entry = self._entry(name)
-        database = self._open(entry).database
-        notes = notes_of_gallery(self.default.settings, read_config(database), database)
+        with self._may_be_deleted(entry):
+            database = self._open(entry).database
+            notes = notes_of_gallery(self.default.settings, read_config(database), database)
         if entry.database_url is not None:
             self._delete_elsewhere(entry)
         values = {"name": name, "authority": authority}
@@ -310,7 +322,10 @@ class Galleries:
                 yield upgrade(connection, entry, registry, settings.schema_name)
 
     def _change(self, change: Callable[[psycopg.Connection], T]) -> T:
-        """Change the registry in a transaction. After a deadlock, PostgreSQL has rolled it back, so it runs again."""
+        """Change the registry in a transaction, again after a deadlock.
+
+        Deleting a gallery locks each of its tables, and other requests may lock them in another order.
+        """
         for left in reversed(range(_ATTEMPTS)):
             try:
                 with self.default.database.transaction() as connection:
@@ -319,6 +334,33 @@ class Galleries:
                 if left == 0 or not isinstance(error.__cause__, DeadlockDetected):
                     raise
         raise AssertionError("unreachable")
+
+    def _sizes(self) -> Sequence[dict[str, Any]]:
+        for left in reversed(range(_ATTEMPTS)):
+            try:
+                return self.default.database.read("gallery_sizes", row_factory=dict_row)
+            except SchemaMissingError:  # another request has deleted a gallery while its size was read
+                if left == 0:
+                    raise
+        raise AssertionError("unreachable")
+
+    @contextmanager
+    def _may_be_deleted(self, entry: _Entry) -> Iterator[None]:
+        """Use a gallery that another request may delete in the meantime.
+
+        Raises:
+            UnknownGalleryError: it did.
+
+        """
+        try:
+            yield
+        except DatabaseUnreachableError:
+            raise
+        except DatabaseError:
+            name = entry.name or ""
+            if self._entry(name).schema_name != entry.schema_name:  # a new gallery has the name
+                raise UnknownGalleryError(_unknown(name)) from None
+            raise
 
     def _entry(self, name: str) -> _Entry:
         found = (

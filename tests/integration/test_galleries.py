@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -34,6 +37,7 @@ from support.access import PERMITTED, Example, send
 from support.catalog import catalog
 from support.commands import Run, environment_of, runner
 from support.databases import Databases
+from support.embedded_server import eventually
 from support.galleries import in_both_schemas, link_pack
 from support.photos import Photos
 from support.sentences import commands as says
@@ -133,6 +137,46 @@ def test_a_name_is_used_once(galleries: Galleries) -> None:
     with pytest.raises(UnknownGalleryError):
         galleries.delete("c")
     assert [one.name for one in galleries.list()] == ["a", "b"]
+
+
+def test_a_deadlock_does_not_stop_a_deletion(galleries: Galleries) -> None:
+    """Another program locks a table of the gallery first, and the gallery's entry in the registry afterwards."""
+    schema = sql.Identifier(galleries.create("staff").schema_name)
+    entry = sql.SQL("SELECT FROM galleries WHERE name = 'staff' FOR UPDATE")
+    waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    calls: list[object] = []
+    with (
+        ThreadPoolExecutor(1) as thread,
+        galleries.default.database.transaction() as other,
+        psycopg.connect(galleries.default.database.url, autocommit=True) as observer,
+    ):
+        other.execute("SET LOCAL deadlock_timeout = '60s'")  # so PostgreSQL ends the deletion
+        other.execute(sql.SQL("LOCK TABLE {}.users").format(schema))
+        deleting = thread.submit(galleries.delete, "staff", within=calls.append)
+        assert eventually(lambda: observer.execute(waiting).fetchone() is not None)
+        other.execute(entry)
+        assert calls == []
+        other.execute("ROLLBACK")
+        deleting.result(30)
+    assert (len(calls), galleries.list()) == (1, [])
+
+
+def test_galleries_that_others_create_and_delete(galleries: Galleries) -> None:
+    """Each call succeeds, or says that there is no gallery or already one."""
+    end = time.monotonic() + 2 * int(os.environ.get("PGFACE_TEST_ROUNDS", "1"))
+
+    def keep_doing(*calls: Callable[[Galleries], object]) -> None:
+        with Galleries.open(galleries.default.settings) as others:
+            while time.monotonic() < end:
+                for call in calls:
+                    with suppress(DuplicateGalleryError, UnknownGalleryError):
+                        call(others)
+
+    with ThreadPoolExecutor(3) as threads:
+        turns = (lambda one: one.create("staff"), lambda one: one.delete("staff"))
+        running = [threads.submit(keep_doing, *calls) for calls in (turns, turns, (Galleries.list,))]
+        for one in running:
+            one.result()
 
 
 @in_both_schemas

@@ -87,7 +87,7 @@ async def list_collections(call: Call) -> Answer:
     limit = min(call.fields.get("MaxResults") or _MAX_PAGE, _MAX_PAGE)
 
     def listed() -> Answer:
-        names = {_digest(name): name for name in _collection_names(call)}
+        names = {_digest(info.name): info.name for info in call.service.galleries.list()}
         digests = sorted(digest for digest in names if digest > after)
         page = digests[:limit]
         versions = {}
@@ -98,14 +98,6 @@ async def list_collections(call: Call) -> Answer:
         return answer | ({"NextToken": encode_token(_LIST, page[-1])} if len(digests) > limit else {})
 
     return await call.with_database(listed)
-
-
-def _collection_names(call: Call) -> list[str]:
-    try:
-        found = call.service.galleries.list()
-    except SchemaMissingError:  # one was deleted while its size was read
-        found = call.service.galleries.list()
-    return [info.name for info in found]
 
 
 async def describe_collection(call: Call) -> Answer:
