@@ -210,7 +210,7 @@ class S3Store(PhotoStore):
     def _note(self, filepaths: Sequence[str], connection: psycopg.Connection | None) -> bool:
         """Commit a note of objects before they are written. A caller's transaction may roll back, so use another.
 
-        Returns False if the gallery does not know this store any more, because it would not find the note.
+        Returns False if the gallery no longer knows this store, because it would not find the note.
         """
         values = {"filepaths": list(filepaths), "location": self.location}
         if self._database is not None and connection is None:
