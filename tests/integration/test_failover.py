@@ -336,9 +336,11 @@ def _follow_the_page(a: Server, b: Server, folder: Path, data_dir: Path) -> None
     (call,) = shell.calls()
     runner(environment_of(settings))(*call)
 
-    (data_dir / "photos" / "crops").mkdir(parents=True)
+    crop = data_dir / "photos" / "crop.jpg"
+    crop.parent.mkdir()
+    crop.touch()
     assert_found(settings, says.PHOTOS_ARE_NOT_SHARED)
-    (data_dir / "photos" / "crops").rmdir()
+    crop.unlink()
 
     b.execute("SELECT pg_wal_replay_pause()")
     a.execute("SET synchronous_commit = local")

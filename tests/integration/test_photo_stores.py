@@ -402,6 +402,8 @@ def test_the_service_answers_from_every_store(api: Served, store: ObjectStore, p
     path = f"{V1}/users/{enrolled['user']['id']}/photos/{enrolled['photo_id']}"
     crop = api.client.get(f"{path}/crop", headers=admin).content
     assert crop.startswith(b"\xff\xd8")
+    calibrated = "SELECT verify_threshold, identify_threshold, (SELECT count(*) FROM confidence_anchors) FROM gallery"
+    before = api.execute(calibrated)
     try:
         for location in ("postgres", LOCATION):
             move_photos(api.owner.settings, location)
@@ -417,3 +419,4 @@ def test_the_service_answers_from_every_store(api: Served, store: ObjectStore, p
         again = api.client.post(f"{V1}/photos", headers=admin, files=photo, data={"email": "g@example.org"})
         assert again.status_code == 201, again.text
     assert one_value(api.owner, NOTES) == 0
+    assert api.execute(calibrated) == before

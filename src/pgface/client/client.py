@@ -244,9 +244,8 @@ class Client(_BaseClient):
 class _NoBody(httpx.AsyncByteStream):
     """A body that is not sent, although the head has its length."""
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> AsyncIterator[bytes]:
         raise httpcore.WriteError  # after it, httpcore reads the response
-        yield b""
 
 
 class AsyncClient(_BaseClient):

@@ -1,8 +1,9 @@
 // Generated from docs/reference/openapi.json by `make typescript`.
-// SHA-256 of the document and scripts/generate.js: 0d1781cd508c4f59d72c6487ea405a3757030d2e471aa7e8c46dff2ac6b21f95
-// SHA-256 of the rest of this file: 653cbc9bcc5c5abc7ebae50840ac50b98c4b2ae26b51ffc49f96edd0d70b2d4f
+// SHA-256 of the document and scripts/generate.js: 017dd36c7821f2181b1c3cd76895d21ed6a624297cd185a5a7a309507af20738
+// SHA-256 of the rest of this file: 559c5b0978d38312267a61b2d4f466c90e052d33198272f819c15e8f979e6243
 
 import { type CallOptions, type CreateOptions, Sender, itemsOfPages, segment } from "../operation.js";
+import type { Photo } from "../photos.js";
 import type {
   AuditEntry,
   AuditPage,
@@ -12,6 +13,7 @@ import type {
   CompareRequest,
   CompareResponse,
   CreateGalleryRequest,
+  CreateJobQuery,
   CreateKeyRequest,
   CreateKeyResponse,
   CreateUserRequest,
@@ -33,9 +35,13 @@ import type {
   IdentifyResponse,
   IntrospectRequest,
   IntrospectResponse,
+  JobPage,
+  JobResponse,
   KeyList,
   ListAuditQuery,
   ListEventsQuery,
+  ListJobResultsQuery,
+  ListJobsQuery,
   ListPhotosQuery,
   ListUsersQuery,
   LoginList,
@@ -44,6 +50,8 @@ import type {
   PasswordRequest,
   PhotoPage,
   PhotoResponse,
+  PhotoResultPage,
+  PhotoResultResponse,
   ReadinessResponse,
   RegisterRequest,
   RenameGalleryRequest,
@@ -567,6 +575,135 @@ export abstract class Operations extends Sender {
   }
 
   /**
+   * Add a job.
+   *
+   * Adds long work that a worker does (`pgface worker`). The response does not wait for it.
+   *
+   * An archive has a folder for each person, `<person>/<photo>`, as for `pgface enroll --folder`.
+   *
+   * Who may call it: administrators, and programs with the scope `enroll` or `admin`.
+   */
+  createJob(query: CreateJobQuery, upload?: Photo, options?: CreateOptions): Promise<JobResponse> {
+    return this.send(
+      {
+        method: "POST",
+        path: `/api/v1/jobs`,
+        inGallery: true,
+        response: "json",
+        acceptsKey: true,
+        query: { ...query },
+        upload,
+      },
+      options,
+    );
+  }
+
+  /**
+   * List the jobs.
+   *
+   * Returns the newest jobs first. Programs without the scope `admin` see only those that they added.
+   *
+   * Who may call it: administrators, and programs with the scope `enroll` or `admin`.
+   */
+  listJobs(query?: ListJobsQuery, options?: CallOptions): Promise<JobPage> {
+    return this.send(
+      {
+        method: "GET",
+        path: `/api/v1/jobs`,
+        inGallery: true,
+        response: "json",
+        isRepeatable: true,
+        query: { ...query },
+      },
+      options,
+    );
+  }
+
+  /**
+   * List the jobs.
+   *
+   * Yields the items of all pages.
+   *
+   * Who may call it: administrators, and programs with the scope `enroll` or `admin`.
+   */
+  iterJobs(
+    query: Omit<ListJobsQuery, "cursor"> = {},
+    options?: CallOptions,
+  ): AsyncGenerator<JobResponse, void, undefined> {
+    return itemsOfPages(async (cursor) => {
+      const page = await this.listJobs({ ...query, ...(cursor === undefined ? {} : { cursor }) }, options);
+      return { items: page.jobs, next: page.next_cursor };
+    });
+  }
+
+  /**
+   * Get a job.
+   *
+   * Returns its state and progress.
+   *
+   * Who may call it: administrators, and programs with the scope `enroll` or `admin`.
+   */
+  getJob(jobId: string, options?: CallOptions): Promise<JobResponse> {
+    return this.send(
+      { method: "GET", path: `/api/v1/jobs/${segment(jobId)}`, inGallery: true, response: "json", isRepeatable: true },
+      options,
+    );
+  }
+
+  /**
+   * List the results of a job.
+   *
+   * Returns one result for each photo, in the order of the archive. Other kinds of jobs have none.
+   *
+   * Who may call it: administrators, and programs with the scope `enroll` or `admin`.
+   */
+  listJobResults(jobId: string, query?: ListJobResultsQuery, options?: CallOptions): Promise<PhotoResultPage> {
+    return this.send(
+      {
+        method: "GET",
+        path: `/api/v1/jobs/${segment(jobId)}/results`,
+        inGallery: true,
+        response: "json",
+        isRepeatable: true,
+        query: { ...query },
+      },
+      options,
+    );
+  }
+
+  /**
+   * List the results of a job.
+   *
+   * Yields the items of all pages.
+   *
+   * Who may call it: administrators, and programs with the scope `enroll` or `admin`.
+   */
+  iterJobResults(
+    jobId: string,
+    query: Omit<ListJobResultsQuery, "cursor"> = {},
+    options?: CallOptions,
+  ): AsyncGenerator<PhotoResultResponse, void, undefined> {
+    return itemsOfPages(async (cursor) => {
+      const page = await this.listJobResults(jobId, { ...query, ...(cursor === undefined ? {} : { cursor }) }, options);
+      return { items: page.results, next: page.next_cursor };
+    });
+  }
+
+  /**
+   * Cancel a job.
+   *
+   * Photos that were enrolled stay. Photos that wait are deleted.
+   *
+   * Who may call it: administrators, and programs with the scope `enroll` or `admin`.
+   */
+  cancelJob(jobId: string, options?: CallOptions): Promise<JobResponse> {
+    return this.send(
+      { method: "POST", path: `/api/v1/jobs/${segment(jobId)}/cancel`, inGallery: true, response: "json" },
+      options,
+    );
+  }
+
+  /**
    * Get the status of the gallery.
    *
    * Returns the model, the thresholds, the search, and the numbers of users, photos and embeddings.
@@ -747,7 +884,7 @@ export abstract class Operations extends Sender {
   /**
    * Check that the service is ready.
    *
-   * Checks the database, the version of its tables, and the model.
+   * Checks the database, the version of its tables, and the model. A replica must also follow its primary.
    *
    * Who may call it: anyone, without credentials.
    */
@@ -762,6 +899,8 @@ export abstract class Operations extends Sender {
    * Get the metrics.
    *
    * Returns the metrics of all processes: requests, stages, the work queues, the size of the gallery, and logins.
+   *
+   * With replicas, they also show how far each is behind.
    *
    * Who may call it: administrators, and programs with the scope `metrics` or `admin`.
    */

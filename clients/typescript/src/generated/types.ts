@@ -1,6 +1,6 @@
 // Generated from docs/reference/openapi.json by `make typescript`.
-// SHA-256 of the document and scripts/generate.js: 0d1781cd508c4f59d72c6487ea405a3757030d2e471aa7e8c46dff2ac6b21f95
-// SHA-256 of the rest of this file: f8f7f684330394b75a1802f62c131b2fc37ca84c1edeb90c66fd88ab4d507c8b
+// SHA-256 of the document and scripts/generate.js: 017dd36c7821f2181b1c3cd76895d21ed6a624297cd185a5a7a309507af20738
+// SHA-256 of the rest of this file: 37de99231c1c1ee119025e76fbfdb3e2493b31d36d3b8e53c039b6fecea0ab2b
 
 import type { Photo } from "../photos.js";
 export type paths = Record<string, never>;
@@ -376,6 +376,46 @@ export interface components {
       /** @description How the user logged in (RFC 8176): `pwd`, `face` or both. */
       amr?: string[] | null;
     };
+    /** @description A page of jobs. */
+    JobPage: {
+      /** @description The cursor of the next page. Null at the end. */
+      next_cursor?: string | null;
+      jobs: components["schemas"]["JobResponse"][];
+    };
+    /** @description A job. */
+    JobResponse: {
+      /** Format: uuid */
+      id: string;
+      /** @enum {string} */
+      kind: "enroll" | "import" | "reembed" | "evaluate";
+      /** @enum {string} */
+      state: "queued" | "running" | "succeeded" | "failed" | "cancelled";
+      /** @description The caller, as in the audit log. */
+      created_by: string;
+      /** Format: date-time */
+      created_at: string;
+      /** @description Null while the job waits for a worker. */
+      started_at: string | null;
+      finished_at: string | null;
+      /** @description The number of photos or embeddings. 0 until it is known. */
+      total: number;
+      /** @description How many of them have a result. */
+      done: number;
+      /** @description Photos that were enrolled. */
+      enrolled: number;
+      /** @description Photos that their users had already. */
+      already_enrolled: number;
+      /** @description Photos that could not be enrolled. */
+      refused: number;
+      /** @description The code of the error, for a failed job. */
+      error: string | null;
+      /** @description Why the job failed. */
+      reason: string | null;
+      /** @description Of a job that succeeded: what an import, a change of the model or an evaluation returned. */
+      report: {
+        [key: string]: unknown;
+      } | null;
+    };
     /** @description All API keys, including revoked ones. */
     KeyList: {
       keys: components["schemas"]["KeyResponse"][];
@@ -458,6 +498,25 @@ export interface components {
       /** Format: date-time */
       created_at: string;
     };
+    /** @description A page of results. */
+    PhotoResultPage: {
+      /** @description The cursor of the next page. Null at the end. */
+      next_cursor?: string | null;
+      results: components["schemas"]["PhotoResultResponse"][];
+    };
+    /** @description What a job did with one photo. */
+    PhotoResultResponse: {
+      /** @description The path in the archive. Null after the user was deleted. */
+      photo: string | null;
+      /** @enum {string} */
+      outcome: "waiting" | "enrolled" | "already enrolled" | "refused" | "cancelled";
+      user_id: number | null;
+      photo_id: number | null;
+      /** @description The code of the error, for a refused photo. */
+      error: string | null;
+      /** @description Why the photo was refused. */
+      reason: string | null;
+    };
     /** @description An error, as RFC 9457 describes it. */
     Problem: {
       /** @description The page that describes the error: `/problems#` and the code. */
@@ -489,6 +548,8 @@ export interface components {
       schema_current: boolean;
       /** @description Whether the model is loaded. */
       model: boolean;
+      /** @description The state of the database if it is a replica, so that the service only reads. Null if the service can write. */
+      replica: components["schemas"]["ReplicaResponse"] | null;
     };
     /** @description A user who registers. */
     RegisterRequest: {
@@ -505,6 +566,15 @@ export interface components {
     /** @description A new name of a gallery. */
     RenameGalleryRequest: {
       name: string;
+    };
+    /** @description How far a replica is behind its primary. */
+    ReplicaResponse: {
+      /** @description Whether it is not further behind than PGFACE_MAX_REPLICA_LAG. */
+      current: boolean;
+      /** @description Bytes that the replica has received and does not show yet. */
+      lag_bytes: number | null;
+      /** @description Seconds since the replica certainly showed everything. Null if that is not known. */
+      lag_seconds: number | null;
     };
     /** @description The status of the gallery. */
     StatusResponse: {
@@ -524,6 +594,10 @@ export interface components {
       users: number;
       photos: number;
       embeddings: number;
+      /** @description Where new crops go: `folder`, `postgres`, or the URL of a bucket. */
+      photo_store: string;
+      /** @description Number of crops of deleted photos that are not deleted yet. */
+      photos_to_delete: number | null;
       /** @description `exact`, or the index that a search uses first. */
       search: string;
       search_agreement: number | null;
@@ -682,6 +756,54 @@ export interface components {
        */
       wait?: number;
     };
+    /** @description The query of: Add a job. */
+    CreateJobQuery: {
+      /**
+       * @description What to do. `enroll` needs the scope `enroll`, the others `admin`.
+       * @enum {string}
+       */
+      kind: "enroll" | "import" | "reembed" | "evaluate";
+      /**
+       * @description Of `enroll`: which face of a photo, as for one photo.
+       * @default only
+       * @enum {string}
+       */
+      face?: "only" | "largest" | "central";
+      /**
+       * @description Of `enroll`: enroll faces also if they are another user's. Only administrators may do so.
+       * @default false
+       */
+      allow_other_user?: boolean;
+      /** @description Of `reembed`: the name of the new model. */
+      model?: string | null;
+      /**
+       * @description Of `reembed`: delete embeddings that cannot be embedded again.
+       * @default false
+       */
+      drop_lost?: boolean;
+    };
+    /** @description The query of: List the jobs. */
+    ListJobsQuery: {
+      /** @description Only jobs in this state. */
+      state?: ("queued" | "running" | "succeeded" | "failed" | "cancelled") | null;
+      /**
+       * @description The maximum of rows.
+       * @default 50
+       */
+      limit?: number;
+      /** @description The `next_cursor` of the previous page. None for the first page. */
+      cursor?: string | null;
+    };
+    /** @description The query of: List the results of a job. */
+    ListJobResultsQuery: {
+      /**
+       * @description The maximum of rows.
+       * @default 50
+       */
+      limit?: number;
+      /** @description The `next_cursor` of the previous page. None for the first page. */
+      cursor?: string | null;
+    };
     /** @description The query of: List the audit log. */
     ListAuditQuery: {
       /** @description Only entries about this user. */
@@ -736,6 +858,8 @@ export type IdentifyRequest = components["schemas"]["IdentifyRequest"];
 export type IdentifyResponse = components["schemas"]["IdentifyResponse"];
 export type IntrospectRequest = components["schemas"]["IntrospectRequest"];
 export type IntrospectResponse = components["schemas"]["IntrospectResponse"];
+export type JobPage = components["schemas"]["JobPage"];
+export type JobResponse = components["schemas"]["JobResponse"];
 export type KeyList = components["schemas"]["KeyList"];
 export type KeyResponse = components["schemas"]["KeyResponse"];
 export type LoginList = components["schemas"]["LoginList"];
@@ -746,10 +870,13 @@ export type MeResponse = components["schemas"]["MeResponse"];
 export type PasswordRequest = components["schemas"]["PasswordRequest"];
 export type PhotoPage = components["schemas"]["PhotoPage"];
 export type PhotoResponse = components["schemas"]["PhotoResponse"];
+export type PhotoResultPage = components["schemas"]["PhotoResultPage"];
+export type PhotoResultResponse = components["schemas"]["PhotoResultResponse"];
 export type Problem = components["schemas"]["Problem"];
 export type ReadinessResponse = components["schemas"]["ReadinessResponse"];
 export type RegisterRequest = components["schemas"]["RegisterRequest"];
 export type RenameGalleryRequest = components["schemas"]["RenameGalleryRequest"];
+export type ReplicaResponse = components["schemas"]["ReplicaResponse"];
 export type StatusResponse = components["schemas"]["StatusResponse"];
 export type TokenResponse = components["schemas"]["TokenResponse"];
 export type UpdateUserRequest = components["schemas"]["UpdateUserRequest"];
@@ -761,6 +888,9 @@ export type ListUsersQuery = components["schemas"]["ListUsersQuery"];
 export type ListPhotosQuery = components["schemas"]["ListPhotosQuery"];
 export type EndLoginsQuery = components["schemas"]["EndLoginsQuery"];
 export type ListEventsQuery = components["schemas"]["ListEventsQuery"];
+export type CreateJobQuery = components["schemas"]["CreateJobQuery"];
+export type ListJobsQuery = components["schemas"]["ListJobsQuery"];
+export type ListJobResultsQuery = components["schemas"]["ListJobResultsQuery"];
 export type ListAuditQuery = components["schemas"]["ListAuditQuery"];
 export type $defs = Record<string, never>;
 export type operations = Record<string, never>;

@@ -150,11 +150,12 @@ def _judge_lag(standby: dict[str, Any]) -> Finding:
 
 def _judge_photos(settings: Settings) -> Iterator[Finding]:
     folder = settings.photos_dir
-    if not folder.is_dir() or not any(folder.iterdir()) or _is_shared(folder):
+    if next(folder.rglob("*.jpg"), None) is None or _is_shared(folder):
         return
     yield advice(
         f"The face crops in {folder} are on a disk of this machine alone. PostgreSQL does not copy them to a standby.",
-        "Put the folder on storage that every host of pgface mounts, or copy it regularly.",
+        "Move them into PostgreSQL with `pgface photos move --to postgres`, or put the folder on storage that every "
+        "host of pgface mounts.",
     )
 
 

@@ -244,15 +244,18 @@ BEGIN
         EXECUTE format('DELETE FROM %I.gallery', made);
         EXECUTE format(
             'INSERT INTO %I.gallery (model_name, dimension, alignment_size, weights_sha256, verify_threshold, '
-            'identify_threshold) SELECT model_name, dimension, alignment_size, weights_sha256, verify_threshold, '
-            'identify_threshold FROM jsonb_populate_record(NULL::%I.gallery, $1)',
-            made, made
+            'identify_threshold, photo_store) SELECT m.model_name, m.dimension, m.alignment_size, m.weights_sha256, '
+            'm.verify_threshold, m.identify_threshold, (SELECT g.photo_store FROM %I.gallery g) '
+            'FROM jsonb_populate_record(NULL::%I.gallery, $1) m',
+            made, home, made
         ) USING model;
         EXECUTE format('INSERT INTO %I.gallery_events (kind) VALUES (''model_changed'')', made);
         EXECUTE format(
             'INSERT INTO %I.confidence_anchors SELECT * FROM jsonb_populate_recordset(NULL::%I.confidence_anchors, $1)',
             made, made
         ) USING model -> 'anchors';
+    ELSE
+        EXECUTE format('UPDATE %I.gallery SET photo_store = (SELECT g.photo_store FROM %I.gallery g)', made, home);
     END IF;
     EXECUTE format(
         'CREATE OR REPLACE FUNCTION %I.is_operator(secret TEXT) RETURNS BOOLEAN LANGUAGE plpgsql STABLE SECURITY DEFINER '

@@ -4,6 +4,17 @@ ALTER TABLE gallery ADD COLUMN IF NOT EXISTS photo_store TEXT NOT NULL DEFAULT '
 -- Other S3-compatible stores that may still have objects of this gallery.
 ALTER TABLE gallery ADD COLUMN IF NOT EXISTS former_photo_stores TEXT[] NOT NULL DEFAULT '{}';
 
+-- As before, but another photo store is no change of the model, so the thresholds and the confidence scale stay.
+CREATE OR REPLACE TRIGGER forget_calibration
+BEFORE UPDATE ON gallery
+FOR EACH ROW
+WHEN (
+    to_jsonb(OLD) - '{id, created_at, verify_threshold, identify_threshold, photo_store, former_photo_stores}'::TEXT[]
+    IS DISTINCT FROM
+        to_jsonb(NEW) - '{id, created_at, verify_threshold, identify_threshold, photo_store, former_photo_stores}'::TEXT[]
+)
+EXECUTE FUNCTION forget_calibration();
+
 -- When pgface has begun to write an object whose photo is not committed yet. NULL for the file of a deleted photo.
 ALTER TABLE deleted_photo_files ADD COLUMN IF NOT EXISTS written_at TIMESTAMPTZ DEFAULT NULL;
 
@@ -54,19 +65,3 @@ $$;
 
 COMMENT ON FUNCTION remember_deleted_photo_file() IS
     'Internal: deletes the crop of a deleted photo, or lists its file, so that pgface deletes it.';
-
--- A new gallery has the photo store of the default one.
-DO $$
-DECLARE
-    definition TEXT := pg_get_functiondef('create_gallery'::regproc);
-BEGIN
-    IF definition !~ 'photo_store' THEN
-        EXECUTE replace(
-            definition,
-            '    IF model IS NOT NULL THEN',
-            '    EXECUTE format(''UPDATE %I.gallery SET photo_store = (SELECT photo_store FROM %I.gallery)'', made, home);'
-            || E'\n    IF model IS NOT NULL THEN'
-        );
-    END IF;
-END;
-$$;

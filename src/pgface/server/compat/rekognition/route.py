@@ -12,7 +12,14 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from pgface.accounts import access_keys
 from pgface.accounts.access_keys import AccessKey
-from pgface.errors import DatabaseError, DatabaseUnreachableError, KeyRefusedError, NotPermittedError
+from pgface.errors import (
+    DatabaseError,
+    DatabaseUnreachableError,
+    KeyRefusedError,
+    NotPermittedError,
+    ReadOnlyError,
+    ReplicaBehindError,
+)
 from pgface.server.auth import Guard, KeyPrincipal
 from pgface.server.bodies import BodyRoute, run_sized
 from pgface.server.compat.rekognition import collections
@@ -110,7 +117,7 @@ async def _answer(request: Request) -> Response:
     call = Call(service, client_of(request), signed.region, name, fields)
     try:
         answer = await operation.answer(call)
-    except DatabaseUnreachableError:
+    except (DatabaseUnreachableError, ReadOnlyError, ReplicaBehindError):
         raise
     except DatabaseError:
         await collections.require_collection(call)  # another client may have deleted it in the meantime
