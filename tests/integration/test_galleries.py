@@ -33,7 +33,10 @@ from pgface.errors import (
 )
 from pgface.gallery.photo_stores.folder import FolderStore
 from pgface.gallery.photos import PhotoFiles
+from pgface.operations.backup import back_up
+from pgface.operations.backup.restore import restore
 from support.access import PERMITTED, Example, send
+from support.backups import no_passphrase
 from support.catalog import catalog
 from support.commands import Run, environment_of, runner
 from support.databases import Databases
@@ -103,6 +106,24 @@ def test_the_photos_of_a_deleted_gallery_are_deleted_after_an_interruption(
     assert [folder.exists() for folder in folders] == [False, False]
     assert galleries.default.status().photos_to_delete == 0
     assert galleries.default.crop(galleries.default.photo(kept.photo_id))
+
+
+def test_a_restored_gallery_keeps_its_photos_after_an_interrupted_deletion(
+    galleries: Galleries, photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    galleries.create("staff")
+    galleries["staff"].enroll(photos("Ariel_Sharon", 1), "ariel@example.org")
+    back_up(galleries["staff"].settings, tmp_path / "staff.pgface")
+    with monkeypatch.context() as patch:
+        patch.setattr(PhotoFiles, "remove_deleted", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            galleries.delete("staff")
+    galleries.create("staff")
+    restore(galleries["staff"].settings, tmp_path / "staff.pgface", no_passphrase, in_place=True)
+    galleries.default.clean_photo_store()
+    with Galleries.open(galleries.default.settings) as others:
+        (photo,) = others["staff"].photos()
+        assert others["staff"].crop(photo)
 
 
 def test_people_of_one_gallery_are_not_found_in_another(galleries: Galleries, photos: Photos) -> None:
