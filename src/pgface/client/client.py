@@ -336,7 +336,7 @@ class AsyncClient(_BaseClient):
         request.extensions["timeout"] = httpx.Timeout(_REFUSAL_TIMEOUT).as_dict()
         try:
             response = await self._http.send(request)
-        except httpx.RequestError:
+        except (httpx.RequestError, httpcore.WriteError):  # the second one if your transport is not httpcore's
             return None
         return error_of(response) if response.is_client_error else None
 
