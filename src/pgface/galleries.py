@@ -7,16 +7,16 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, Final, Self
-from uuid import UUID
+from typing import Any, Final, Self, TypeVar
 
 import psycopg
 from psycopg import sql
+from psycopg.errors import DeadlockDetected
 from psycopg.rows import class_row, dict_row, scalar_row
 from pydantic import SecretStr
 
@@ -24,14 +24,20 @@ from pgface.database.migrate import require_current
 from pgface.database.pool import Database, connected, initialise
 from pgface.database.registry import Entry, Upgrade, registered, server_name, upgrade
 from pgface.database.sql import queries
-from pgface.errors import DuplicateGalleryError, GalleryError, PgfaceError, UnknownGalleryError
+from pgface.errors import (
+    DatabaseError,
+    DatabaseUnreachableError,
+    DuplicateGalleryError,
+    GalleryError,
+    PgfaceError,
+    SchemaMissingError,
+    UnknownGalleryError,
+)
 from pgface.faces.models.registry import model_defaults
 from pgface.gallery import Gallery
 from pgface.gallery.config import read_config
 from pgface.gallery.model import EngineCache
-from pgface.gallery.photo_stores.folder import FolderStore
-from pgface.gallery.photo_stores.s3 import S3
-from pgface.gallery.photos import choose_photo_store, note_of_gallery
+from pgface.gallery.photos import choose_photo_store, notes_of_gallery
 from pgface.settings import Settings
 from pgface.thresholds import anchors_of
 
@@ -40,6 +46,10 @@ _NAME: Final = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_.-]{1,255}")
 _MAX_OPEN: Final = 256
 """Galleries that stay open. Each has caches and perhaps a thread, but no connections of its own."""
 
+_ATTEMPTS: Final = 5
+"""Attempts to do something while other requests delete galleries."""
+
+T = TypeVar("T")
 Within = Callable[[psycopg.Connection], None]
 """A function that is called in the transaction of a change, on the registry's database."""
 
@@ -139,7 +149,9 @@ class Galleries:
             UnknownGalleryError: there is no such gallery.
 
         """
-        return self._open(self._entry(name))
+        entry = self._entry(name)
+        with self._may_be_deleted(entry):
+            return self._open(entry)
 
     def create(
         self,
@@ -157,7 +169,8 @@ class Galleries:
             model: the name or folder of the model, by default the model of the default gallery.
             database_url: another PostgreSQL server for the gallery, with a user who may create schemas there.
             authority: the SHA-256 of an administrator's token or key for all galleries. The owner needs none.
-            within: is called in the transaction that registers the gallery.
+            within: is called in the transaction that registers the gallery, and again if PostgreSQL rolls it back
+                because of a deadlock.
 
         Raises:
             DuplicateGalleryError: there is a gallery with this name.
@@ -183,16 +196,22 @@ class Galleries:
         if database_url is not None:
             values |= {"schema": self._create_elsewhere(database_url, name, model), "url": database_url}
             query = "register_gallery"
-        with self.default.database.transaction() as connection:
+
+        def create(connection: psycopg.Connection) -> _Entry:
             if connection.execute(queries()[query], values).fetchone() in ((None,), (False,)):
                 raise DuplicateGalleryError(_taken(name))
             if within is not None:
                 within(connection)
-        return _with_sizes(self._entry(name).info, {"model_name": identity.name, "people": 0, "faces": 0})
+            with connection.cursor(row_factory=class_row(_Entry)) as cursor:
+                # In this transaction, because another request may delete the gallery at once.
+                return cursor.execute(queries()["select_gallery_named"], {"name": name}).fetchall()[0]
+
+        created = self._change(create)
+        return _with_sizes(created.info, {"model_name": identity.name, "people": 0, "faces": 0})
 
     def list(self) -> list[GalleryInfo]:
         """List the named galleries in the order of their names, with the sizes of those in the default database."""
-        sizes = {row["name"]: row for row in self.default.database.read("gallery_sizes", row_factory=dict_row)}
+        sizes = {row["name"]: row for row in self._sizes()}
         entries = self.default.database.read("select_galleries", row_factory=class_row(_Entry))
         return [_with_sizes(entry.info, sizes.get(entry.name)) for entry in entries]
 
@@ -204,7 +223,8 @@ class Galleries:
 
         """
         entry = self._entry(name)
-        found = self._open(entry).database.read("own_size", row_factory=dict_row)
+        with self._may_be_deleted(entry):
+            found = self._open(entry).database.read("own_size", row_factory=dict_row)
         return _with_sizes(entry.info, found[0])
 
     def rename(self, name: str, new_name: str, *, authority: str | None = None, within: Within | None = None) -> None:
@@ -218,7 +238,8 @@ class Galleries:
         """
         _require_name(new_name)
         values = {"name": name, "new_name": new_name, "authority": authority}
-        with self.default.database.transaction() as connection:
+
+        def rename(connection: psycopg.Connection) -> None:
             renamed = connection.execute(queries()["rename_gallery"], values).fetchone()
             if renamed == (None,):
                 raise DuplicateGalleryError(_taken(new_name))
@@ -226,6 +247,8 @@ class Galleries:
                 raise UnknownGalleryError(_unknown(name))
             if within is not None:
                 within(connection)
+
+        self._change(rename)
 
     def delete(self, name: str, *, authority: str | None = None, within: Within | None = None) -> None:
         """Delete a gallery with its people, photos, keys and sessions.
@@ -235,26 +258,23 @@ class Galleries:
 
         """
         entry = self._entry(name)
-        config = read_config(self._open(entry).database)
-        notes = [
-            note_of_gallery(location, config.id)
-            for location in (config.photo_store, *config.former_photo_stores)
-            if location.startswith(S3)
-        ]
+        with self._may_be_deleted(entry):
+            database = self._open(entry).database
+            notes = notes_of_gallery(self.default.settings, read_config(database), database)
         if entry.database_url is not None:
             self._delete_elsewhere(entry)
         values = {"name": name, "authority": authority}
-        with self.default.database.transaction() as connection:
-            deleted: tuple[UUID | None, str, str | None] | None
-            deleted = connection.execute(queries()["delete_gallery"], values).fetchone()
-            if deleted is None:
+
+        def delete(connection: psycopg.Connection) -> None:
+            if connection.execute(queries()["delete_gallery"], values).fetchone() is None:
                 raise UnknownGalleryError(_unknown(name))
             # The gallery's own notes are deleted with it. So the default gallery remembers what to delete.
             connection.execute(queries()["note_deleted_files"], {"filepaths": notes})
             if within is not None:
                 within(connection)
+
+        self._change(delete)
         self._close(entry)
-        FolderStore(self.default.settings.photos_dir, config.id).delete_all()
         if notes:
             with self.default.database.transaction() as connection:
                 self.default.files.remove_deleted(connection)
@@ -300,6 +320,47 @@ class Galleries:
                     return
             for entry in entries:
                 yield upgrade(connection, entry, registry, settings.schema_name)
+
+    def _change(self, change: Callable[[psycopg.Connection], T]) -> T:
+        """Change the registry in a transaction, again after a deadlock.
+
+        Deleting a gallery locks each of its tables, and other requests may lock them in another order.
+        """
+        for left in reversed(range(_ATTEMPTS)):
+            try:
+                with self.default.database.transaction() as connection:
+                    return change(connection)
+            except DatabaseError as error:
+                if left == 0 or not isinstance(error.__cause__, DeadlockDetected):
+                    raise
+        raise AssertionError("unreachable")
+
+    def _sizes(self) -> Sequence[dict[str, Any]]:
+        for left in reversed(range(_ATTEMPTS)):
+            try:
+                return self.default.database.read("gallery_sizes", row_factory=dict_row)
+            except SchemaMissingError:  # another request has deleted a gallery while its size was read
+                if left == 0:
+                    raise
+        raise AssertionError("unreachable")
+
+    @contextmanager
+    def _may_be_deleted(self, entry: _Entry) -> Iterator[None]:
+        """Use a gallery that another request may delete in the meantime.
+
+        Raises:
+            UnknownGalleryError: it did.
+
+        """
+        try:
+            yield
+        except DatabaseUnreachableError:
+            raise
+        except DatabaseError:
+            name = entry.name or ""
+            if self._entry(name).schema_name != entry.schema_name:  # a new gallery has the name
+                raise UnknownGalleryError(_unknown(name)) from None
+            raise
 
     def _entry(self, name: str) -> _Entry:
         found = (

@@ -47,7 +47,7 @@ from pgface.server.openapi import operations
 from support.archives import zipped
 from support.moving_heads import MovingHead
 from support.photos import Photos
-from support.web_service import PASSWORD, Place, Served, gallery_for_a_process, running
+from support.web_service import PASSWORD, Place, Running, Served, gallery_for_a_process, running
 
 BUSH = ("George_W_Bush", 6)
 EMAIL = "george@example.org"
@@ -459,6 +459,22 @@ def test_a_killed_service_is_found_again_after_its_restart(
                 assert [match.email for match in face.matches] == [EMAIL]
                 assert followed.result(60) == [place.owner.user(EMAIL).id, other.id]
     assert place.owner.user(EMAIL).photos == 1
+
+
+@pytest.mark.slow
+def test_a_body_that_is_too_large_is_refused(place: Place, tmp_path: Path) -> None:
+    key = place.key("identify")["Authorization"].split()[1]
+    photo = bytes(200_000_000)  # of less than that, the service reads enough for a complete response
+
+    async def identify(service: Running) -> None:
+        async with AsyncClient(service.url, key) as client:
+            await client.identify(photo)
+
+    with running(tmp_path, place.environment) as service, local(service.url, key) as client:
+        for attempt in (partial(client.identify, photo), partial(anyio.run, identify, service)):
+            with pytest.raises(InvalidRequestError) as raised:
+                attempt()
+            assert (raised.value.status, raised.value.code) == (413, "request-too-large")
 
 
 def test_events_are_followed(api: Served) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from unittest.mock import Mock
 
 import psycopg
 import pytest
@@ -24,12 +28,19 @@ from pgface.errors import (
     DuplicateGalleryError,
     GalleryError,
     SchemaMissingError,
+    StorageError,
     UnknownGalleryError,
 )
+from pgface.gallery.photo_stores.folder import FolderStore
+from pgface.gallery.photos import PhotoFiles
+from pgface.operations.backup import back_up
+from pgface.operations.backup.restore import restore
 from support.access import PERMITTED, Example, send
+from support.backups import no_passphrase
 from support.catalog import catalog
 from support.commands import Run, environment_of, runner
 from support.databases import Databases
+from support.embedded_server import eventually
 from support.galleries import in_both_schemas, link_pack
 from support.photos import Photos
 from support.sentences import commands as says
@@ -66,6 +77,55 @@ def test_galleries_are_created_listed_renamed_and_deleted(galleries: Galleries, 
         assert connection.execute(schemas, (staff.schema_name,)).fetchall() == []
 
 
+def test_the_photos_of_a_deleted_gallery_are_deleted_after_an_interruption(
+    galleries: Galleries, photos: Photos, insightface_pack: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each machine deletes its own folder. The other machine here is one with another photos folder."""
+    settings = galleries.default.settings
+    elsewhere = settings.model_copy(update={"data_dir": settings.data_dir / "elsewhere"})
+    link_pack(insightface_pack, elsewhere.models_dir)
+    galleries.create("staff")
+    galleries["staff"].enroll(photos("Ariel_Sharon", 1), "ariel@example.org")
+    kept = galleries.default.enroll(photos("Ariel_Sharon", 1), "ariel@example.org")
+    with Galleries.open(elsewhere) as others:
+        others["staff"].enroll(photos("Ariel_Sharon", 2), "ariel@example.org")
+    folders = [one.photos_dir / str(galleries["staff"].config.id) for one in (settings, elsewhere)]
+    with monkeypatch.context() as patch:
+        patch.setattr(PhotoFiles, "remove_deleted", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            galleries.delete("staff")
+    assert [one.name for one in galleries.list()] == []
+    assert [len(list(folder.rglob("*.jpg"))) for folder in folders] == [1, 1]
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderStore, "delete_all", Mock(side_effect=StorageError))
+        galleries.default.clean_photo_store()
+    assert galleries.default.status().photos_to_delete == 2
+    galleries.default.clean_photo_store()
+    assert [folder.exists() for folder in folders] == [False, True]
+    Gallery.open(elsewhere).close()
+    assert [folder.exists() for folder in folders] == [False, False]
+    assert galleries.default.status().photos_to_delete == 0
+    assert galleries.default.crop(galleries.default.photo(kept.photo_id))
+
+
+def test_a_restored_gallery_keeps_its_photos_after_an_interrupted_deletion(
+    galleries: Galleries, photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    galleries.create("staff")
+    galleries["staff"].enroll(photos("Ariel_Sharon", 1), "ariel@example.org")
+    back_up(galleries["staff"].settings, tmp_path / "staff.pgface")
+    with monkeypatch.context() as patch:
+        patch.setattr(PhotoFiles, "remove_deleted", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            galleries.delete("staff")
+    galleries.create("staff")
+    restore(galleries["staff"].settings, tmp_path / "staff.pgface", no_passphrase, in_place=True)
+    galleries.default.clean_photo_store()
+    with Galleries.open(galleries.default.settings) as others:
+        (photo,) = others["staff"].photos()
+        assert others["staff"].crop(photo)
+
+
 def test_people_of_one_gallery_are_not_found_in_another(galleries: Galleries, photos: Photos) -> None:
     for name in ("a", "b"):
         galleries.create(name)
@@ -98,6 +158,46 @@ def test_a_name_is_used_once(galleries: Galleries) -> None:
     with pytest.raises(UnknownGalleryError):
         galleries.delete("c")
     assert [one.name for one in galleries.list()] == ["a", "b"]
+
+
+def test_a_deadlock_does_not_stop_a_deletion(galleries: Galleries) -> None:
+    """Another program locks a table of the gallery first, and the gallery's entry in the registry afterwards."""
+    schema = sql.Identifier(galleries.create("staff").schema_name)
+    entry = sql.SQL("SELECT FROM galleries WHERE name = 'staff' FOR UPDATE")
+    waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    calls: list[object] = []
+    with (
+        ThreadPoolExecutor(1) as thread,
+        galleries.default.database.transaction() as other,
+        psycopg.connect(galleries.default.database.url, autocommit=True) as observer,
+    ):
+        other.execute("SET LOCAL deadlock_timeout = '60s'")  # so PostgreSQL ends the deletion
+        other.execute(sql.SQL("LOCK TABLE {}.users").format(schema))
+        deleting = thread.submit(galleries.delete, "staff", within=calls.append)
+        assert eventually(lambda: observer.execute(waiting).fetchone() is not None)
+        other.execute(entry)
+        assert calls == []
+        other.execute("ROLLBACK")
+        deleting.result(30)
+    assert (len(calls), galleries.list()) == (1, [])
+
+
+def test_galleries_that_others_create_and_delete(galleries: Galleries) -> None:
+    """Each call succeeds, or says that there is no gallery or already one."""
+    end = time.monotonic() + 2 * int(os.environ.get("PGFACE_TEST_ROUNDS", "1"))
+
+    def keep_doing(*calls: Callable[[Galleries], object]) -> None:
+        with Galleries.open(galleries.default.settings) as others:
+            while time.monotonic() < end:
+                for call in calls:
+                    with suppress(DuplicateGalleryError, UnknownGalleryError):
+                        call(others)
+
+    with ThreadPoolExecutor(3) as threads:
+        turns = (lambda one: one.create("staff"), lambda one: one.delete("staff"))
+        running = [threads.submit(keep_doing, *calls) for calls in (turns, turns, (Galleries.list,))]
+        for one in running:
+            one.result()
 
 
 @in_both_schemas

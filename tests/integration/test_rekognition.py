@@ -30,7 +30,8 @@ from pgface.accounts.access_keys import find_access_key
 from pgface.errors import DatabaseAccessError, GalleryError, KeyRefusedError, TransferError
 from pgface.faces.liveness.models import OWN
 from pgface.galleries import Galleries
-from pgface.gallery import people_of_faces
+from pgface.gallery import Gallery, indexed_faces, people_of_faces
+from pgface.gallery.events import last_event_cursor
 from pgface.gallery.face_id_import import FaceIdReport, read_former_faces, set_face_ids
 from pgface.server.compat.rekognition import collections, images, route
 from pgface.server.compat.rekognition.errors import MEDIA_TYPE
@@ -514,6 +515,73 @@ def test_a_collection_is_deleted_while_faces_are_indexed(
         codes = {answer.result() for answer in answers}
     assert codes <= {"ResourceNotFoundException", "InternalServerError"}
     assert set(service.settings.photos_dir.rglob("*.jpg")) == before
+
+
+def test_two_clients_create_and_delete_one_collection(client: Any) -> None:
+    """No deadlock between them reaches a client, and a client is told only what the other one can have done."""
+    rounds = 10 * int(os.environ.get("PGFACE_TEST_ROUNDS", "1"))
+
+    def outcome(operation: Any) -> str:
+        try:
+            return str(operation(CollectionId="contested")["StatusCode"])
+        except ClientError as refused:
+            return str(refused.response["Error"]["Code"])
+
+    def take_turns(_: int) -> list[tuple[str, str]]:
+        return [(outcome(client.create_collection), outcome(client.delete_collection)) for _ in range(rounds)]
+
+    with ThreadPoolExecutor(2) as threads:
+        outcomes = [pair for pairs in threads.map(take_turns, range(2)) for pair in pairs]
+    created, deleted = map(set, zip(*outcomes, strict=True))
+    assert created <= {"200", "ResourceAlreadyExistsException"}
+    assert deleted <= {"200", "ResourceNotFoundException"}
+
+
+def test_searches_write_events(
+    service: RekognitionService, client: Any, collection: str, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    powell, bush, other = (
+        index(client, collection, image(photos, person, number))[0]
+        for person, number in ((POWELL, 1), (BUSH, 1), (POWELL, 2))
+    )
+    client.create_user(CollectionId=collection, UserId="colin")
+    client.associate_faces(CollectionId=collection, UserId="colin", FaceIds=[powell])
+    with Galleries.open(service.settings) as galleries:
+        people = galleries[collection]
+        found = {str(face.face_id): face for face in indexed_faces.list_faces(people, limit=9)}
+        ids = {name: found[face].user_id for name, face in (("powell", powell), ("other", other))}
+
+        def search() -> None:
+            probe, stranger = image(photos, POWELL, 3), image(photos, "Ariel_Sharon", 1)
+            client.search_faces(CollectionId=collection, FaceId=other)
+            client.search_faces(CollectionId=collection, FaceId=bush)
+            client.search_faces_by_image(CollectionId=collection, Image=probe, MaxFaces=1)
+            client.search_users(CollectionId=collection, FaceId=other)
+            client.search_users(CollectionId=collection, UserId="colin", UserMatchThreshold=0)
+            client.search_users_by_image(CollectionId=collection, Image=probe)
+            client.search_users_by_image(CollectionId=collection, Image=stranger, UserMatchThreshold=0)
+
+        start = last_event_cursor(people.database)
+        search()
+        assert last_event_cursor(people.database) == start
+        monkeypatch.setattr(Gallery, "settings", people.settings.model_copy(update={"search_events": True}))
+        search()
+        assert eventually(lambda: len(people.events(after=start)) == 7)
+        events = people.events(after=start).events
+    best = client.search_faces_by_image(CollectionId=collection, Image=image(photos, POWELL, 3))["FaceMatches"][0]
+    best_id = found[best["Face"]["FaceId"]].user_id
+    assert {event.kind for event in events} == {"identified"}
+    assert [(event.user_id, event.matched) for event in events] == [
+        (ids["powell"], True),
+        (None, False),
+        (best_id, True),
+        (ids["powell"], True),
+        (None, False),
+        (ids["powell"], True),
+        (None, False),
+    ]
+    assert events[2].confidence == pytest.approx(best["Similarity"], abs=0.01)
+    assert {event.confidence for event in events if not event.matched} == {None}
 
 
 def _without(collection: str, client: Any) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any, Final, Self, TypeVar
 
 import anyio
 import anyio.to_thread
+import httpcore
 import httpx
 
 from pgface.client import operations
@@ -29,6 +30,10 @@ FOLLOWING_WAIT: Final = 25.0
 MAX_OUTAGE: Final = 300.0
 """Seconds for which `follow_events` goes on without a response, for example while the service starts again."""
 _CONNECT_TIMEOUT: Final = 10.0
+_LARGE_BODY: Final = 2**20
+"""Bytes. The service may refuse a larger body while it is being sent."""
+_REFUSAL_TIMEOUT: Final = 2.0
+"""Seconds in which the service refuses a body that is too large. It needs only the head of the request for that."""
 _KEEPALIVE_SECONDS: Final = 4.0
 """The service closes idle connections after 5 seconds. A request on a connection that is being closed would fail."""
 _USER_AGENT: Final = f"pgface-client/{version('pgface')}"
@@ -238,6 +243,13 @@ class Client(_BaseClient):
     iter_job_results = iterating(operations.list_job_results)
 
 
+class _NoBody(httpx.AsyncByteStream):
+    """A body that is not sent, although the head has its length."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        raise httpcore.WriteError  # after it, httpcore reads the response
+
+
 class AsyncClient(_BaseClient):
     """A client of the web service for asynchronous programs, with asyncio or trio.
 
@@ -303,13 +315,32 @@ class AsyncClient(_BaseClient):
         while True:
             try:
                 response = await self._http.request(**arguments)
+            except (httpx.WriteError, httpx.ReadError, httpx.RemoteProtocolError) as error:
+                failure: ClientError = await self._refusal(arguments) or unreachable(error, self.url)
             except httpx.RequestError as error:
-                failure: ClientError = unreachable(error, self.url)
+                failure = unreachable(error, self.url)
             else:
                 if response.status_code in call.statuses:
                     return call.read(response)
                 failure = error_of(response)
             await anyio.sleep(attempts.delay_after(failure))
+
+    async def _refusal(self, arguments: dict[str, Any]) -> ClientError | None:
+        """Ask whether the service refuses the body of a request whose connection was lost.
+
+        The service refuses a body that is too large while it arrives, and closes the connection. Then asyncio discards
+        the response with the connection. So this sends the head of the request alone.
+        """
+        request = self._http.build_request(**arguments)
+        if int(request.headers.get("Content-Length", 0)) < _LARGE_BODY:
+            return None
+        request.stream = _NoBody()
+        request.extensions["timeout"] = httpx.Timeout(_REFUSAL_TIMEOUT).as_dict()
+        try:
+            response = await self._http.send(request)
+        except (httpx.RequestError, httpcore.WriteError):  # the second one if your transport is not httpcore's
+            return None
+        return error_of(response) if response.is_client_error else None
 
     list_users = awaitable(operations.list_users)
     create_user = awaitable(operations.create_user)

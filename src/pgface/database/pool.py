@@ -12,6 +12,7 @@ from typing import Any, LiteralString, Self, TypeVar
 
 import psycopg
 from psycopg import Connection
+from psycopg.errors import DeadlockDetected
 from psycopg.rows import BaseRowFactory, class_row, dict_row, scalar_row, tuple_row
 from psycopg_pool import ConnectionPool
 
@@ -25,7 +26,14 @@ from pgface.database.replica_lag import ReplicaLag, ReplicaWatch, any_lag
 from pgface.database.replicas import Position, Replicas
 from pgface.database.session import set_up_session
 from pgface.database.sql import Migration, queries
-from pgface.errors import DatabaseUnreachableError, ReadOnlyError, SessionNeededError, SettingsError, TableLockedError
+from pgface.errors import (
+    DatabaseError,
+    DatabaseUnreachableError,
+    ReadOnlyError,
+    SessionNeededError,
+    SettingsError,
+    TableLockedError,
+)
 from pgface.settings import Settings
 from pgface.system.forks import leave_to_parent, renew_after_fork
 
@@ -240,13 +248,13 @@ class Database:
     def read(
         self, name: str, parameters: Mapping[str, Any] | None = None, *, row_factory: BaseRowFactory[Row]
     ) -> list[Row]:
-        """Run one statement that only reads. If the connection is lost, run it again on a new one."""
+        """Run one statement that only reads. After a lost connection or a deadlock, run it again."""
 
         def run(cursor: Any) -> list[Row]:
             rows: list[Row] = cursor.execute(queries()[name], parameters).fetchall()
             return rows
 
-        return self._run_again_if_lost(run, row_factory)
+        return self._run_again_if_interrupted(run, row_factory)
 
     def read_each(
         self, name: str, parameters: Sequence[Mapping[str, Any]], *, row_factory: BaseRowFactory[Row]
@@ -254,7 +262,7 @@ class Database:
         """Run a statement that only reads for several sets of parameters, without waiting for each result."""
 
         run = partial(_read_each, queries()[name], parameters)
-        return self._run_again_if_lost(run, row_factory) if parameters else []
+        return self._run_again_if_interrupted(run, row_factory) if parameters else []
 
     def search(
         self, name: str, parameters: Mapping[str, Any] | None = None, *, row_factory: BaseRowFactory[Row]
@@ -273,7 +281,7 @@ class Database:
                 answer = self._replicas.answer(position, self._settings.schema_name, run, row_factory)
                 if answer is not None:
                     return answer[0]
-        return self._run_again_if_lost(run, row_factory) if parameters else []
+        return self._run_again_if_interrupted(run, row_factory) if parameters else []
 
     def replica_lag(self) -> ReplicaLag | None:
         """Measure how far the server of PGFACE_DATABASE_URL is behind its primary. None if it is a primary itself."""
@@ -321,7 +329,7 @@ class Database:
         (position,) = self.read("written_position", row_factory=class_row(Position))
         return position
 
-    def _run_again_if_lost(self, run: Callable[[Any], Result], row_factory: BaseRowFactory[Row]) -> Result:
+    def _run_again_if_interrupted(self, run: Callable[[Any], Result], row_factory: BaseRowFactory[Row]) -> Result:
         try:
             return self._run(run, row_factory)
         except DatabaseUnreachableError:
@@ -330,6 +338,10 @@ class Database:
             result = self._run(run, row_factory)
             self.is_lost = False
             return result
+        except DatabaseError as error:
+            if not isinstance(error.__cause__, DeadlockDetected):
+                raise
+            return self._run(run, row_factory)  # another transaction was deleting the tables of a gallery
 
     @contextmanager
     def _borrowed(self) -> Iterator[GalleryConnection]:

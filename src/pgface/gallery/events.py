@@ -19,6 +19,7 @@ from psycopg.rows import dict_row, scalar_row
 from pgface.database.pool import Database
 from pgface.database.sql import queries
 from pgface.errors import CursorError, GalleryError
+from pgface.gallery.config import GalleryConfig
 from pgface.results import Match, Verification
 
 EventKind = Literal[
@@ -129,6 +130,20 @@ def record_identified(database: Database, found: Sequence[Sequence[Match]], thre
     best = [matches[0] if matches and matches[0].similarity >= threshold else None for matches in found]
     rows: list[_Search] = [(match.user_id, True, match.confidence) if match else (None, False, None) for match in best]
     _record_searches(database, "identified", rows)
+
+
+def record_searched(database: Database, best: tuple[int, float] | None, config: GalleryConfig) -> None:
+    """Write an event for one face that was searched, as `record_identified` does.
+
+    Args:
+        database: the gallery's connections.
+        best: the most similar user and the similarity. None if there is none.
+        config: the gallery's threshold and confidence scale.
+
+    """
+    matched = best if best is not None and best[1] >= config.identify_threshold else None
+    row: _Search = (matched[0], True, config.confidence(matched[1])) if matched else (None, False, None)
+    _record_searches(database, "identified", [row])
 
 
 def record_verified(database: Database, verifications: Sequence[Verification], threshold: float) -> None:

@@ -22,7 +22,9 @@ from pgface.database.sql import queries
 from pgface.faces.engines.base import Box, Choose, Face
 from pgface.faces.photo import PhotoSource
 from pgface.faces.pixels import CROP_SIZE
+from pgface.gallery.config import GalleryConfig
 from pgface.gallery.enroll import measurements_of, open_enrollment
+from pgface.gallery.events import record_searched
 from pgface.gallery.gallery import Gallery
 from pgface.gallery.users import id_in_range
 from pgface.vectors import unit_embedding
@@ -176,13 +178,24 @@ def search_faces(
     threshold: float,
     limit: int,
     *,
-    model_changes: int,
+    config: GalleryConfig,
     except_embedding_id: int | None = None,
 ) -> list[SimilarFace]:
     """Return the faces whose similarity reaches the threshold, the most similar first.
 
+    With `Settings.search_events`, it adds an event, as `Gallery.identify` does.
+
+    Args:
+        gallery: the gallery to search.
+        embedding: an embedding of its model.
+        threshold: the lowest similarity, -1 to 1.
+        limit: the maximum number of faces.
+        config: the gallery's configuration from before the embedding was made.
+        except_embedding_id: this face is left out.
+
     Raises:
         ModelMismatchError: the embedding is of an earlier model.
+        ReadOnlyError: the event cannot be written, because the server is a replica.
 
     """
     values = {
@@ -192,14 +205,18 @@ def search_faces(
         # The excepted face is among the most similar ones.
         "max_users": limit + (except_embedding_id is not None),
         "except_embedding_id": except_embedding_id,
-        "model_changes": model_changes,
+        "model_changes": config.model_changes,
     }
     rows = gallery.database.search("search_indexed_faces", values, row_factory=kwargs_row(_similar))
     if missing := [embedding_id for embedding_id, face, _ in rows if face is None]:
         # In its own transaction, because the search only reads.
         gallery.database.execute("add_missing_face_ids", {"embedding_ids": missing})
         rows = gallery.database.search("search_indexed_faces", values, row_factory=kwargs_row(_similar))
-    return [SimilarFace(face, similarity) for _, face, similarity in rows if face is not None]
+    found = [SimilarFace(face, similarity) for _, face, similarity in rows if face is not None]
+    if gallery.settings.search_events:
+        best = (found[0].face.user_id, found[0].similarity) if found else None
+        record_searched(gallery.database, best, config)
+    return found
 
 
 def embedding_of_face(gallery: Gallery, face_id: UUID) -> tuple[int, NDArray[np.float32]] | None:

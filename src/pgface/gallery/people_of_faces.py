@@ -18,6 +18,8 @@ from psycopg.rows import tuple_row
 
 from pgface.database.sql import queries
 from pgface.errors import DuplicateExternalIdError, GalleryError, UnknownUserError
+from pgface.gallery.config import GalleryConfig
+from pgface.gallery.events import record_searched
 from pgface.gallery.gallery import Gallery
 from pgface.gallery.indexed_faces import (
     Changes,
@@ -46,6 +48,7 @@ class SimilarPerson:
 
     person: str
     """The external id, or `pgface:` and the user's id."""
+    user_id: int
     similarity: float
     """Cosine of the probe and the person's most similar face, -1 to 1."""
 
@@ -70,26 +73,39 @@ def search_people(
     threshold: float,
     limit: int,
     *,
-    model_changes: int,
+    config: GalleryConfig,
     except_user_id: int | None = None,
 ) -> list[SimilarPerson]:
     """Return the people whose most similar face reaches the threshold, the most similar first.
 
+    With `Settings.search_events`, it adds an event, as `Gallery.identify` does.
+
+    Args:
+        gallery: the gallery to search.
+        embedding: an embedding of its model.
+        threshold: the lowest similarity, -1 to 1.
+        limit: the maximum number of people.
+        config: the gallery's configuration from before the embedding was made.
+        except_user_id: this person is left out.
+
     Raises:
         ModelMismatchError: the embedding is of an earlier model.
+        ReadOnlyError: the event cannot be written, because the server is a replica.
 
     """
-    values = {"embedding": unit_embedding(embedding), "threshold": threshold, "model_changes": model_changes}
+    values = {"embedding": unit_embedding(embedding), "threshold": threshold, "model_changes": config.model_changes}
     # The search of all users is the fastest. But faces without a person can fill its list.
     for query, most in (("search_people", max(limit, _MAX_FAST)), ("search_people_only", limit + 1)):
         rows = gallery.database.search(query, values | {"max_users": most}, row_factory=tuple_row)
         people = [
-            SimilarPerson(person, similarity)
+            SimilarPerson(person, user_id, similarity)
             for user_id, person, similarity in rows
             if person is not None and user_id != except_user_id
         ]
         if len(people) >= limit or len(rows) < most:
             break
+    if gallery.settings.search_events:
+        record_searched(gallery.database, (people[0].user_id, people[0].similarity) if people else None, config)
     return people[:limit]
 
 

@@ -40,8 +40,8 @@ from pgface.settings import Settings
 
 _AT_A_TIME: Final = 8
 """Number of objects that are read in parallel."""
-_NOTES_OF_GALLERIES: Final = S3.removesuffix("/")
-"""The prefix of the notes that `note_of_gallery` returns, without its last slash."""
+_NOTES_ON_S3: Final = S3.removesuffix("/")
+"""The prefix of the notes about S3-compatible stores that `notes_of_gallery` returns, without its last slash."""
 
 
 def require_photo_store(settings: Settings, config: GalleryConfig) -> None:
@@ -254,10 +254,11 @@ class PhotoFiles:
     def _has_nothing_to_clean(self, connection: psycopg.Connection) -> bool:
         if self._location != FOLDER or self._former or self.folder.existing_prefix is not None:
             return False
-        return not connection.execute(queries()["deleted_photo_files"], {"prefix": _NOTES_OF_GALLERIES}).fetchall()
+        return not connection.execute(queries()["deleted_photo_files"], {"prefix": _NOTES_ON_S3}).fetchall()
 
     def remove_deleted(self, connection: psycopg.Connection) -> None:
         """Delete the crops of deleted rows that this machine can reach. If one cannot be deleted, it stays listed."""
+        self._remove_deleted_galleries(connection)
         if connection.execute(queries()["try_share_photo_files"]).fetchone() is None:
             return  # a backup is copying the files, and deletes these at its end
         self.refresh(read_config(connection))  # another process may have moved the photos
@@ -268,14 +269,19 @@ class PhotoFiles:
             listed = connection.execute(queries()["deleted_photo_files"], {"prefix": prefix}).fetchall()
             if gone := store.delete(connection, [filepath for (filepath,) in listed]):
                 connection.execute(queries()["delete_deletion_notes"], {"filepaths": gone})
-        self._remove_deleted_galleries(connection)
 
     def _remove_deleted_galleries(self, connection: psycopg.Connection) -> None:
-        """Delete the objects of galleries that were deleted, whose own tables no longer exist."""
-        for (note,) in connection.execute(queries()["deleted_photo_files"], {"prefix": _NOTES_OF_GALLERIES}).fetchall():
+        """Delete the crops of galleries that were deleted, whose own tables no longer exist."""
+        prefixes = [_NOTES_ON_S3]
+        if (folder_id := self.folder.existing_id) is not None:
+            prefixes.append(f"{FOLDER}/{folder_id}")
+        notes: list[str] = []
+        for prefix in prefixes:
+            notes += (note for (note,) in connection.execute(queries()["deleted_photo_files"], {"prefix": prefix}))
+        for note in notes:
             try:
-                location, gallery_id = read_note(note)
-                S3Store(location, gallery_id, self._database, self._settings).delete_all()
+                location, gallery_id = _read_note(note)
+                photo_store(location, gallery_id, self._database, self._settings).delete_all()
             except ValueError:
                 continue  # pgface did not write it
             except StorageError as error:
@@ -290,19 +296,34 @@ class PhotoFiles:
                 yield store, paths
 
 
-def note_of_gallery(location: str, gallery_id: UUID) -> str:
-    """Return the note that all objects of a deleted gallery must be deleted from a store."""
-    return f"{location}/{gallery_id}/"
+def notes_of_gallery(settings: Settings, config: GalleryConfig, database: Database) -> list[str]:
+    """Return the notes that all crops of a deleted gallery must be deleted: one for each store outside of its tables.
+
+    Each machine has its own photos folder, and works off the note about it.
+
+    Args:
+        settings: the settings with the photos folder of this machine.
+        config: the configuration of the gallery, which is going to be deleted.
+        database: the gallery's connections.
+
+    """
+    folders = set(database.read("photo_folders", {"prefix": str(config.id)}, row_factory=scalar_row))
+    own = FolderStore(settings.photos_dir, config.id).existing_id
+    if own is not None:  # it may have crops of an enrollment that has crashed
+        folders.add(own)
+    locations = [f"{FOLDER}/{folder_id}" for folder_id in sorted(folders)]
+    locations += (one for one in (config.photo_store, *config.former_photo_stores) if one.startswith(S3))
+    return [f"{location}/{config.id}/" for location in locations]
 
 
-def read_note(note: str) -> tuple[str, UUID]:
-    """Return the location and the gallery of such a note.
+def _read_note(note: str) -> tuple[str, UUID]:
+    """Return the location of a store and the gallery of such a note.
 
     Raises:
         ValueError: it is not such a note.
 
     """
     location, gallery_id, rest = note.rsplit("/", 2)
-    if rest or not location.startswith(S3):
+    if rest:
         raise ValueError(note)
-    return location, UUID(gallery_id)
+    return location if location.startswith(S3) else FOLDER, UUID(gallery_id)

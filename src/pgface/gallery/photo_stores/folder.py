@@ -62,11 +62,17 @@ class FolderStore(PhotoStore):
         return f"{self._gallery_id}/{_folder_id(self._root)}"
 
     @property
-    def existing_prefix(self) -> str | None:
-        """The same as `prefix`, or None if the folder has no id yet."""
+    def existing_id(self) -> str | None:
+        """The folder's id, or None if the folder has no id yet."""
         file = self._root / _FOLDER_ID
         with _storage_errors(file):
-            return self.prefix if file.exists() else None
+            return _folder_id(self._root) if file.exists() else None
+
+    @property
+    def existing_prefix(self) -> str | None:
+        """The same as `prefix`, or None if the folder has no id yet."""
+        folder_id = self.existing_id
+        return None if folder_id is None else f"{self._gallery_id}/{folder_id}"
 
     def put(self, crops: Mapping[str, bytes | memoryview], _: psycopg.Connection | None, /) -> bool:
         """Write the files under `incoming`."""

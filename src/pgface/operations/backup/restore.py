@@ -258,8 +258,15 @@ class _GalleryRestore(_Restore):
                 connection.execute(migration.sql)
         connection.execute(queries()["add_deletion_notes"], {"filepaths": self._deleted_files})
         connection.execute(queries()["delete_notes_of_restored"])
+        self._delete_notes_of_gallery()
         if self._files is not None:
             self._files.sync()
+
+    def _delete_notes_of_gallery(self) -> None:
+        """Delete notes about a deleted gallery of this id, or the clean-up would delete the restored crops."""
+        ending = {"ending": f"/{self.gallery_id}/"}
+        for (schema,) in self._connection.execute(queries()["notes_beside"]).fetchall():
+            self._connection.execute(statement("delete_notes_of_gallery", schema=schema), ending)
 
     def _record_store(self) -> None:
         """Record the store of the restored crops, and those that may still have crops of the archived gallery."""

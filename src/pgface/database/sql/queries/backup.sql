@@ -124,6 +124,22 @@ ON CONFLICT DO NOTHING;
 DELETE FROM deleted_photo_files d
 WHERE EXISTS (SELECT FROM photos p WHERE p.filepath = d.filepath);
 
+-- notes_beside --
+-- Schemas of this database whose notes of deleted files this role may read and delete.
+SELECT n.nspname::text
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relname = 'deleted_photo_files'
+    AND c.relkind = 'r'
+    AND has_schema_privilege(n.oid, 'USAGE')
+    AND has_table_privilege(c.oid, 'SELECT')
+    AND has_table_privilege(c.oid, 'DELETE');
+
+-- delete_notes_of_gallery --
+-- The notes that all crops of a gallery must be deleted. They end with the id of the gallery.
+DELETE FROM {schema}.deleted_photo_files
+WHERE right(filepath, length(%(ending)s)) = %(ending)s;
+
 -- note_all_stale --
 INSERT INTO stale_templates (user_id)
 SELECT DISTINCT user_id FROM face_embeddings;

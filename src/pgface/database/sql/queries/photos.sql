@@ -101,6 +101,17 @@ SELECT count(*) AS files, min(deleted_at) AS since
 FROM deleted_photo_files
 WHERE written_at IS NULL;
 
+-- photo_folders --
+-- The ids of the photos folders, on any machine, that have crops of this gallery.
+SELECT DISTINCT split_part(filepath, '/', 2)
+FROM (
+    SELECT filepath FROM photos
+    UNION ALL
+    SELECT filepath FROM deleted_photo_files
+) AS crops
+WHERE starts_with(filepath, %(prefix)s || '/')
+    AND split_part(filepath, '/', 2) ~ '^[0-9a-f]{32}$';
+
 -- note_deleted_files --
 INSERT INTO deleted_photo_files (filepath)
 SELECT unnest(%(filepaths)s::text[])

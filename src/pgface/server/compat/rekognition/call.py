@@ -24,6 +24,8 @@ Answer = dict[str, Any]
 
 ACCOUNT: Final = "000000000000"
 """The account in ARNs. pgface has none."""
+NEW_MODEL_VERSION: Final = "7.0"
+"""The version of a new gallery's model, which was never changed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,21 +9,18 @@ from typing import Final
 
 import psycopg
 from psycopg import sql
-from psycopg.errors import DeadlockDetected
 from psycopg.rows import tuple_row
 
 from pgface.database.sql import queries
-from pgface.errors import DatabaseError, SchemaMissingError, UnknownGalleryError
+from pgface.errors import SchemaMissingError, UnknownGalleryError
 from pgface.gallery import Gallery
-from pgface.server.compat.rekognition.call import Answer, Call, model_version
+from pgface.server.compat.rekognition.call import NEW_MODEL_VERSION, Answer, Call, model_version
 from pgface.server.compat.rekognition.errors import AwsError
 from pgface.server.compat.rekognition.pages import decode_token, encode_token
 
 _MAX_PAGE: Final = 100
 """Each collection of a page is opened for the version of its model."""
 _MAX_TAGS: Final = 200
-_DELETIONS: Final = 3
-"""Attempts to delete a collection that others use."""
 _ARN: Final = re.compile(
     r"(arn:)?aws[a-z-]*:rekognition:[a-z0-9-]*:\d{12}:collection/(?P<collection>[a-zA-Z0-9_.\-]{1,255})"
 )
@@ -66,8 +63,8 @@ async def create_collection(call: Call) -> Answer:
 
     def create() -> Answer:
         call.service.galleries.create(name, authority=call.client.authority, within=record_and_tag)
-        arn, version = call.arn(name, prefix="aws"), model_version(call.service.galleries[name])
-        return {"StatusCode": 200, "CollectionArn": arn, "FaceModelVersion": version}
+        arn = call.arn(name, prefix="aws")
+        return {"StatusCode": 200, "CollectionArn": arn, "FaceModelVersion": NEW_MODEL_VERSION}
 
     return await call.with_database(create)
 
@@ -78,15 +75,7 @@ async def delete_collection(call: Call) -> Answer:
     recording = call.recording_gallery("gallery deleted")
 
     def delete() -> Answer:
-        for left in reversed(range(_DELETIONS)):
-            try:
-                call.service.galleries.delete(name, authority=authority, within=recording)
-            except DatabaseError as error:
-                # A deletion locks each table, and other requests may lock them in another order.
-                if left == 0 or not isinstance(error.__cause__, DeadlockDetected):
-                    raise
-            else:
-                break
+        call.service.galleries.delete(name, authority=authority, within=recording)
         return {"StatusCode": 200}
 
     return await call.with_database(delete)
@@ -98,7 +87,7 @@ async def list_collections(call: Call) -> Answer:
     limit = min(call.fields.get("MaxResults") or _MAX_PAGE, _MAX_PAGE)
 
     def listed() -> Answer:
-        names = {_digest(name): name for name in _collection_names(call)}
+        names = {_digest(info.name): info.name for info in call.service.galleries.list()}
         digests = sorted(digest for digest in names if digest > after)
         page = digests[:limit]
         versions = {}
@@ -109,14 +98,6 @@ async def list_collections(call: Call) -> Answer:
         return answer | ({"NextToken": encode_token(_LIST, page[-1])} if len(digests) > limit else {})
 
     return await call.with_database(listed)
-
-
-def _collection_names(call: Call) -> list[str]:
-    try:
-        found = call.service.galleries.list()
-    except SchemaMissingError:  # one was deleted while its size was read
-        found = call.service.galleries.list()
-    return [info.name for info in found]
 
 
 async def describe_collection(call: Call) -> Answer:

@@ -112,7 +112,7 @@ async def search_faces(call: Call) -> Answer:
     gallery, fields = await gallery_of(call), call.fields
 
     def search() -> Answer:
-        changes = gallery.config.model_changes
+        config = gallery.config
         probe = indexed_faces.embedding_of_face(gallery, UUID(fields["FaceId"]))
         if probe is None:
             raise unknown_face()
@@ -122,7 +122,7 @@ async def search_faces(call: Call) -> Answer:
             embedding,
             threshold(gallery, fields.get("FaceMatchThreshold", DEFAULT_THRESHOLD)),
             fields.get("MaxFaces", _DEFAULT_MATCHES),
-            model_changes=changes,
+            config=config,
             except_embedding_id=embedding_id,
         )
         return {"SearchedFaceId": fields["FaceId"], **_matches(gallery, found)}
@@ -135,7 +135,7 @@ async def search_faces_by_image(call: Call) -> Answer:
     gallery, fields = await gallery_of(call), call.fields
 
     def search() -> Answer:
-        changes = gallery.config.model_changes
+        config = gallery.config
         photo = photo_in(fields["Image"], gallery.settings)
         choice = ChosenFaces(fields.get("QualityFilter", "NONE"), 1, gallery.settings)
         faces, size = embedded_faces(gallery, photo, choice)
@@ -146,7 +146,7 @@ async def search_faces_by_image(call: Call) -> Answer:
             faces[0].embedding,
             threshold(gallery, fields.get("FaceMatchThreshold", DEFAULT_THRESHOLD)),
             fields.get("MaxFaces", _DEFAULT_MATCHES),
-            model_changes=changes,
+            config=config,
         )
         return {
             "SearchedFaceBoundingBox": bounding_box(faces[0].box, size),

@@ -129,7 +129,7 @@ async def search_users(call: Call) -> Answer:
         raise AwsError("InvalidParameterException", "Give either UserId or FaceId.")
 
     def search() -> Answer:
-        changes = gallery.config.model_changes
+        config = gallery.config
         searched: Answer
         if "FaceId" in fields:
             probe = indexed_faces.embedding_of_face(gallery, UUID(fields["FaceId"]))
@@ -149,7 +149,7 @@ async def search_users(call: Call) -> Answer:
             embedding,
             threshold(gallery, fields.get("UserMatchThreshold", DEFAULT_THRESHOLD)),
             fields.get("MaxUsers", _DEFAULT_MATCHES),
-            model_changes=changes,
+            config=config,
             except_user_id=own_id,
         )
         return searched | _matches(gallery, found)
@@ -162,7 +162,7 @@ async def search_users_by_image(call: Call) -> Answer:
     gallery, fields = await gallery_of(call), call.fields
 
     def search() -> Answer:
-        changes = gallery.config.model_changes
+        config = gallery.config
         photo = photo_in(fields["Image"], gallery.settings)
         choice = ChosenFaces(fields.get("QualityFilter", "NONE"), 1, gallery.settings)
         faces, size = embedded_faces(gallery, photo, choice)
@@ -180,7 +180,7 @@ async def search_users_by_image(call: Call) -> Answer:
             faces[0].embedding,
             threshold(gallery, fields.get("UserMatchThreshold", DEFAULT_THRESHOLD)),
             fields.get("MaxUsers", _DEFAULT_MATCHES),
-            model_changes=changes,
+            config=config,
         )
         searched = {"SearchedFace": {"FaceDetail": face_detail(faces[0], size)}}
         return _matches(gallery, found) | searched | {"UnsearchedFaces": unsearched}
