@@ -376,7 +376,7 @@ def test_the_reference_names_every_function_but_the_internal_ones(connection: Co
 
 
 def test_functions_are_bound_to_their_gallery_and_few_are_in_sql(connection: Connection) -> None:
-    """A distributed PostgreSQL refuses parameters in SQL functions that read tables. verify_face is faster in SQL."""
+    """A distributed PostgreSQL refuses parameters in SQL functions that read tables."""
     query = """
         SELECT p.proname, l.lanname, p.prokind = 'p', array_to_string(p.proconfig, ' ') ~ 'search_path='
         FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
@@ -386,7 +386,7 @@ def test_functions_are_bound_to_their_gallery_and_few_are_in_sql(connection: Con
     found = rows(connection, query, names)
     assert len(found) == len(names)
     assert {name for name, language, _, _ in found if language != "plpgsql"} == {"require_cosine"}
-    assert {name for name, _, _, bound in found if not bound} == {"verify_face", "require_cosine", "fit_search"}
+    assert {name for name, _, _, bound in found if not bound} == {"require_cosine", "fit_search"}
 
 
 def test_the_script_defines_everything_once_and_in_its_sections() -> None:
