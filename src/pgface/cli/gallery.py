@@ -140,7 +140,7 @@ def _facts(found: Status) -> Iterator[tuple[str, object]]:
     if found.is_replica:
         yield "", f"a replica, which only reads: {_lag(found)}"
     yield "schema", f"{found.schema}, version {found.schema_version}"
-    yield "photo store", found.photo_store
+    yield "face crops in", found.photo_store
     if found.photos_to_delete:
         waiting = counted(found.photos_to_delete, "crop of a deleted photo is", "crops of deleted photos are")
         yield "", f"{waiting} not deleted yet: run `pgface doctor`"

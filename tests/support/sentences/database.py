@@ -64,7 +64,7 @@ TRIGGERS_ARE_OFF = Sentence("session_replication_role = replica")
 TEXT_IS_NOT_UTF8 = Sentence("A text in the database is not UTF-8")
 
 # Replicas.
-REPLICA_ONLY_READS = Sentence("This PostgreSQL server is a replica, which only reads. Nothing was changed.")
+REPLICA_ONLY_READS = Sentence("a replica or set to read-only, so it only reads. Nothing was changed.")
 REPLICA_IS_BEHIND = Sentence("has not followed the primary for longer than PGFACE_MAX_REPLICA_LAG")
 READ_URL_LEADS_ELSEWHERE = Sentence("PGFACE_READ_URL leads to another database than PGFACE_DATABASE_URL at {host}")
 REPLICA_STOPPED_THE_QUERY = Sentence("The replica stopped this query...Try again.")
