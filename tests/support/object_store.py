@@ -28,7 +28,8 @@ class ObjectStore:
 
     def keys(self) -> list[str]:
         """Return the keys of all objects."""
-        return [found["Key"] for found in self.client.list_objects_v2(Bucket=BUCKET).get("Contents", ())]
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+        return [found["Key"] for page in pages for found in page.get("Contents", ())]
 
     def delete_all(self) -> None:
         for key in self.keys():
