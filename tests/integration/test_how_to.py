@@ -102,7 +102,7 @@ def test_quick_start(reader: Reader, faces_dir: Path) -> None:
     assert "ariel" in said.lower()
     assert "[('Alice', 0." in said
     # The numbers of tables and functions on the page, for each of the two servers.
-    assert said.count("(38 rows)") == said.count("(8 rows)") == 2
+    assert said.count("(40 rows)") == said.count("(8 rows)") == 2
     assert lines_with(says.GALLERY_OF_THE_EMBEDDED_SERVER_IS_READY, said) == 1
     assert lines_with(says.GALLERY_OF_ANOTHER_SERVER_IS_READY, said) == 1
 
