@@ -211,8 +211,8 @@ class SessionNeededError(DatabaseError):
 
 
 class ReadOnlyError(DatabaseError):
-    """This PostgreSQL server is a replica or set to read-only, so it only reads. Nothing was changed. Send changes to the
-    primary."""
+    """This PostgreSQL server is a replica or set to read-only, so it only reads. Nothing was changed.
+    Send changes to the primary."""
 
 
 class ReplicaBehindError(DatabaseError):

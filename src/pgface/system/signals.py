@@ -44,3 +44,18 @@ def handle_termination(handler: Callable[[int, FrameType | None], Any] | signal.
     finally:
         for number, previous in before.items():
             signal.signal(number, previous)
+
+
+@contextmanager
+def delay_termination() -> Iterator[None]:
+    """Handle the signals that end a program at the end of the block, and not in it.
+
+    Native packages crash the process if an interrupt arrives while they are imported or load a model.
+    """
+    arrived: list[int] = []
+    try:
+        with handle_termination(lambda number, _: arrived.append(number)):
+            yield
+    finally:
+        for number in arrived[:1]:
+            signal.raise_signal(number)

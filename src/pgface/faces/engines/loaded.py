@@ -7,6 +7,7 @@ from threading import Lock
 from typing import Generic, TypeVar
 
 from pgface.system.forks import leave_to_parent, renew_after_fork
+from pgface.system.signals import delay_termination
 
 Model = TypeVar("Model")
 
@@ -26,7 +27,8 @@ class LoadedModels(Generic[Model]):
         """Return the model of a key. If it is not loaded yet, load it while other threads wait."""
         with self._lock:
             if key not in self._models:
-                self._models[key] = load()
+                with delay_termination():
+                    self._models[key] = load()
             return self._models[key]
 
     def after_fork(self) -> None:
