@@ -61,7 +61,7 @@ class ReplicaWatch:
     """Measures how far the server of a gallery is behind, if it is a replica, and refuses to use it beyond a limit."""
 
     def __init__(self, max_seconds: float) -> None:
-        """Set the limit. With 0, there is none."""
+        """Set the limit in seconds. 0 means no limit."""
         self._max_seconds = max_seconds
         self._clock = LagClock()
         self._lock = threading.Lock()

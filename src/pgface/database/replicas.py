@@ -144,7 +144,7 @@ class Replicas:
         run: Callable[[Any], Result],
         row_factory: BaseRowFactory[Any],
     ) -> tuple[Result] | None:
-        """Run a search on a replica that shows the primary's log up to a position. None if there is none in time."""
+        """Run a search on a replica that shows the primary's log up to a position. None if no replica does in time."""
         self.open()
         wait_until = time.monotonic() + _MAX_WAIT
         for replica in random.sample(self._replicas, len(self._replicas)):

@@ -137,7 +137,7 @@ def record_searched(database: Database, best: tuple[int, float] | None, config: 
 
     Args:
         database: the gallery's connections.
-        best: the most similar user and the similarity. None if there is none.
+        best: the most similar user and the similarity. None if the search found no user.
         config: the gallery's threshold and confidence scale.
 
     """
