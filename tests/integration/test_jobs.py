@@ -64,7 +64,7 @@ def nothing() -> bool:
 
 
 def test_a_worker_enrolls_an_archive(gallery: Gallery, photos: Photos, run: Run) -> None:
-    files = people(photos, range(1, 3)) | {"Ann/text.jpg": b"no photo", "loose.jpg": b"x"}
+    files = people(photos, range(1, 3)) | {"Ann/x.jpg": b"no photo", "loose.jpg": b"x"}
     jobs = Jobs(gallery, gallery)
     job = added(gallery, files)
     assert (job.state, job.total, job.done, job.refused) == ("queued", 6, 1, 1)
