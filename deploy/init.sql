@@ -3681,7 +3681,7 @@ COMMENT ON FUNCTION delete_gallery(text, text) IS
     'Deletes a gallery with all its data, and returns which it was. Only the registry''s entry is deleted if the gallery is '
     'on another server. It needs the authority of an administrator of all galleries or the owner.';
 
-CREATE OR REPLACE FUNCTION gallery_sizes()
+CREATE OR REPLACE FUNCTION gallery_sizes(of_galleries TEXT[])
 RETURNS TABLE(name TEXT, model_name TEXT, people BIGINT, faces BIGINT)
 LANGUAGE plpgsql STABLE
 SET search_path FROM CURRENT
@@ -3692,7 +3692,7 @@ DECLARE
 BEGIN
     FOR each IN
         SELECT g.name, g.schema_name FROM galleries g
-        WHERE g.name IS NOT NULL AND g.database_url IS NULL AND to_regclass(format('%I.gallery', g.schema_name)) IS NOT NULL
+        WHERE g.name = ANY (of_galleries) AND g.database_url IS NULL AND to_regclass(format('%I.gallery', g.schema_name)) IS NOT NULL
         ORDER BY g.name
     LOOP
         RETURN QUERY EXECUTE format(
@@ -3704,8 +3704,9 @@ BEGIN
 END;
 $$;
 
-COMMENT ON FUNCTION gallery_sizes() IS
-    'The model, and the number of people and of faces, of each registered gallery of this database.';
+COMMENT ON FUNCTION gallery_sizes(text[]) IS
+    'The model, and the number of people and of faces, of these registered galleries of this database. It locks the tables of each '
+    'until the end of the transaction, so ask for at most 50 in one transaction.';
 
 CREATE OR REPLACE FUNCTION open_all_galleries(to_key INTEGER, authority TEXT)
 RETURNS VOID
@@ -3735,7 +3736,7 @@ REVOKE ALL ON galleries, gallery_script FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION
     is_operator(TEXT), require_operator(TEXT), copy_gallery_rights(TEXT, TEXT), remove_suffix(TEXT, TEXT),
     create_gallery(TEXT, JSONB, TEXT), register_gallery(TEXT, TEXT, TEXT, TEXT), rename_gallery(TEXT, TEXT, TEXT),
-    delete_gallery(TEXT, TEXT), gallery_sizes(), open_all_galleries(INTEGER, TEXT)
+    delete_gallery(TEXT, TEXT), gallery_sizes(TEXT[]), open_all_galleries(INTEGER, TEXT)
 FROM PUBLIC;
 
 INSERT INTO pgface_migrations (version, name) VALUES (6, 'galleries')

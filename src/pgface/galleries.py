@@ -48,6 +48,9 @@ _MAX_OPEN: Final = 256
 
 _ATTEMPTS: Final = 5
 """Attempts to do something while other requests delete galleries."""
+_BATCH: Final = 50
+"""Galleries whose sizes are read in one transaction. It locks the tables and indexes of each, and all sessions of a
+server share room for some 6,400 locks by default (`max_locks_per_transaction`)."""
 
 T = TypeVar("T")
 Within = Callable[[psycopg.Connection], None]
@@ -211,9 +214,16 @@ class Galleries:
 
     def list(self) -> list[GalleryInfo]:
         """List the named galleries in the order of their names, with the sizes of those in the default database."""
-        sizes = {row["name"]: row for row in self._sizes()}
+        infos = self.list_without_sizes()
+        names = [info.name for info in infos]
+        batches = (names[start : start + _BATCH] for start in range(0, len(names), _BATCH))
+        sizes = {row["name"]: row for batch in batches for row in self._sizes(batch)}
+        return [_with_sizes(info, sizes.get(info.name)) for info in infos]
+
+    def list_without_sizes(self) -> Sequence[GalleryInfo]:
+        """List the named galleries in the order of their names. This reads only the registry, so it is fast."""
         entries = self.default.database.read("select_galleries", row_factory=class_row(_Entry))
-        return [_with_sizes(entry.info, sizes.get(entry.name)) for entry in entries]
+        return [entry.info for entry in entries]
 
     def describe(self, name: str) -> GalleryInfo:
         """Describe a gallery with its model and sizes.
@@ -335,10 +345,10 @@ class Galleries:
                     raise
         raise AssertionError("unreachable")
 
-    def _sizes(self) -> Sequence[dict[str, Any]]:
+    def _sizes(self, names: Sequence[str]) -> Sequence[dict[str, Any]]:
         for left in reversed(range(_ATTEMPTS)):
             try:
-                return self.default.database.read("gallery_sizes", row_factory=dict_row)
+                return self.default.database.read("gallery_sizes", {"names": names}, row_factory=dict_row)
             except SchemaMissingError:  # another request has deleted a gallery while its size was read
                 if left == 0:
                     raise

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import psycopg
@@ -22,6 +23,7 @@ from pgface.accounts import Accounts, Client, add_administrator, create_key
 from pgface.accounts.tokens import token_hash
 from pgface.database.embedded.server import EmbeddedPostgres
 from pgface.database.pool import initialise
+from pgface.database.sql import queries
 from pgface.errors import (
     DatabaseAccessError,
     DatabaseError,
@@ -281,6 +283,36 @@ def test_a_gallery_may_be_on_another_server(galleries: Galleries, databases: Dat
     assert left == (0,)
     galleries.close()
     databases.drop(url)
+
+
+def test_the_sizes_of_many_galleries_are_read_in_several_transactions(
+    galleries: Galleries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One transaction with the locks of a thousand galleries leaves no room for those of other sessions."""
+    for name in ("a", "b", "c"):
+        galleries.create(name)
+    galleries["c"].add_user("carla@example.org")
+    monkeypatch.setattr("pgface.galleries._BATCH", 2)
+    locked = []
+    read = galleries.default.database.read
+
+    def counted(query: str, *arguments: Any, **options: Any) -> Any:
+        with galleries.default.database.transaction() as connection:
+            rows = read(query, *arguments, **options)
+            if query == "gallery_sizes":
+                (names,) = arguments
+                connection.execute(queries()[query], names).fetchall()
+                found = connection.execute(
+                    "SELECT count(DISTINCT c.relnamespace) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation "
+                    "WHERE l.pid = pg_backend_pid() AND c.relname = 'users'"
+                ).fetchone()
+                locked.append(found)
+        return rows
+
+    monkeypatch.setattr(galleries.default.database, "read", counted)
+    assert [(info.name, info.people) for info in galleries.list()] == [("a", 0), ("b", 0), ("c", 1)]
+    assert locked == [(2,), (1,)]
+    assert [info.people for info in galleries.list_without_sizes()] == [None] * 3
 
 
 @in_both_schemas

@@ -66,7 +66,7 @@ def _galleries(service: Service) -> Iterator[Gallery]:
     """Open the default gallery and the named ones, one after another."""
     yield service.gallery
     try:
-        names = [info.name for info in service.galleries.list()]
+        names = [info.name for info in service.galleries.list_without_sizes()]
     except PgfaceError as error:
         _log.warning("The galleries could not be listed. %s", error)
         return

@@ -171,7 +171,7 @@ def _add_task(app: App, galleries: Galleries, stopped: asyncio.Event) -> None:
 def _gallery_of(galleries: Galleries, schema: str) -> Gallery | None:
     if schema == galleries.default.settings.schema_name:
         return galleries.default
-    name = next((info.name for info in galleries.list() if info.schema_name == schema), None)
+    name = next((info.name for info in galleries.list_without_sizes() if info.schema_name == schema), None)
     return None if name is None else galleries[name]
 
 

@@ -33,7 +33,7 @@ ORDER BY database_url NULLS FIRST, id;
 UPDATE galleries SET schema_version = (SELECT max(version) FROM pgface_migrations) WHERE id = %(id)s;
 
 -- gallery_sizes --
-SELECT name, model_name, people, faces FROM gallery_sizes();
+SELECT name, model_name, people, faces FROM gallery_sizes(%(names)s);
 
 -- own_size --
 SELECT

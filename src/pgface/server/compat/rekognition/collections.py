@@ -87,7 +87,7 @@ async def list_collections(call: Call) -> Answer:
     limit = min(call.fields.get("MaxResults") or _MAX_PAGE, _MAX_PAGE)
 
     def listed() -> Answer:
-        names = {_digest(info.name): info.name for info in call.service.galleries.list()}
+        names = {_digest(info.name): info.name for info in call.service.galleries.list_without_sizes()}
         digests = sorted(digest for digest in names if digest > after)
         page = digests[:limit]
         versions = {}
