@@ -7,6 +7,7 @@ on LFW.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -49,12 +50,16 @@ class SyntheticPeople:
     def embeddings(self, people: int) -> NDArray[np.float32]:
         """Make the photos of the first people, person by person, shape (people × 5, 512), float32, norm 1."""
         photos = np.empty((people * PHOTOS_PER_PERSON, DIMENSION), np.float32)
+        for first, batch in self.batches(people):
+            photos[first * PHOTOS_PER_PERSON :][: len(batch)] = batch
+        return photos
+
+    def batches(self, people: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Make the same photos in batches. Gives the number of each batch's first person, too."""
         for first in range(0, people, _BATCH_PEOPLE):
             persons = np.arange(first, min(first + _BATCH_PEOPLE, people))
-            rows = slice(first * PHOTOS_PER_PERSON, (first + len(persons)) * PHOTOS_PER_PERSON)
             directions = self._directions(_ENROLLED, persons).repeat(PHOTOS_PER_PERSON, axis=0)
-            photos[rows] = _photos(directions, np.random.default_rng((self.seed, _ENROLLED, first, 1)))
-        return photos
+            yield first, _photos(directions, np.random.default_rng((self.seed, _ENROLLED, first, 1)))
 
     def mated_probes(
         self, people: int, count: int, *, series: int = 0
