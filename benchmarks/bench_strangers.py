@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from output import Output, argument_parser
 from pgface import Gallery, Settings
 from pgface.database.pool import Database
-from pgface.database.sql import migrations
-from pgface.operations.bench.loading import add_users, empty_gallery, server
+from pgface.database.sql import migrations, queries
+from pgface.operations.bench.loading import MODEL, add_users, scratch_gallery, server
 from pgface.operations.bench.synthetic import PHOTOS_PER_PERSON, Kind, SyntheticPeople
 from pgface.operations.bench.timing import Ratio
 from service_process import postmaster
@@ -87,11 +87,14 @@ def main() -> None:
 
 def _measure(settings: Settings, synthetic: SyntheticPeople, arguments: argparse.Namespace, output: Output) -> None:
     people = arguments.people
-    with tempfile.TemporaryDirectory(dir=settings.data_dir.parent) as folder, empty_gallery(settings) as loaded:
-        own, gallery, database = loaded
+    with (
+        tempfile.TemporaryDirectory(dir=settings.data_dir.parent) as folder,
+        scratch_gallery(settings) as own,
+        Database.open(own) as database,
+    ):
         embeddings = _first_photos(synthetic, people, Path(folder) / "embeddings.npy")
         user_ids = add_users(database, people)
-        _load(gallery, database, user_ids, embeddings, output, index=arguments.index)
+        _load(own, database, user_ids, embeddings, output, index=arguments.index)
         _print_sizes(database, people, output)
         persons, mated = synthetic.mated_probes(people, arguments.mated)
         exact = user_ids[_nearest(embeddings, mated)]
@@ -127,7 +130,7 @@ def _first_photos(synthetic: SyntheticPeople, people: int, file: Path) -> NDArra
 
 
 def _load(
-    gallery: Gallery,
+    settings: Settings,
     database: Database,
     user_ids: NDArray[np.int64],
     embeddings: NDArray[np.float32],
@@ -136,14 +139,17 @@ def _load(
     index: bool,
 ) -> None:
     with database.autocommit() as connection:
+        connection.execute(queries()["bind_gallery"], MODEL)
         if not index:
             connection.execute("UPDATE gallery_search SET choice = 'exact', vector_index_wanted = FALSE")
-    began = time.perf_counter()
-    gallery.load_embeddings(user_ids, embeddings)
-    output.console.print(f"load{' and fit' if index else ''}: {time.perf_counter() - began:.0f} s")
-    if index:
-        output.console.print(str(gallery.search_state()))
-        return
+    # An open gallery would build the missing index.
+    with Gallery.open(settings) as gallery:
+        began = time.perf_counter()
+        gallery.load_embeddings(user_ids, embeddings)
+        output.console.print(f"load{' and fit' if index else ''}: {time.perf_counter() - began:.0f} s")
+        if index:
+            output.console.print(str(gallery.search_state()))
+            return
     began = time.perf_counter()
     with database.autocommit() as connection:
         # As while the index is built: every template is compared.

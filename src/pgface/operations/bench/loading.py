@@ -28,7 +28,7 @@ PREFIX = "pgface_bench_"
 """The start of every temporary schema's name."""
 IDENTIFY_THRESHOLD = 0.4
 """Like a gallery of InsightFace's models, whose similarities the synthetic people resemble."""
-_MODEL = {
+MODEL = {
     "name": "synthetic",
     "dimension": 512,
     "alignment_size": None,
@@ -103,7 +103,7 @@ def empty_gallery(settings: Settings) -> Iterator[tuple[Settings, Gallery, Datab
     with scratch_gallery(settings) as own, Database.open(own) as database:
         # Templates and indexes depend on the gallery's threshold, and that of an unbound gallery is far too high.
         with database.autocommit() as connection:
-            connection.execute(queries()["bind_gallery"], _MODEL)
+            connection.execute(queries()["bind_gallery"], MODEL)
         with Gallery.open(own) as gallery:
             yield own, gallery, database
 
