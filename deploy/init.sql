@@ -4201,6 +4201,8 @@ SET search_path FROM CURRENT
 SET jit = off
 -- A plan of its own for each probe takes 0.1 ms, and spares the lookup of the variables for each template.
 SET plan_cache_mode = force_custom_plan
+-- From 430,000 people on. To start a worker takes some milliseconds, as long as to compare 30,000 people.
+SET min_parallel_table_scan_size = '48MB'
 AS $$
 BEGIN
     -- RETURN, because PL/pgSQL uses parallel workers for it and not for an assignment.
@@ -4265,6 +4267,8 @@ LANGUAGE plpgsql STABLE
 SET search_path FROM CURRENT
 SET jit = off
 SET plan_cache_mode = force_custom_plan
+-- From 430,000 people on. To start a worker takes some milliseconds, as long as to compare 30,000 people.
+SET min_parallel_table_scan_size = '48MB'
 AS $$
 BEGIN
     -- LIMIT 1 removes no row. It keeps the planner from reading all users: they are looked up in the order of the signs, until
