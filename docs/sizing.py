@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import re
 import sys
@@ -18,6 +19,7 @@ REQUESTS = (10, 100, 1000)
 FACES = (10**6, 10**7, 10**8, 10**9)
 MEASURED_FACES = 10**6
 MAX_REPLICAS = 16
+MAX_WAIT_MS = 500
 
 
 def cost(value: float, what: str, source: str, *, basis: str = "measured") -> float:
@@ -27,6 +29,7 @@ def cost(value: float, what: str, source: str, *, basis: str = "measured") -> fl
 
 _SERVICE = "[service](../explanation/benchmarks.md#the-throughput-of-the-service)"
 _MODELS = "[models](../explanation/models.md#measurements)"
+_PHONES = "[large photos](../research/models.md#photos-of-phones)"
 _NOTES = "[notes](../research/benchmarks.md#where-the-time-of-the-service-goes)"
 _SEARCH = "[search](../research/search.md#memory-and-time)"
 _LOOK = "[second look](../research/search.md#the-second-look-among-millions)"
@@ -49,9 +52,12 @@ class Costs:
         31, "processor ms of a photo, `buffalo_sc` with OpenVINO", f"65 photos/s on two cores ({_SERVICE}, 8 clients)"
     )
     dlib_ms: float = cost(118, "processor ms of a photo, `dlib`", f"17 photos/s on two cores ({_SERVICE}, 64 clients)")
+    larger_photo_ms: float = cost(
+        31, "processor ms more for a photo of 1280 × 960 pixels instead of 250 × 250", _PHONES
+    )
     networks_ms: float = cost(21, "of it, finding and embedding the face, `sface` with OpenVINO", _MODELS)
     loop_ms: float = cost(2, "of it, the event loop, which is one thread of a process", f"1.5 to 2 ms ({_NOTES})")
-    mated_ms: float = cost(3.2, "processor ms of a search for an enrolled person among a million faces", _SEARCH)
+    mated_ms: float = cost(3.2, "ms of a search for an enrolled person among a million faces", _SEARCH)
     mated_growth: float = cost(
         3.2, "growth of it for ten times the faces", f"1.0 ms among 100,000 faces, 3.2 among 1,000,000 ({_SEARCH})"
     )
@@ -72,17 +78,17 @@ class Costs:
     pool: float = cost(4, "connections of a process", "`PGFACE_POOL_SIZE`", basis="default")
 
 
-def people(costs: Costs, faces: int) -> float:
+def people(costs: Costs, faces: float) -> float:
     """The number of people, in millions."""
     return faces / costs.faces_of_a_person / 1e6
 
 
-def mated_ms(costs: Costs, faces: int) -> float:
+def mated_ms(costs: Costs, faces: float) -> float:
     """The processor time of a search for an enrolled person."""
     return costs.mated_ms * float(costs.mated_growth ** math.log10(faces / MEASURED_FACES))
 
 
-def stranger_ms(costs: Costs, faces: int) -> float:
+def stranger_ms(costs: Costs, faces: float) -> float:
     """The processor time of a search for a stranger."""
     return mated_ms(costs, faces) + costs.second_look_ms * people(costs, faces)
 
@@ -102,20 +108,38 @@ def unit_costs(costs: Costs) -> Iterable[Sequence[str]]:
 
 
 def services(costs: Costs) -> Iterable[Sequence[str]]:
-    """The cores, hosts and connections of the service."""
-    yield (
-        "requests/s", "basis", "`sface`, OpenVINO", "`sface`, ONNX Runtime", "`buffalo_sc`, OpenVINO", "`dlib`",
-        f"hosts of {costs.host_cores:g} cores", "processes", "connections", "network",
-    )  # fmt: skip
+    """The cores of the service, for small photos and each model, and for larger ones."""
+    photos = {
+        "`sface`, OpenVINO": costs.sface_openvino_ms,
+        "`sface`, ONNX Runtime": costs.sface_onnx_ms,
+        "`buffalo_sc`, OpenVINO": costs.insightface_ms,
+        "`dlib`": costs.dlib_ms,
+        "`sface`, OpenVINO, 1280 × 960": costs.sface_openvino_ms + costs.larger_photo_ms,
+    }
+    yield ("requests/s", "basis", *photos)
     for requests in REQUESTS:
-        photos = (costs.sface_openvino_ms, costs.sface_onnx_ms, costs.insightface_ms, costs.dlib_ms)
-        cores = [requests * milliseconds / 1000 / costs.busy for milliseconds in photos]
-        hosts = max(2, math.ceil(cores[0] / costs.host_cores))
-        processes = max(hosts, math.ceil(requests * costs.loop_ms / 1000 / costs.busy))
+        yield (f"{requests:,}", "calculated", *(_cores(_service_cores(costs, requests, ms)) for ms in photos.values()))
+
+
+def hosts(costs: Costs) -> Iterable[Sequence[str]]:
+    """The hosts of the service, for larger photos and `sface` with OpenVINO."""
+    yield ("requests/s", "basis", f"hosts of {costs.host_cores:g} cores", "processes", "connections", "network")
+    for requests in REQUESTS:
+        cores = _service_cores(costs, requests, costs.sface_openvino_ms + costs.larger_photo_ms)
+        number = max(2, math.ceil(cores / costs.host_cores))
+        processes = max(number, math.ceil(requests * costs.loop_ms / 1000 / costs.busy))
         yield (
-            f"{requests:,}", "calculated", *(_cores(each) for each in cores), str(hosts), str(processes),
-            f"{processes * costs.pool:g}", f"{_bytes(requests * costs.photo_kb * 1e3)}/s",
-        )  # fmt: skip
+            f"{requests:,}",
+            "calculated",
+            str(number),
+            str(processes),
+            f"{processes * costs.pool:g}",
+            f"{_bytes(requests * costs.photo_kb * 1e3)}/s",
+        )
+
+
+def _service_cores(costs: Costs, requests: int, milliseconds: float) -> float:
+    return requests * milliseconds / 1000 / costs.busy
 
 
 def storage(costs: Costs) -> Iterable[Sequence[str]]:
@@ -156,6 +180,7 @@ def searches(costs: Costs) -> Iterable[Sequence[str]]:
                 *(_cores(each) for each in cores),
                 _cores(requests * costs.primary_ms / 1000 / costs.busy),
                 str(replicas) if replicas <= MAX_REPLICAS else f"more than {MAX_REPLICAS}",
+                _duration(stranger_ms(costs, faces) / 1000),
             )
 
 
@@ -163,14 +188,14 @@ def parts(costs: Costs) -> Iterable[Sequence[str]]:
     """The parts of a gallery in which a stranger takes half a second at most."""
     yield ("faces", "basis", "parts", "people of a part", "memory of a part", "search, stranger")
     for faces in FACES:
-        number = max(1, math.ceil(stranger_ms(costs, faces) / 500))
+        number = next(number for number in itertools.count(1) if stranger_ms(costs, faces / number) <= MAX_WAIT_MS)
         yield (
             _power(faces),
             "calculated",
             str(number),
             f"{people(costs, faces) / number:.3g} million",
             _bytes(people(costs, faces) / number * costs.templates_kb * 1e9),
-            _duration(stranger_ms(costs, round(faces / number)) / 1000),
+            _duration(stranger_ms(costs, faces / number) / 1000),
         )
 
 
@@ -189,7 +214,7 @@ def gpu(costs: Costs) -> Iterable[Sequence[str]]:
 
 
 TABLES: dict[str, Callable[[Costs], Iterable[Sequence[str]]]] = {
-    each.__name__: each for each in (unit_costs, services, storage, searches, parts, gpu)
+    each.__name__: each for each in (unit_costs, services, hosts, storage, searches, parts, gpu)
 }
 
 
