@@ -11,8 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-import numpy as np
-
 from pgface.errors import ExecutionProviderError, ModelError, ModelNotInstalledError
 from pgface.faces.engines.inference import MAX_CORES_FOR_A_PHOTO, Network, Session
 from pgface.faces.engines.providers import CPU, Provider, name_of, parse_providers, short_name
@@ -24,7 +22,7 @@ _ALL_CORES_FROM = 400 * 400
 YuNet takes 2.1 and 3.3, and 8.8 and 4.7."""
 _SIDE_TO_TRY: Final = 320
 """Sides of the input of a network that takes pictures of any size, when it is tried."""
-_ARRAY_TYPES: Final = {"tensor(uint8)": np.uint8, "tensor(float16)": np.float16}
+_ARRAY_TYPES: Final = {"tensor(uint8)": "uint8", "tensor(float16)": "float16"}
 
 
 def import_onnxruntime() -> Any:
@@ -203,13 +201,16 @@ def _require_provider(first: str, requested: str) -> None:
 
 
 def _zeros(port: Any) -> Any:
+    import numpy as np  # here, because `pgface status` imports this module and needs no NumPy
+
     batch, *sides = port.shape
     shape = [batch if isinstance(batch, int) else 1]
     shape += [side if isinstance(side, int) else _SIDE_TO_TRY for side in sides]
-    return np.zeros(shape, _ARRAY_TYPES.get(port.type, np.float32))
+    return np.zeros(shape, _ARRAY_TYPES.get(port.type, "float32"))
 
 
 def _one_convolution() -> bytes:
+    import numpy as np
     from onnx import TensorProto, helper, numpy_helper
 
     weights = numpy_helper.from_array(np.ones((4, 3, 3, 3), np.float32), "weights")
