@@ -28,11 +28,11 @@ import numpy as np
 from botocore.exceptions import BotoCoreError
 
 from pgface.database.embedded.server import EmbeddedPostgres
+from pgface.faces.drawn_face import drawn_face
 from pgface.faces.engines.base import Face, every_face
 from pgface.gallery import Gallery
 from pgface.gallery.enroll import FaceToEnroll, enroll_together
 from pgface.operations.backup import back_up
-from pgface.operations.bench.drawn_face import drawn_face
 from pgface.operations.move_photos import move_photos
 from pgface.settings import Settings
 

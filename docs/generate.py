@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+import sizing
 import typer
 from typer.core import TyperGroup
 
@@ -280,6 +281,7 @@ def main() -> None:
     (REFERENCE / "settings.md").write_text(settings(), encoding="utf-8")
     (REFERENCE / "http-api.md").write_text(http_api(), encoding="utf-8")
     (REFERENCE / "openapi.json").write_text(openapi(), encoding="utf-8")
+    sizing.PAGE.write_text(sizing.write_tables(sizing.PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

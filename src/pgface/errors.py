@@ -24,6 +24,7 @@ Catch `PgfaceError` for all errors, or the class of a branch:
     │   ├── UnknownModelError
     │   ├── ModelNotInstalledError
     │   ├── ModelDownloadError
+    │   ├── ExecutionProviderError
     │   ├── WeightsMismatchError
     │   └── LicenseNotAcceptedError
     ├── DatabaseError
@@ -172,6 +173,10 @@ class ModelNotInstalledError(ModelError):
 
 class ModelDownloadError(ModelError):
     """The model could not be downloaded. Connect to a network and try again, or give the folder with its files."""
+
+
+class ExecutionProviderError(ModelError):
+    """ONNX Runtime cannot run the model where PGFACE_EXECUTION_PROVIDER says. Correct it, or set it to CPU."""
 
 
 class WeightsMismatchError(ModelError):

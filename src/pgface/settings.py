@@ -113,7 +113,9 @@ class Settings(BaseSettings):
         "faces of large photos are found. It does not change embeddings. dlib's detector ignores it.",
     )
     execution_provider: str = Field(
-        default="CPU", description="Where ONNX Runtime runs: CPU, CUDA, OpenVINO, CoreML, ..."
+        default="CPU",
+        description="Where ONNX Runtime runs: CPU, CUDA, OpenVINO, CoreML, ... Options follow a colon, as in "
+        "`CUDA:device_id=1,use_tf32=0`.",
     )
     photo_store: str | None = Field(
         default=None,

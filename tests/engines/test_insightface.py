@@ -35,13 +35,7 @@ from pgface.faces.engines.arcface import aligned_face
 from pgface.faces.engines.base import Detection, Face, RawDetection
 from pgface.faces.engines.insightface import load_insightface_engine
 from pgface.faces.engines.networks import NetworkEngine
-from pgface.faces.engines.onnx_runtime import (
-    _resolve,
-    execution_providers,
-    open_session,
-    provider_in_use,
-    session_options,
-)
+from pgface.faces.engines.onnx_runtime import open_session, session_options
 from pgface.faces.engines.openvino_runtime import open_embedder
 from pgface.faces.models.pack import find_pack
 from pgface.faces.models.registry import file_sha256, model_defaults, weights_sha256
@@ -456,51 +450,6 @@ def test_an_embedding_of_zeros_is_refused(pack: Path, six_people: RGBImage) -> N
 def test_pack_files(insightface_pack: Path) -> None:
     found = find_pack(insightface_pack)
     assert (found.detection.name, found.recognition.name) == ("det_500m.onnx", "w600k_mbf.onnx")
-
-
-# Execution providers
-
-
-@pytest.mark.parametrize("requested", ["CPU", "cpu", " CPUExecutionProvider ", "cpuexecutionprovider"])
-def test_names_of_the_cpu(requested: str) -> None:
-    assert execution_providers(requested) == ["CPUExecutionProvider"]
-
-
-KNOWN = ["CUDAExecutionProvider", "OpenVINOExecutionProvider", "DmlExecutionProvider", "CPUExecutionProvider"]
-
-
-@pytest.mark.parametrize(
-    ("requested", "provider"), [("cuda", KNOWN[0]), ("OpenVINO", KNOWN[1]), ("DirectML", KNOWN[2]), ("dml", KNOWN[2])]
-)
-def test_short_names(requested: str, provider: str) -> None:
-    assert _resolve(requested, KNOWN, KNOWN) == provider
-
-
-def test_a_provider_that_is_missing_in_this_build(insightface_pack: Path) -> None:
-    error_text = says.ONNX_RUNTIME_LACKS_A_PROVIDER.pattern(provider="CUDA", offered="CPU", package="onnxruntime-gpu")
-    with pytest.raises(ModelError, match=error_text):
-        _resolve("cuda", KNOWN, ["CPUExecutionProvider"])
-    with pytest.raises(ModelError, match=says.THERE_IS_NO_PROVIDER_NAMED.pattern(provider="warp", offered="...CPU")):
-        load(insightface_pack, provider="warp")
-
-
-def test_a_silent_fallback_is_an_error(engine: NetworkEngine) -> None:
-    with pytest.raises(ModelError, match=says.ONNX_RUNTIME_FELL_BACK.pattern(provider="CUDA", instead="CPU")):
-        provider_in_use([engine.recogniser.session], "CUDAExecutionProvider")
-
-
-def test_another_provider_is_named_as_the_one_in_use(
-    insightface_pack: Path, engine: NetworkEngine, six_people: RGBImage
-) -> None:
-    import onnxruntime
-
-    others = [name for name in onnxruntime.get_available_providers() if name != "CPUExecutionProvider"]
-    if "AzureExecutionProvider" not in others:
-        pytest.skip("this build of ONNX Runtime has no second provider that runs without hardware")
-    azure = load(insightface_pack, provider="azure")
-    assert azure.execution_provider == "AzureExecutionProvider"
-    assert azure.identity == engine.identity
-    assert len(azure.detect_and_embed(six_people)) == 6
 
 
 def test_options_are_for_throughput() -> None:

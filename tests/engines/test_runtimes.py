@@ -22,8 +22,9 @@ from pgface.faces.engines.arcface import ArcFaceNetwork
 from pgface.faces.engines.base import Face
 from pgface.faces.engines.inference import Network, RunningCalls
 from pgface.faces.engines.insightface import _load as load_insightface
-from pgface.faces.engines.onnx_runtime import CPU, open_session
-from pgface.faces.engines.openvino_runtime import embedding_runtime, open_embedder, without_openvino
+from pgface.faces.engines.onnx_runtime import open_session
+from pgface.faces.engines.openvino_runtime import open_embedder, without_openvino
+from pgface.faces.engines.providers import CPU
 from pgface.faces.engines.runtimes import OPENVINO
 from pgface.faces.engines.sface import _load as load_sface
 from pgface.faces.models.folders import model_folder
@@ -176,17 +177,6 @@ def test_a_damaged_network_is_reported_as_before(tmp_path: Path) -> None:
     error_text = says.FILE_CANNOT_BE_LOADED.pattern(file="w600k_mbf.onnx", folder=tmp_path)
     with pytest.raises(ModelError, match=error_text):
         open_embedder(f"{damaged.name} in {tmp_path}", damaged, [CPU])
-
-
-def test_another_device_runs_all_networks(recognition: Path) -> None:
-    import onnxruntime
-
-    if "AzureExecutionProvider" not in onnxruntime.get_available_providers():
-        pytest.skip("this build of ONNX Runtime has no second provider that runs without hardware")
-    providers = ["AzureExecutionProvider", CPU]
-    network = ArcFaceNetwork(recognition, providers)
-    assert network.session.runtime == embedding_runtime(providers) == "ONNX Runtime (Azure)"
-    assert network.session.get_providers()[0] == "AzureExecutionProvider"
 
 
 def test_openvino_sends_no_telemetry(recognition: Path, tmp_path: Path) -> None:

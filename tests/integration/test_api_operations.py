@@ -124,6 +124,11 @@ def test_metrics(api: Served, photos: Photos) -> None:
     assert after["pgface_passwords_waiting", ()] == 0
     for name in ("pgface_users", "pgface_embeddings", "pgface_busy_total"):
         assert after[name, ()] >= 0
+    runtimes = api.gallery.status().runtimes or {}
+    assert len(runtimes) == 2
+    for step, runtime in runtimes.items():
+        assert after["pgface_runtime", (runtime, step)] == 1
+    assert after["pgface_runtime", ("ONNX Runtime (CPU)", "detection")] == 1
     assert person.email not in str(after)
 
 

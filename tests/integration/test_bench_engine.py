@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from pgface.errors import ModelNotInstalledError, NoFaceError
+from pgface.faces.drawn_face import SIDE, drawn_face
 from pgface.faces.engines import load_engine
 from pgface.faces.models import install as installing
 from pgface.operations.bench import engine as engines
-from pgface.operations.bench.drawn_face import SIDE, drawn_face
 from pgface.operations.bench.engine import Task, measure_engines, tasks
 from pgface.settings import Settings
 from support.commands import runner

@@ -12,12 +12,14 @@ from psycopg import Connection
 from pgface.database.pool import initialise
 from pgface.database.sql import queries
 from pgface.faces.engines.networks import NetworkEngine
-from pgface.faces.engines.runtimes import OPENVINO
+from pgface.faces.engines.runtimes import OPENVINO, runtimes_of
 from pgface.gallery import Gallery
 from pgface.operations.doctor import diagnose
 from pgface.operations.doctor import gallery as gallery_checks
 from pgface.settings import Settings
 from pgface.system.extras import how_to_install
+from pgface.text import runs_on
+from support.devices import need_azure
 from support.doctor import cli, finding_of, findings_of, fix, settings_with, sql_on
 from support.embedded_server import eventually
 from support.galleries import add_embedding, add_user, axis, rows
@@ -216,6 +218,28 @@ def test_the_runtime_of_the_model(settings: Settings, insightface_pack: Path, mo
         assert found in finding.found
     monkeypatch.setattr(gallery_checks, "_OPENVINO_IS_FASTER", False)
     assert finding_of(settings, "runtime").state == "fine"
+
+
+@pytest.mark.parametrize(("agreement", "state"), [(0.9999, "fine"), (0.99989, "advice")])
+def test_embeddings_of_a_device(
+    settings: Settings, insightface_pack: Path, monkeypatch: pytest.MonkeyPatch, agreement: float, state: str
+) -> None:
+    with Gallery.create(settings, model=str(insightface_pack)) as gallery:
+        engine = gallery.engine
+    monkeypatch.setattr(engine, "agreement", agreement)
+    finding = finding_of(settings, "runtime")
+    assert finding.state == state
+    runtimes = runs_on(runtimes_of(engine))
+    assert says.RUNTIMES_OF_A_DEVICE.is_in(finding.found, runtimes=runtimes, agreement=f"{agreement:.6f}")
+
+
+def test_a_device_that_runs_nothing(settings: Settings, insightface_pack: Path) -> None:
+    need_azure()
+    Gallery.create(settings, model=str(insightface_pack)).close()
+    other = settings.model_copy(update={"execution_provider": "azure"})
+    assert finding_of(other, "runtime").state == "problem"
+    finding = finding_of(other, "model")
+    assert (finding.state, finding.found) == ("unknown", says.MODEL_WAS_NOT_LOADED.format())
 
 
 def test_dlib_runs_itself(settings: Settings) -> None:

@@ -24,9 +24,11 @@ from pgface.server.run import prepare
 from pgface.settings import Settings
 from support.certificates import make_certificate
 from support.commands import environment_of, process_runner, runner
+from support.devices import need_azure
 from support.embedded_server import eventually, lives
 from support.galleries import ODD_SCHEMA, add_embedding, add_user, axis
 from support.sentences import database
+from support.sentences import models as models_says
 from support.sentences import service as says
 from support.sentences.gallery import RUN_INIT
 from support.serve import serving
@@ -177,6 +179,12 @@ def refused(environment: dict[str, str], tmp_path: Path) -> Callable[..., str]:
         return sentence
 
     return serve
+
+
+def test_a_device_that_runs_nothing(refused: Callable[..., str]) -> None:
+    need_azure()
+    sentence = refused(PGFACE_EXECUTION_PROVIDER="AzureExecutionProvider,CPUExecutionProvider")
+    assert models_says.PROVIDER_RUNS_NOTHING.is_in(sentence, provider="Azure", network="...onnx", steps="...on CPU")
 
 
 def test_addresses_and_certificates(refused: Callable[..., str], tmp_path: Path) -> None:

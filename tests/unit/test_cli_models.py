@@ -18,6 +18,7 @@ from pgface.faces.liveness.models import OWN
 from pgface.faces.models.registry import REGISTRY
 from pgface.settings import get_settings
 from pgface.text import runs_on
+from support.devices import need_azure
 from support.liveness_networks import save_constant_minifasnet
 from support.sentences import models as says
 
@@ -73,6 +74,17 @@ def test_what_runs_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert listed["runtimes"] is None
     assert says.THERE_IS_NO_PROVIDER_NAMED.is_in(listed["runtimes_problem"], provider="warp", offered="...CPU")
     assert listed["runtimes_problem"] in run("list")
+
+
+def test_a_device_that_runs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    need_azure()
+    monkeypatch.setenv("PGFACE_EXECUTION_PROVIDER", "azure")
+    listed = run_json("list")
+    assert listed["runtimes"] is None
+    problem = says.PROVIDER_RUNS_NOTHING.format(
+        provider="Azure", network="a network of one convolution", steps="2 of 2 steps on CPU"
+    )
+    assert problem in listed["runtimes_problem"]
 
 
 def test_list_liveness_models(tmp_path: Path) -> None:

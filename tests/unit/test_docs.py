@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import sizing
 
 from pgface.cli.commands import GROUPS
 
@@ -34,6 +35,32 @@ def generator() -> ModuleType:
 def test_the_generated_pages_are_current(page: str) -> None:
     written = (ROOT / "docs" / "reference" / page).read_text(encoding="utf-8")
     assert written == getattr(generator(), page.partition(".")[0].replace("-", "_"))(), "run `make docs`"
+
+
+def test_the_tables_of_sizing_are_current() -> None:
+    page = sizing.PAGE.read_text(encoding="utf-8")
+    assert {name for name in sizing.TABLES if f"<!-- table: {name} -->" in page} == set(sizing.TABLES)
+    assert page == sizing.write_tables(page), "run `make docs`"
+    assert page != sizing.write_tables(page, sizing.Costs(second_look_ms=151))
+
+
+def test_sizing_follows_the_measured_gallery() -> None:
+    """A million faces, five of each person, as docs/research/search.md has them."""
+    costs = sizing.Costs()
+    assert sizing.people(costs, 10**6) == 0.2
+    assert sizing.stranger_ms(costs, 10**6) == pytest.approx(34, rel=0.1)
+    assert sizing.mated_ms(costs, 10**5) == pytest.approx(1.0, rel=0.01)
+    assert sizing.mated_ms(costs, 10**7) == pytest.approx(10, rel=0.05)
+    # 1,000 requests/s with one stranger in ten: 1000 × (0.9 × 3.2 + 0.1 × 33.2) ms, at 60 % of each core.
+    even = sizing.Costs(mated_ms=3.2, second_look_ms=150, busy=0.6)
+    assert sizing.search_cores(even, 10**6, 1000, 0.1) == pytest.approx(6.2 / 0.6)
+
+
+def test_every_cost_names_its_source() -> None:
+    for name, _, meaning, basis, source in list(sizing.unit_costs(sizing.Costs()))[1:]:
+        assert meaning, name
+        assert source, name
+        assert basis in {"measured", "published", "assumed", "default"}
 
 
 def test_every_command_and_option_says_what_it_is_for() -> None:

@@ -14,9 +14,9 @@ from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColu
 from pgface.cli.options import file_ending_in
 from pgface.cli.output import console, errors, note, print_table, progress_bar, require_writable, say, with_options
 from pgface.evaluation.reports.plotting import require_matplotlib
+from pgface.faces.drawn_face import drawn_face
 from pgface.faces.photo import PhotoLimits, open_photo
 from pgface.operations.bench.advice import advice
-from pgface.operations.bench.drawn_face import drawn_face
 from pgface.operations.bench.engine import COLUMNS, EngineResult, cells, measure_engines, tasks
 from pgface.operations.bench.measure import Plan
 from pgface.operations.bench.peers import missing_peers

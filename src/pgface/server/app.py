@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from pgface.faces.engines.runtimes import runtimes_of
 from pgface.gallery import Gallery
 from pgface.server import metrics, web
 from pgface.server.api import admin, auth, events, faces, galleries, jobs, liveness, operations, photos, users
@@ -51,10 +52,11 @@ def create_app(gallery: Gallery | None = None) -> FastAPI:
         try:
             if gallery is None:
                 return_large_blocks()
-            opened.engine  # noqa: B018 - load the model before the first request
+            engine = opened.engine  # loaded before the first request
             app.state.service = Service.create(opened)
             app.state.galleries = GalleryServices(app.state.service)
             metrics.observe()
+            metrics.set_runtimes(runtimes_of(engine))
             if gallery is None:
                 # 150,000 objects of modules and models stay as long as the process. Without this, Python's garbage
                 # collector looks at all of them again and again, which took 1.7 of the 22 ms of a request.

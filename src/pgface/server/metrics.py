@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 
 from prometheus_client import (
     REGISTRY,
@@ -58,6 +59,12 @@ searches = Counter(
     "Searches with PGFACE_READ_URL, by the server that was asked and the outcome.",
     ("server", "outcome"),
 )
+runtime = Gauge(
+    "pgface_runtime",
+    "What runs the detection and the embedding of faces. The value is always 1.",
+    ("step", "runtime"),
+    multiprocess_mode="livemax",
+)
 embeddings = Gauge("pgface_embeddings", "Embeddings of the gallery.", multiprocess_mode="mostrecent")
 
 
@@ -65,6 +72,12 @@ def observe() -> None:
     """Start to record the stages and the searches of this process."""
     observe_stages(_observe_stage)
     observe_searches(_observe_search)
+
+
+def set_runtimes(runtimes: Mapping[str, str]) -> None:
+    """Set what runs each step of the engine of this process."""
+    for step, name in runtimes.items():
+        runtime.labels(step, name).set(1)
 
 
 def set_lag(replica: str, lag: ReplicaLag | None) -> None:

@@ -38,6 +38,10 @@ USERS_WITH_READABLE_PASSWORDS = Sentence("can use it: {count} (ids {ids}).")
 # Indexes, the model and thresholds.
 USERS_ARE_NOT_FOUND = Sentence("Identification cannot find {count:user}")
 RUNTIMES = Sentence("What runs the model: {runtimes}.")
+RUNTIMES_OF_A_DEVICE = Sentence(
+    "What runs the model: {runtimes}. A face's embedding has a similarity of {agreement} to the CPU's"
+)
+MODEL_WAS_NOT_LOADED = Sentence("The model was not loaded, for the reason that the check of the runtime gives.")
 OPENVINO_IS_MISSING = Sentence("OpenVINO is not installed.")
 THE_MODEL_IS_A_LINK = Sentence("The model is a link to {folder}. If that folder moves, the model is missing.")
 MODEL_IS_NOT_HERE = Sentence(

@@ -41,6 +41,12 @@ FILE_HAS_CHANGED = Sentence("{file} has changed since it was loaded")
 ONNX_RUNTIME_LACKS_A_PROVIDER = Sentence("no {provider}, only {offered}. Install {package} instead of onnxruntime")
 THERE_IS_NO_PROVIDER_NAMED = Sentence("no execution provider named {provider}. ... offers {offered}")
 ONNX_RUNTIME_FELL_BACK = Sentence("could not start {provider} and would run on {instead}")
+ONNX_RUNTIME_CANNOT_START = Sentence("ONNX Runtime could not start {provider}: {reason}. Correct that")
+PROVIDER_RUNS_NOTHING = Sentence("{provider} runs nothing of {network} ({steps})")
+PROVIDERS_CANNOT_BE_USED = Sentence("PGFACE_EXECUTION_PROVIDER={value} cannot be used")
+NOT_AN_OPTION = Sentence("{option} in PGFACE_EXECUTION_PROVIDER={value} is not an option")
+DETECTOR_FINDS_OTHER_FACES = Sentence("The detector finds other faces on {provider} than on the CPU")
+EMBEDDINGS_DIFFER = Sentence("has a similarity of {similarity} to that of the CPU, and pgface needs 0.999")
 
 # Licences.
 LICENCE_ALLOWS_RESEARCH_ONLY = Sentence("non-commercial research only")

@@ -24,13 +24,14 @@ def load_engine(model: str, *, models_dir: Path, detector_size: int, execution_p
         model: a name of the registry, the name of a folder in `models_dir`, or a path.
         models_dir: the models folder. It contains one folder for each installed model.
         detector_size: maximum longer side of the picture that the detector searches, in pixels. dlib has its own.
-        execution_provider: where ONNX Runtime runs: `CPU`, `CUDA`, `OpenVINO`, `CoreML`, ...
+        execution_provider: where ONNX Runtime runs, as `pgface.faces.engines.providers` describes it.
 
     Raises:
         UnknownModelError: there is no model of this name, and no such folder.
         ModelNotInstalledError: the model or the packages that run it are not installed.
         WeightsMismatchError: the model's files are damaged, or are not the published ones.
-        ModelError: the model cannot be used, or the execution provider is missing.
+        ExecutionProviderError: the execution provider is missing, does not work, or gives other embeddings.
+        ModelError: the model cannot be used.
 
     """
     published = REGISTRY.get(model)

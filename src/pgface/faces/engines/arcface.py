@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pgface.errors import ModelError
 from pgface.faces.engines.normalisation import Normalisation
 from pgface.faces.engines.openvino_runtime import open_embedder
+from pgface.faces.engines.providers import Provider
 from pgface.faces.pixels import RGBImage
 
 MAX_WARP_SIDE = 32_000
@@ -27,7 +28,7 @@ _FIRST_NODES = 8
 class ArcFaceNetwork:
     """Describes aligned faces. You can use it from many threads."""
 
-    def __init__(self, file: Path, providers: Sequence[str], normalisation: Normalisation | None = None) -> None:
+    def __init__(self, file: Path, providers: Sequence[Provider], normalisation: Normalisation | None = None) -> None:
         """Load the network.
 
         Args:

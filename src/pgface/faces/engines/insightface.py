@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from pgface.errors import ModelError
+from pgface.faces.engines.agreement import checked_against_cpu
 from pgface.faces.engines.arcface import ArcFaceNetwork
 from pgface.faces.engines.base import ModelIdentity
 from pgface.faces.engines.detector import Detector
 from pgface.faces.engines.loaded import LoadedModels
 from pgface.faces.engines.networks import NetworkEngine
 from pgface.faces.engines.onnx_runtime import execution_providers
+from pgface.faces.engines.providers import Provider, name_of
 from pgface.faces.engines.scrfd import SCRFD_INPUT, ScrfdNetwork
 from pgface.faces.models.pack import Pack, find_pack
 from pgface.vectors import EMBEDDING_DIMENSION
@@ -35,7 +38,8 @@ def load_insightface_engine(folder: Path, *, detector_size: int, execution_provi
     Raises:
         ModelNotInstalledError: ONNX Runtime is missing, or there is no such folder.
         WeightsMismatchError: a file is damaged.
-        ModelError: the pack cannot be used, or the execution provider is missing.
+        ExecutionProviderError: the execution provider is missing, does not work, or gives other embeddings.
+        ModelError: the pack cannot be used.
 
     """
     folder = folder.expanduser().resolve()
@@ -44,13 +48,13 @@ def load_insightface_engine(folder: Path, *, detector_size: int, execution_provi
     def load() -> NetworkEngine:
         pack = find_pack(folder)
         digest = pack.weights_sha256()
-        key = (folder.name, digest, pack.manifest, detector_size, providers[0])
-        return _engines.get(key, lambda: _load(pack, digest, detector_size, providers))
+        key = (folder.name, digest, pack.manifest, detector_size, repr(providers))
+        return _engines.get(key, lambda: checked_against_cpu(partial(_load, pack, digest, detector_size), providers))
 
-    return _engines_of_folders.get((folder, detector_size, providers[0]), load)
+    return _engines_of_folders.get((folder, detector_size, repr(providers)), load)
 
 
-def _load(pack: Pack, digest: str, detector_size: int, providers: list[str]) -> NetworkEngine:
+def _load(pack: Pack, digest: str, detector_size: int, providers: list[Provider]) -> NetworkEngine:
     network = ScrfdNetwork(pack.detection, providers, pack.detection_input or SCRFD_INPUT)
     recogniser = ArcFaceNetwork(pack.recognition, providers, pack.recognition_input)
     if recogniser.dimension != EMBEDDING_DIMENSION:
@@ -60,4 +64,4 @@ def _load(pack: Pack, digest: str, detector_size: int, providers: list[str]) -> 
         )
     detector = Detector(network, detector_size)
     identity = ModelIdentity(pack.folder.name, recogniser.dimension, detector.alignment_size, digest)
-    return NetworkEngine(detector, recogniser, identity, providers[0], measures_pitch=True)
+    return NetworkEngine(detector, recogniser, identity, name_of(providers[0]), measures_pitch=True)

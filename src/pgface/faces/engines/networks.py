@@ -54,6 +54,8 @@ class NetworkEngine:
     ) -> None:
         self.identity = identity
         self.execution_provider = execution_provider
+        self.agreement: float | None = None
+        """The similarity of a face's embedding to that of the same pixels on the CPU. None on the CPU itself."""
         self.measures_pitch = measures_pitch
         self.detector = detector
         self.recogniser = recogniser

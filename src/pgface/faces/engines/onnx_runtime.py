@@ -1,35 +1,28 @@
-"""ONNX Runtime: its execution providers, and session options for many concurrent photos."""
+"""ONNX Runtime: sessions for many concurrent photos, and proof that they run where they should."""
 
 from __future__ import annotations
 
+import json
 import os
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, Final
 
-from pgface.errors import ModelError, ModelNotInstalledError
+from pgface.errors import ExecutionProviderError, ModelError, ModelNotInstalledError
 from pgface.faces.engines.inference import MAX_CORES_FOR_A_PHOTO, Network, Session
+from pgface.faces.engines.providers import CPU, Provider, name_of, parse_providers, short_name
 from pgface.system.extras import how_to_install
 from pgface.system.resources import usable_cores
 
-_SUFFIX = "ExecutionProvider"
-CPU = f"CPU{_SUFFIX}"
-"""ONNX Runtime's name of the CPU."""
 _ALL_CORES_FROM = 400 * 400
 """Measured on two cores: det_500m takes 4.8 ms on one and 4.3 on both at 320 x 320 pixels, and 19 and 16 at 640 x 640.
 YuNet takes 2.1 and 3.3, and 8.8 and 4.7."""
-_OTHER_NAMES = {"directml": "dml", "onednn": "dnnl"}
-_PACKAGES = {
-    "CUDA": "onnxruntime-gpu",
-    "Tensorrt": "onnxruntime-gpu",
-    "OpenVINO": "onnxruntime-openvino",
-    "CoreML": "onnxruntime for macOS",
-    "Dml": "onnxruntime-directml",
-    "MIGraphX": "onnxruntime-migraphx",
-    "QNN": "onnxruntime-qnn",
-}
-"""The builds of ONNX Runtime that contain each provider. Only one of them can be installed at a time."""
+_SIDE_TO_TRY: Final = 320
+"""Sides of the input of a network that takes pictures of any size, when it is tried."""
+_ARRAY_TYPES: Final = {"tensor(uint8)": "uint8", "tensor(float16)": "float16"}
 
 
 def import_onnxruntime() -> Any:
@@ -71,7 +64,7 @@ def session_options(threads: int) -> Any:
 
 
 def open_session(
-    name: str, model: Path | bytes, providers: Sequence[str], *, all_cores_from: int = _ALL_CORES_FROM
+    name: str, model: Path | bytes, providers: Sequence[Provider], *, all_cores_from: int = _ALL_CORES_FROM
 ) -> Network:
     """Open a network for concurrent calls.
 
@@ -87,28 +80,38 @@ def open_session(
 
     Raises:
         ModelNotInstalledError: ONNX Runtime is missing.
-        ModelError: the network cannot be loaded, or does not run on the first provider.
+        ExecutionProviderError: the first provider cannot be started, or runs nothing of the network.
+        ModelError: the network cannot be loaded.
 
     """
+    if name_of(providers[0]) != CPU:
+        return _open_on_device(name, model, providers)
     version = _version(model)
-    session = _open(name, model, providers, threads=1)
+    session: Session = _open(model, providers, session_options(1), name)
 
     def open_all_cores() -> Session:
         if _version(model) != version:  # two sessions of one network must have the same weights
             raise ModelError(f"{name} has changed since it was loaded.")
-        return _open(name, model, providers, threads=min(usable_cores(), MAX_CORES_FOR_A_PHOTO))
+        all_cores = session_options(min(usable_cores(), MAX_CORES_FOR_A_PHOTO))
+        opened: Session = _open(model, providers, all_cores, name)
+        return opened
 
-    return Network(
-        session,
-        runtime_name(providers),
-        open_all_cores if providers[0] == CPU else None,
-        all_cores_from=all_cores_from,
-    )
+    return Network(session, runtime_name(providers), open_all_cores, all_cores_from=all_cores_from)
 
 
-def runtime_name(providers: Sequence[str]) -> str:
+def runtime_name(providers: Sequence[Provider]) -> str:
     """Return what runs a network on the first of these providers, for people."""
     return f"ONNX Runtime ({short_name(providers[0])})"
+
+
+def runtime_of_a_small_network(providers: Sequence[Provider]) -> str:
+    """Run one convolution, and return what ran it. It says whether a device works, without loading a model.
+
+    Raises:
+        ExecutionProviderError: as `open_session`.
+
+    """
+    return open_session("a network of one convolution", _one_convolution(), providers).runtime
 
 
 def _version(model: Path | bytes) -> tuple[int, ...] | None:
@@ -121,74 +124,122 @@ def _version(model: Path | bytes) -> tuple[int, ...] | None:
     return None
 
 
-def _open(name: str, model: Path | bytes, providers: Sequence[str], *, threads: int) -> Session:
+def _open(model: Path | bytes, providers: Sequence[Provider], options: Any, name: str) -> Any:
     content = model if isinstance(model, bytes) else str(model)
     onnxruntime = import_onnxruntime()
     try:
-        session: Session = onnxruntime.InferenceSession(
-            content, sess_options=session_options(threads), providers=list(providers)
+        # With its fallback, a session that fails on a device goes on with the CPU, and says so only on stdout.
+        return onnxruntime.InferenceSession(
+            content, sess_options=options, providers=list(providers), enable_fallback=False
         )
     except Exception as error:  # the library raises a different class for each kind of damage
+        if name_of(providers[0]) != CPU:
+            _open(model, [CPU], session_options(1), name)  # raises the error of a damaged file
+            raise ExecutionProviderError(
+                f"ONNX Runtime could not start {short_name(providers[0])}: {_first_line(error)}. Correct that, or set "
+                "PGFACE_EXECUTION_PROVIDER=CPU."
+            ) from error
         raise ModelError(
             f"{name} cannot be loaded: it is damaged, or made for another version of ONNX Runtime. "
             "Install the model again."
         ) from error
-    provider_in_use((session,), providers[0])
-    return session
 
 
-def execution_providers(requested: str) -> list[str]:
-    """Return ONNX Runtime's names of the requested provider and of the CPU, which runs what this provider cannot.
+def _open_on_device(name: str, model: Path | bytes, providers: Sequence[Provider]) -> Network:
+    """Open a network on a device, and run it once to see which of its steps run there.
+
+    ONNX Runtime leaves every step that a provider does not support to the CPU, and `get_providers` does not show it.
+    Its profile does. It is written only for this call.
+    """
+    with TemporaryDirectory(prefix="pgface-") as folder:
+        options = session_options(1)
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(folder) / "profile")
+        session = _open(model, providers, options, name)
+        try:
+            _require_provider(session.get_providers()[0], name_of(providers[0]))
+            try:
+                session.run(None, {each.name: _zeros(each) for each in session.get_inputs()})
+            except Exception as error:
+                raise ExecutionProviderError(
+                    f"{name} fails on {short_name(providers[0])}: {_first_line(error)}. Correct that, or set "
+                    "PGFACE_EXECUTION_PROVIDER=CPU."
+                ) from error
+        finally:
+            profile = Path(session.end_profiling())
+        steps = steps_by_provider(profile.read_text(encoding="utf-8"))
+    return Network(session, _runtime_of_steps(name, providers, steps))
+
+
+def steps_by_provider(profile: str) -> Counter[str]:
+    """Count the steps of a network that each provider ran, from ONNX Runtime's profile of one call."""
+    steps = [event for event in json.loads(profile) if event.get("cat") == "Node"]
+    return Counter(provider for event in steps if (provider := event.get("args", {}).get("provider")))
+
+
+def _runtime_of_steps(name: str, providers: Sequence[Provider], steps: Counter[str]) -> str:
+    """Return `Network.runtime`, with the number of steps that other providers run."""
+    first = name_of(providers[0])
+    elsewhere = [f"{steps[other]} of {sum(steps.values())} steps on {short_name(other)}" for other in steps]
+    if first not in steps:
+        raise ExecutionProviderError(
+            f"{short_name(first)} runs nothing of {name} ({', '.join(elsewhere)}). Set PGFACE_EXECUTION_PROVIDER to a "
+            "provider for your device, or to CPU."
+        )
+    others = [text for other, text in zip(steps, elsewhere, strict=True) if other != first]
+    return f"ONNX Runtime ({', '.join([short_name(first), *others])})"
+
+
+def _require_provider(first: str, requested: str) -> None:
+    """Refuse a session that ONNX Runtime has silently opened on another provider."""
+    if first != requested:
+        raise ExecutionProviderError(
+            f"ONNX Runtime could not start {short_name(requested)} and would run on {short_name(first)}: a driver "
+            "or library is missing or of the wrong version, or the provider refuses one of its options. ONNX Runtime's "
+            "own error above says which. Correct that, or set PGFACE_EXECUTION_PROVIDER=CPU."
+        )
+
+
+def _zeros(port: Any) -> Any:
+    import numpy as np  # here, because `pgface status` imports this module and needs no NumPy
+
+    batch, *sides = port.shape
+    shape = [batch if isinstance(batch, int) else 1]
+    shape += [side if isinstance(side, int) else _SIDE_TO_TRY for side in sides]
+    return np.zeros(shape, _ARRAY_TYPES.get(port.type, "float32"))
+
+
+def _one_convolution() -> bytes:
+    import numpy as np
+    from onnx import TensorProto, helper, numpy_helper
+
+    weights = numpy_helper.from_array(np.ones((4, 3, 3, 3), np.float32), "weights")
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "weights"], ["y"])],
+        "one convolution",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 32, 32])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4, 30, 30])],
+        [weights],
+    )
+    # Old builds of ONNX Runtime read no newer version of the format.
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    return bytes(model.SerializeToString())
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__).rstrip(".")
+
+
+def execution_providers(requested: str) -> list[Provider]:
+    """Return the requested providers as ONNX Runtime takes them, and last the CPU, which runs what these cannot.
 
     Args:
-        requested: the name of a provider, with or without `ExecutionProvider`, in any case: `CPU`, `cuda`, `OpenVINO`.
+        requested: the value of PGFACE_EXECUTION_PROVIDER, as `pgface.faces.engines.providers` describes it.
 
     Raises:
-        ModelError: there is no such provider, or the installed ONNX Runtime was built without it.
+        ExecutionProviderError: there is no such provider, or the installed ONNX Runtime was built without it.
 
     """
     onnxruntime = import_onnxruntime()
-    provider = _resolve(requested, onnxruntime.get_all_providers(), onnxruntime.get_available_providers())
-    return [CPU] if provider == CPU else [provider, CPU]
-
-
-def _resolve(requested: str, known: Sequence[str], available: Sequence[str]) -> str:
-    key = requested.strip().lower().removesuffix(_SUFFIX.lower())
-    key = _OTHER_NAMES.get(key, key)
-    names = {short_name(provider).lower(): provider for provider in (*known, *available)}
-    here = ", ".join(short_name(provider) for provider in available)
-    if key not in names:
-        raise ModelError(
-            f"There is no execution provider named {requested}. The installed ONNX Runtime offers {here}. "
-            "Correct PGFACE_EXECUTION_PROVIDER."
-        )
-    provider = names[key]
-    if provider not in available:
-        package = _PACKAGES.get(short_name(provider), "a build of onnxruntime that has it")
-        raise ModelError(
-            f"The installed ONNX Runtime has no {short_name(provider)}, only {here}. Install {package} "
-            "instead of onnxruntime, or set PGFACE_EXECUTION_PROVIDER=CPU."
-        )
-    return provider
-
-
-def provider_in_use(sessions: Sequence[Any], requested: str) -> str:
-    """Return the provider that sessions actually run on.
-
-    Raises:
-        ModelError: ONNX Runtime silently fell back to another one, because a driver or library is missing.
-
-    """
-    for session in sessions:
-        first: str = session.get_providers()[0]
-        if first != requested:
-            raise ModelError(
-                f"ONNX Runtime could not start {short_name(requested)} and would run on {short_name(first)}: a driver "
-                "or library is missing or of the wrong version. Fix that, or set PGFACE_EXECUTION_PROVIDER=CPU."
-            )
-    return requested
-
-
-def short_name(provider: str) -> str:
-    """Return a provider's name without its suffix."""
-    return provider.removesuffix(_SUFFIX)
+    return parse_providers(requested, onnxruntime.get_all_providers(), onnxruntime.get_available_providers())

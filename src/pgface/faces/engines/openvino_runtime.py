@@ -20,7 +20,8 @@ import numpy as np
 
 from pgface.errors import ModelError
 from pgface.faces.engines.inference import MAX_CORES_FOR_A_PHOTO, Network, Session
-from pgface.faces.engines.onnx_runtime import CPU, open_session, runtime_name
+from pgface.faces.engines.onnx_runtime import open_session, runtime_name
+from pgface.faces.engines.providers import CPU, Provider
 from pgface.faces.engines.runtimes import OPENVINO
 from pgface.system.forks import call_after_fork, leave_to_parent
 from pgface.system.resources import usable_cores
@@ -34,7 +35,7 @@ _FORKED: Final = "this process was forked from one that uses OpenVINO"
 _ONNX_TYPES: Final = {"f32": "tensor(float)", "u8": "tensor(uint8)"}
 
 
-def open_embedder(name: str, model: Path | Callable[[], bytes], providers: Sequence[str]) -> Network:
+def open_embedder(name: str, model: Path | Callable[[], bytes], providers: Sequence[Provider]) -> Network:
     """Open a network that embeds faces with the fastest runtime that is there.
 
     OpenVINO runs it on the CPU where it is installed, and ONNX Runtime otherwise. If OpenVINO cannot, ONNX Runtime
@@ -47,7 +48,8 @@ def open_embedder(name: str, model: Path | Callable[[], bytes], providers: Seque
 
     Raises:
         ModelNotInstalledError: ONNX Runtime is missing.
-        ModelError: neither can load the network, or it does not run on the first provider.
+        ExecutionProviderError: it does not run on the first provider.
+        ModelError: neither can load the network.
 
     """
     reason = why_not(providers)
@@ -62,11 +64,11 @@ def open_embedder(name: str, model: Path | Callable[[], bytes], providers: Seque
     return network
 
 
-def _open_with_onnx_runtime(name: str, model: Path | Callable[[], bytes], providers: Sequence[str]) -> Network:
+def _open_with_onnx_runtime(name: str, model: Path | Callable[[], bytes], providers: Sequence[Provider]) -> Network:
     return open_session(name, model if isinstance(model, Path) else model(), providers, all_cores_from=0)
 
 
-def embedding_runtime(providers: Sequence[str]) -> str:
+def embedding_runtime(providers: Sequence[Provider]) -> str:
     """Return the `Network.runtime` of `open_embedder` for a network that OpenVINO can load, without loading one."""
     reason = why_not(providers)
     if reason is None:
@@ -74,7 +76,7 @@ def embedding_runtime(providers: Sequence[str]) -> str:
     return runtime_name(providers) + (f", because {reason}" if reason else "")
 
 
-def why_not(providers: Sequence[str]) -> str | None:
+def why_not(providers: Sequence[Provider]) -> str | None:
     """Return why OpenVINO does not run networks.
 
     The result is None if it does, and empty if it is not installed or another device was chosen.

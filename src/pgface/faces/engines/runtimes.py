@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any, Final
 
-from pgface.faces.engines.onnx_runtime import CPU, runtime_name
+from pgface.faces.engines.onnx_runtime import runtime_name, runtime_of_a_small_network
+from pgface.faces.engines.providers import CPU, Provider
 
 OPENVINO: Final = "OpenVINO (CPU)"
 
@@ -16,9 +17,18 @@ def runtimes(detection: str, embedding: str) -> dict[str, str]:
     return {"detection": detection, "embedding": embedding}
 
 
-def runtimes_of_networks(providers: Sequence[str]) -> dict[str, str]:
-    """Return what runs the networks of an engine on these execution providers. It imports OpenVINO."""
+def runtimes_of_networks(providers: Sequence[Provider]) -> dict[str, str]:
+    """Return what runs the networks of an engine on these execution providers. It imports OpenVINO.
+
+    Raises:
+        ExecutionProviderError: the device does not work.
+
+    """
     from pgface.faces.engines.openvino_runtime import embedding_runtime
+
+    if providers[0] != CPU:
+        device = runtime_of_a_small_network(providers)
+        return runtimes(device, device)
 
     return runtimes(runtime_name(providers), embedding_runtime(providers))
 

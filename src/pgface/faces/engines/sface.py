@@ -7,12 +7,14 @@ vectors. `pgface.faces.engines.lift` lifts them to 512-D.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pgface.errors import WeightsMismatchError
+from pgface.faces.engines.agreement import checked_against_cpu
 from pgface.faces.engines.base import ModelIdentity
 from pgface.faces.engines.dequantize import read_network
 from pgface.faces.engines.detector import Detector
@@ -22,6 +24,7 @@ from pgface.faces.engines.networks import NetworkEngine
 from pgface.faces.engines.normalisation import Normalisation
 from pgface.faces.engines.onnx_runtime import execution_providers
 from pgface.faces.engines.openvino_runtime import open_embedder
+from pgface.faces.engines.providers import Provider, name_of
 from pgface.faces.engines.yunet import YuNet
 from pgface.faces.models.registry import SFACE, SFACE_FILE, YUNET_FILE, file_sha256
 from pgface.faces.pixels import RGBImage
@@ -42,7 +45,7 @@ class SFace:
 
     side = 112
 
-    def __init__(self, file: Path, providers: Sequence[str]) -> None:
+    def __init__(self, file: Path, providers: Sequence[Provider]) -> None:
         """Load the network.
 
         Args:
@@ -86,15 +89,16 @@ def load_sface_engine(folder: Path, *, detector_size: int, execution_provider: s
     Raises:
         ModelNotInstalledError: ONNX Runtime is missing.
         WeightsMismatchError: a file is missing, or is not the published one.
-        ModelError: ONNX Runtime cannot load a network, or the execution provider is missing.
+        ExecutionProviderError: the execution provider is missing, does not work, or gives other embeddings.
+        ModelError: ONNX Runtime cannot load a network.
 
     """
     providers = execution_providers(execution_provider)
-    key = (folder.resolve(), detector_size, providers[0])
-    return _loaded.get(key, lambda: _load(folder, detector_size, providers))
+    key = (folder.resolve(), detector_size, repr(providers))
+    return _loaded.get(key, lambda: checked_against_cpu(partial(_load, folder, detector_size), providers))
 
 
-def _load(folder: Path, detector_size: int, providers: list[str]) -> NetworkEngine:
+def _load(folder: Path, detector_size: int, providers: list[Provider]) -> NetworkEngine:
     for file in SFACE.files:
         path = file.path(folder)
         if not path.is_file() or file_sha256(path) != file.sha256:
@@ -106,4 +110,4 @@ def _load(folder: Path, detector_size: int, providers: list[str]) -> NetworkEngi
     identity = ModelIdentity(SFACE.name, EMBEDDING_DIMENSION, detector.alignment_size, SFACE.weights_sha256)
     # The nose that YuNet finds hardly follows a nod. For a head raised by 30°, the estimate of the pitch rises by 4°,
     # and with SCRFD's landmarks by 22°. Over photos of ten people, its slope against SCRFD's is 0.19.
-    return NetworkEngine(detector, recogniser, identity, providers[0], measures_pitch=False)
+    return NetworkEngine(detector, recogniser, identity, name_of(providers[0]), measures_pitch=False)

@@ -16,6 +16,7 @@ from pgface.faces.engines.dequantize import read_network
 from pgface.faces.engines.detector import CloseLook, keep_best
 from pgface.faces.engines.normalisation import Normalisation
 from pgface.faces.engines.onnx_runtime import open_session
+from pgface.faces.engines.providers import Provider
 from pgface.faces.pixels import RGBImage
 
 CANDIDATE_SCORE = 0.3
@@ -42,7 +43,7 @@ class YuNet:
     """This is the authors' value."""
     fixed_side: int | None = None
 
-    def __init__(self, file: Path, providers: Sequence[str]) -> None:
+    def __init__(self, file: Path, providers: Sequence[Provider]) -> None:
         """Load the network.
 
         Args:

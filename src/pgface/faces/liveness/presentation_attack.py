@@ -28,6 +28,7 @@ from pgface.errors import LivenessError, ModelError, ModelNotInstalledError, Wei
 from pgface.faces.engines.base import Box, Detection
 from pgface.faces.engines.loaded import LoadedModels
 from pgface.faces.engines.onnx_runtime import execution_providers, open_session
+from pgface.faces.engines.providers import Provider
 from pgface.faces.liveness.models import INSIGHTFACE_THRESHOLD, LIVENESS_MODELS, MINIFASNET_THRESHOLD, OWN
 from pgface.faces.models.registry import file_sha256
 from pgface.faces.pixels import RGBImage
@@ -85,7 +86,7 @@ def load_attack_detectors(models_dir: Path, *, execution_provider: str) -> list[
     for folder in filter(Path.is_dir, (models_dir / name for name in (*LIVENESS_MODELS, OWN))):
         files, providers = sorted(folder.glob("*.onnx")), execution_providers(execution_provider)
         states = tuple((file, file.stat().st_mtime_ns, file.stat().st_size) for file in files)
-        found += _loaded.get((folder, states, providers[0]), partial(_load, folder, files, providers))
+        found += _loaded.get((folder, states, repr(providers)), partial(_load, folder, files, providers))
     return found
 
 
@@ -121,7 +122,7 @@ def require_live(detector: AttackDetector, scores: list[float], threshold: float
 _loaded = LoadedModels[list[AttackDetector]]()
 
 
-def _load(folder: Path, files: list[Path], providers: list[str]) -> list[AttackDetector]:
+def _load(folder: Path, files: list[Path], providers: list[Provider]) -> list[AttackDetector]:
     model = LIVENESS_MODELS.get(folder.name)
     if model and {file.name: file.sha256 for file in model.files} != {file.name: file_sha256(file) for file in files}:
         raise WeightsMismatchError(
@@ -130,7 +131,7 @@ def _load(folder: Path, files: list[Path], providers: list[str]) -> list[AttackD
     return list(_detectors(folder, files, providers))
 
 
-def _detectors(folder: Path, files: list[Path], providers: list[str]) -> Iterator[AttackDetector]:
+def _detectors(folder: Path, files: list[Path], providers: list[Provider]) -> Iterator[AttackDetector]:
     """Load the networks. Those of MiniFASNet are one detector, because their authors combine them."""
     if not files:
         raise ModelError("A folder of networks for liveness contains no ONNX file. Give one, or delete the folder.")

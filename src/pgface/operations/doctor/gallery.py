@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +15,7 @@ from pgface.database.pool import Database
 from pgface.database.sql import migrations, queries
 from pgface.errors import (
     DatabaseError,
+    ExecutionProviderError,
     ModelError,
     ModelMismatchError,
     SessionNeededError,
@@ -22,7 +23,8 @@ from pgface.errors import (
     StorageError,
     TableLockedError,
 )
-from pgface.faces.engines.onnx_runtime import CPU
+from pgface.faces.engines.agreement import FULL_AGREEMENT
+from pgface.faces.engines.providers import CPU
 from pgface.faces.engines.runtimes import OPENVINO, runtimes_of
 from pgface.faces.models.registry import REGISTRY
 from pgface.gallery import Gallery
@@ -146,6 +148,9 @@ def model(database: Database, settings: Settings) -> Iterator[Finding]:
     yield from _unfinished_change(database)
     try:
         engine = GalleryModel(settings, database).engine
+    except ExecutionProviderError:
+        yield Finding("unknown", "The model was not loaded, for the reason that the check of the runtime gives.")
+        return
     except (ModelError, ModelMismatchError) as error:
         known = REGISTRY.get(config.model_name)
         install = f"pgface models install {config.model_name}"
@@ -177,14 +182,20 @@ def _unfinished_change(database: Database) -> Iterator[Finding]:
 
 
 def runtime(database: Database, settings: Settings) -> Iterator[Finding]:
-    """Check that the fastest runtime embeds faces."""
+    """Check that the fastest runtime embeds faces, and that a device embeds them as the CPU does."""
     try:
         model = GalleryModel(settings, database)
         found, provider = runtimes_of(model.engine), model.engine.execution_provider
+    except ExecutionProviderError as error:
+        yield problem(str(error), "Correct PGFACE_EXECUTION_PROVIDER, or set it to CPU.")
+        return
     except (ModelError, ModelMismatchError):
         yield Finding("unknown", "The model cannot be used, as its own check says.")
         return
-    if provider != CPU or found["embedding"] == OPENVINO or not _OPENVINO_IS_FASTER:
+    agreement: float | None = getattr(model.engine, "agreement", None)
+    if agreement is not None:
+        yield from _device(found, agreement)
+    elif provider != CPU or found["embedding"] == OPENVINO or not _OPENVINO_IS_FASTER:
         yield ok(f"What runs the model: {runs_on(found)}.")
     elif "because" in found["embedding"]:
         yield advice(f"Embeddings run on {found['embedding']}.", "pip uninstall openvino && pip install openvino")
@@ -192,6 +203,17 @@ def runtime(database: Database, settings: Settings) -> Iterator[Finding]:
         yield advice(
             "OpenVINO is not installed. With it, embedding a face took 0.66 to 0.75 × the processor time.",
             how_to_install("openvino").strip("`"),
+        )
+
+
+def _device(found: Mapping[str, str], agreement: float) -> Iterator[Finding]:
+    says = f"What runs the model: {runs_on(found)}. A face's embedding has a similarity of {agreement:.6f} to the CPU's"
+    if agreement >= FULL_AGREEMENT:
+        yield ok(f"{says}.")
+    else:
+        yield advice(
+            f"{says}, so the thresholds were measured with slightly different embeddings.",
+            "Let the provider calculate with 32 bits, or calibrate on this machine.",
         )
 
 
