@@ -102,7 +102,7 @@ def _measure(settings: Settings, synthetic: SyntheticPeople, arguments: argparse
         with ExitStack() as stack:
             ways = list(_ways(psutil.cpu_count() or 1))
             sessions = [stack.enter_context(database.dedicated_connection()) for _ in ways]
-            _add_function_of_before(sessions[0])
+            add_functions_of_before(sessions[0])
             for way, session in zip(ways, sessions, strict=True):
                 session.execute("SELECT set_config('max_parallel_workers_per_gather', %s, false)", (str(way.workers),))
             strangers = synthetic.non_mated_probes(arguments.probes)
@@ -185,7 +185,7 @@ def _nearest(embeddings: NDArray[np.float32], probes: NDArray[np.float32]) -> ND
     return rows
 
 
-def _add_function_of_before(session: psycopg.Connection) -> None:
+def add_functions_of_before(session: psycopg.Connection) -> None:
     """Create the functions of version 1 under other names: one core, and all templates with fewer than 240 signs."""
     for name in ("users_by_signs", "find_similar_faces"):
         found = re.search(rf"CREATE OR REPLACE FUNCTION {name}\(.*?\n\$\$;\n", migrations()[0].sql, re.DOTALL)
@@ -209,12 +209,12 @@ def _timed(
     processor = dict.fromkeys(seconds, 0.0)
     for number, probe in enumerate(probes):
         for way, session in zip(ways, sessions, strict=True):
-            before, began = _server_seconds(process), time.perf_counter()
+            before, began = server_seconds(process), time.perf_counter()
             _search(session, way, probe)
             took = time.perf_counter() - began
             if number >= WARM_UP:
                 seconds[way.name].append(took)
-                processor[way.name] += _server_seconds(process) - before
+                processor[way.name] += server_seconds(process) - before
     for way, session in zip(ways, sessions, strict=True):
         taken = seconds[way.name]
         ratio = Ratio.of(taken, seconds[BEFORE])
@@ -238,7 +238,7 @@ def _search(session: psycopg.Connection, way: Way, probe: NDArray[np.float32]) -
     return found[0] if found else None
 
 
-def _server_seconds(process: psutil.Process) -> float:
+def server_seconds(process: psutil.Process) -> float:
     times = [process.cpu_times(), *(child.cpu_times() for child in process.children())]
     ended = times[0].children_user + times[0].children_system
     return float(sum(one.user + one.system for one in times) + ended)
