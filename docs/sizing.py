@@ -19,6 +19,8 @@ REQUESTS = (10, 100, 1000)
 FACES = (10**6, 10**7, 10**8, 10**9)
 MEASURED_FACES = 10**6
 MAX_REPLICAS = 16
+FIRST_WORKER_MB = 48
+MANY_CORES = 16
 MAX_WAIT_MS = 500
 
 
@@ -62,6 +64,10 @@ class Costs:
         3.2, "growth of it for ten times the faces", f"1.0 ms among 100,000 faces, 3.2 among 1,000,000 ({_SEARCH})"
     )
     second_look_ms: float = cost(150, "processor ms more for a stranger, for each million people", _LOOK)
+    signs_mb: float = cost(117, "MB of the signs of a million people", _LOOK)
+    parallel_workers: float = cost(
+        2, "most additional processes of a search", "`max_parallel_workers_per_gather`", basis="default"
+    )
     primary_ms: float = cost(0.32, "processor ms that the primary keeps of a search on a replica", _REPLICAS)
     templates_kb: float = cost(
         2.7, "kB of memory for a person: template, signs and index", f"545 MB for 200,000 people ({_SEARCH})"
@@ -91,6 +97,17 @@ def mated_ms(costs: Costs, faces: float) -> float:
 def stranger_ms(costs: Costs, faces: float) -> float:
     """The processor time of a search for a stranger."""
     return mated_ms(costs, faces) + costs.second_look_ms * people(costs, faces)
+
+
+def stranger_wait_ms(costs: Costs, faces: float) -> float:
+    """The time until the answer to a search for a stranger, if the cores are idle."""
+    return mated_ms(costs, faces) + costs.second_look_ms * people(costs, faces) / look_processes(costs, faces)
+
+
+def look_processes(costs: Costs, faces: float) -> int:
+    """The processes of a second look. PostgreSQL adds one for each threefold size of the signs, from 48 MB on."""
+    size = costs.signs_mb * people(costs, faces) / FIRST_WORKER_MB
+    return 1 + (0 if size < 1 else min(int(costs.parallel_workers), 1 + math.floor(math.log(size, 3))))
 
 
 def search_cores(costs: Costs, faces: int, requests: int, strangers: float) -> float:
@@ -146,7 +163,7 @@ def storage(costs: Costs) -> Iterable[Sequence[str]]:
     """The memory, disk and time of a gallery."""
     yield (
         "faces", "people", "basis", "memory for searches", "disk", "crops", "load and index", "search, enrolled",
-        "search, stranger",
+        "search, stranger", f"on {MANY_CORES} cores",
     )  # fmt: skip
     for faces in FACES:
         yield (
@@ -158,7 +175,8 @@ def storage(costs: Costs) -> Iterable[Sequence[str]]:
             _bytes(faces * costs.crop_kb * 1e3),
             _duration(faces / 1e6 * costs.load_seconds),
             _duration(mated_ms(costs, faces) / 1000),
-            _duration(stranger_ms(costs, faces) / 1000),
+            _duration(stranger_wait_ms(costs, faces) / 1000),
+            _duration((mated_ms(costs, faces) + costs.second_look_ms * people(costs, faces) / MANY_CORES) / 1000),
         )
 
 
@@ -180,7 +198,6 @@ def searches(costs: Costs) -> Iterable[Sequence[str]]:
                 *(_cores(each) for each in cores),
                 _cores(requests * costs.primary_ms / 1000 / costs.busy),
                 str(replicas) if replicas <= MAX_REPLICAS else f"more than {MAX_REPLICAS}",
-                _duration(stranger_ms(costs, faces) / 1000),
             )
 
 
@@ -188,14 +205,14 @@ def parts(costs: Costs) -> Iterable[Sequence[str]]:
     """The parts of a gallery in which a stranger takes half a second at most."""
     yield ("faces", "basis", "parts", "people of a part", "memory of a part", "search, stranger")
     for faces in FACES:
-        number = next(number for number in itertools.count(1) if stranger_ms(costs, faces / number) <= MAX_WAIT_MS)
+        number = next(number for number in itertools.count(1) if stranger_wait_ms(costs, faces / number) <= MAX_WAIT_MS)
         yield (
             _power(faces),
             "calculated",
             str(number),
             f"{people(costs, faces) / number:.3g} million",
             _bytes(people(costs, faces) / number * costs.templates_kb * 1e9),
-            _duration(stranger_ms(costs, faces / number) / 1000),
+            _duration(stranger_wait_ms(costs, faces / number) / 1000),
         )
 
 
