@@ -259,6 +259,24 @@ def test_objects_of_a_deleted_gallery_are_deleted_when_the_store_is_back(
         assert one_value(gallery, NOTES) == 0
 
 
+def test_a_restore_beside_a_gallery_does_not_touch_its_objects(
+    open_in: Any, store: ObjectStore, databases: Databases, tmp_path: Path
+) -> None:
+    archive = tmp_path / "gallery.tar"
+    with open_in(LOCATION) as gallery:
+        add_photos(gallery, 1)
+        back_up(gallery.settings, archive)
+        for in_place in (False, True):
+            url = databases.create()
+            there = elsewhere(gallery.settings, tmp_path / "there", database_url=url, photo_store="postgres")
+            restore(there, archive, no_passphrase, in_place=in_place)
+            with Gallery.open(there) as restored:
+                found = restored.stray_photo_files()
+                assert (len(found), restored.remove_stray_photo_files()) == (in_place, found)
+            databases.drop(url)
+            assert len(store.keys()) == (not in_place)
+
+
 def add_photos(gallery: Gallery, number: int) -> None:
     """Add photos of one user quickly, with different bytes."""
     user = gallery.add_user(f"{uuid.uuid4().hex}@example.org", name="Many")
