@@ -16,7 +16,7 @@ from pgface.accounts import Client, create_key
 from pgface.errors import SessionNeededError
 from pgface.gallery import Gallery
 from pgface.jobs.jobs import Jobs
-from pgface.server.run import serve
+from pgface.server import run as server
 from pgface.server.sockets import Listening
 from pgface.settings import Settings
 from support.archives import people, zipped
@@ -76,11 +76,14 @@ def test_jobs_are_done_cancelled_and_resumed(
 
 
 @pytest.mark.usefixtures("gallery")
-def test_a_worker_without_a_direct_url_is_refused(settings: Settings, pooled: dict[str, str], run: Run) -> None:
+def test_a_worker_without_a_direct_url_is_refused(
+    settings: Settings, pooled: dict[str, str], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pooled_url = pooled["PGFACE_DATABASE_URL"]
     for direct in ("", pooled_url):
         given = {"PGFACE_DATABASE_URL": pooled_url} | ({"PGFACE_DIRECT_URL": direct} if direct else {})
-        assert run("worker", code=1, more=given).stderr == f"{says.WORKER_NEEDS_A_SESSION}\n"
+        assert run("worker", "--until-idle", code=1, more=given).stderr == f"{says.WORKER_NEEDS_A_SESSION}\n"
     with_jobs = settings.model_copy(update={"database_url": SecretStr(pooled_url), "jobs": True})
+    monkeypatch.setattr(server, "worker_beside", lambda _: pytest.fail("a worker was started"))
     with pytest.raises(SessionNeededError, match=says.WORKER_NEEDS_A_SESSION.pattern()):
-        serve(Listening("127.0.0.1", 0), 1, with_jobs, lambda *_: None)
+        server.serve(Listening("127.0.0.1", 0), 1, with_jobs, lambda *_: None)
