@@ -13,12 +13,14 @@ from pgface.errors import (
     GalleryError,
 )
 from pgface.gallery import Gallery
+from pgface.gallery.photo_inventory import take_inventory
 from pgface.operations.backup import back_up
 from pgface.operations.backup.archive import ArchiveWriter
 from pgface.operations.backup.restore import restore
-from support.backups import elsewhere, no_passphrase
+from support.backups import elsewhere, existing_crops, no_passphrase
 from support.commands import environment_of, without_settings
 from support.galleries import one_value
+from support.photo_store import PHOTO_STORE
 from support.photos import Photos
 from support.sentences import backup as says
 
@@ -29,6 +31,7 @@ BUSY = """
 import sys
 from itertools import count
 from pgface.gallery import Gallery
+from pgface.gallery.photo_inventory import take_inventory
 
 with Gallery.open() as gallery:
     for number in count():
@@ -64,29 +67,33 @@ def test_rows_and_files_match_while_users_are_enrolled_and_deleted(
         )
         report = restore(settings, archive, no_passphrase)
         with Gallery.open(settings) as gallery:
-            files = {gallery.photo_file(photo) for photo in gallery.photos()}
-            assert files == set(settings.photos_dir.rglob("*.jpg"))
-            assert len(files) == report.photo_files
+            require_a_crop_for_each_photo(gallery)
+            assert len(gallery.photos()) == report.photo_files
             assert one_value(gallery, "SELECT count(*) = count(photo_id) FROM face_embeddings")
-            sizes.add(len(files))
+            sizes.add(report.photo_files)
     assert len(sizes) > 1, "no user was enrolled meanwhile"
     # The files of users who were deleted during a backup are deleted as well.
     with Gallery.open(enrolled.settings) as gallery:
         assert one_value(gallery, "SELECT count(*) FROM deleted_photo_files") == 0
-        there = {gallery.photo_file(photo) for photo in gallery.photos()}
-    assert there == set(enrolled.settings.photos_dir.rglob("*.jpg"))
+        require_a_crop_for_each_photo(gallery)
+
+
+def require_a_crop_for_each_photo(gallery: Gallery) -> None:
+    inventory = take_inventory(gallery.database, gallery.files)
+    assert (inventory.elsewhere, inventory.foreign, inventory.missing, inventory.strays) == (0, 0, (), ())
 
 
 def test_files_of_deleted_users_stay_until_the_end_of_a_backup(
     enrolled: Gallery, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = [enrolled.photo_file(photo) for photo in enrolled.photos()]
+    paths = [photo.filepath for photo in enrolled.photos()]
     copy = ArchiveWriter.add_dump
 
     def delete_all(writer: ArchiveWriter, blocks: Iterator[bytes]) -> None:
         for user in enrolled.users():
             enrolled.erase_user(user.id)
-        assert all(file.exists() for file in files)
+        # Rows of PostgreSQL are deleted at once, because the backup has a snapshot of them.
+        assert existing_crops(enrolled, paths) == ([] if PHOTO_STORE == "postgres" else paths)
         monkeypatch.setattr("pgface.operations.backup.create._LOCK_TIMEOUT_SECONDS", 0.05)
         with pytest.raises(GalleryError, match=says.ANOTHER_BACKUP_IS_UNDER_WAY.pattern()):
             back_up(enrolled.settings, archive.with_name("second.tar"))
@@ -97,7 +104,7 @@ def test_files_of_deleted_users_stay_until_the_end_of_a_backup(
     assert report.manifest.tables["users"] == 2
     assert report.manifest.photos is not None
     assert report.manifest.photos.files == 4
-    assert not any(file.exists() for file in files)
+    assert existing_crops(enrolled, paths) == []
 
 
 def test_a_committed_photo_that_is_not_yet_in_its_place_is_in_the_archive(enrolled: Gallery, archive: Path) -> None:

@@ -12,6 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from pgface.evaluation.reports.pages import stored_pictures
 from pgface.evaluation.stored_embeddings import stored_embeddings
 from pgface.galleries import Galleries
 from pgface.gallery import Gallery
+from pgface.gallery.config import read_config
 from pgface.gallery.photo_batch import PhotoBatch
 from pgface.gallery.photo_inventory import take_inventory
 from pgface.operations.backup import back_up
@@ -39,10 +41,13 @@ from pgface.operations.move_photos import move_photos
 from pgface.settings import Settings
 from support.backups import elsewhere, no_passphrase
 from support.commands import environment_of, without_settings
+from support.compreface import caller
 from support.databases import Databases
 from support.doctor import cli, findings_of, fix, settings_with
+from support.embedded_server import eventually
 from support.galleries import link_pack, one_value
-from support.object_store import BUCKET, LOCATION, ObjectStore, serving_objects
+from support.object_store import ObjectStore, serving_objects
+from support.photo_store import BUCKET, LOCATION
 from support.photos import Photos
 from support.sentences import photo_stores as says
 from support.web_service import V1, Served, file
@@ -254,6 +259,24 @@ def test_objects_of_a_deleted_gallery_are_deleted_when_the_store_is_back(
         assert one_value(gallery, NOTES) == 0
 
 
+def test_a_restore_beside_a_gallery_does_not_touch_its_objects(
+    open_in: Any, store: ObjectStore, databases: Databases, tmp_path: Path
+) -> None:
+    archive = tmp_path / "gallery.tar"
+    with open_in(LOCATION) as gallery:
+        add_photos(gallery, 1)
+        back_up(gallery.settings, archive)
+        for in_place in (False, True):
+            url = databases.create()
+            there = elsewhere(gallery.settings, tmp_path / "there", database_url=url, photo_store="postgres")
+            restore(there, archive, no_passphrase, in_place=in_place)
+            with Gallery.open(there) as restored:
+                found = restored.stray_photo_files()
+                assert (len(found), restored.remove_stray_photo_files()) == (in_place, found)
+            databases.drop(url)
+            assert len(store.keys()) == (not in_place)
+
+
 def add_photos(gallery: Gallery, number: int) -> None:
     """Add photos of one user quickly, with different bytes."""
     user = gallery.add_user(f"{uuid.uuid4().hex}@example.org", name="Many")
@@ -267,10 +290,6 @@ def add_photos(gallery: Gallery, number: int) -> None:
                 "INSERT INTO photos (user_id, filename, filepath, width, height) VALUES (%s, 'x', %s, 8, 8)",
                 (user.id, batch.add_jpeg(file.getvalue())),
             )
-
-
-MAX_ENROLLED = 60
-"""Photos that are enrolled during one move. The stub of S3 is slower than the enrollment of photos without faces."""
 
 
 class Busy:
@@ -302,9 +321,8 @@ class Busy:
                 return
 
     def _enroll(self) -> None:
-        if self.counts["enrolled"] < MAX_ENROLLED:
-            add_photos(self._gallery, 1)
-            self.counts["enrolled"] += 1
+        add_photos(self._gallery, 1)
+        self.counts["enrolled"] += 1
 
     def _read(self) -> None:
         listed = self._gallery.photos()
@@ -342,6 +360,49 @@ def test_photos_move_while_the_gallery_is_in_use(open_in: Any, store: ObjectStor
             assert gallery.status().photo_store == location
         assert json.loads(cli(settings)("photos", "move", "--to", "postgres/", "--json").stdout)["moved"] > 10
         require_all_in(gallery, "postgres", store)
+
+
+def test_a_move_ends_although_others_enroll_faster(open_in: Any, store: ObjectStore) -> None:
+    with open_in("folder") as gallery:
+        add_photos(gallery, 10)
+        ended = threading.Event()
+        before_switch: list[bool] = []
+
+        def enroll_until_the_end() -> None:
+            while not ended.is_set():
+                in_folder = read_config(gallery.database).photo_store == "folder"
+                add_photos(gallery, 20 if in_folder else 1)
+                before_switch.append(in_folder)
+
+        with ThreadPoolExecutor(2) as threads, store.slow(0.03):
+            enrolling = threads.submit(enroll_until_the_end)
+            assert eventually(lambda: len(before_switch) > 1, 10)
+            moving = threads.submit(move_photos, gallery.settings, LOCATION)
+            try:
+                report = moving.result(20)
+            finally:
+                ended.set()
+                enrolling.result()
+        assert (report.missing, report.left) == ([], 0)
+        assert report.moved >= 10 + 20 * sum(before_switch) - 20  # one batch of photos may have met the switch
+        assert not before_switch[-1]  # others enrolled until the end
+        gallery.clean_photo_store()
+        require_all_in(gallery, LOCATION, store)
+
+
+def test_a_move_to_a_store_that_changes_bytes_can_be_taken_back(
+    open_in: Any, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_in("folder") as gallery:
+        add_photos(gallery, 2)
+        with monkeypatch.context() as damaged:
+            damaged.setattr(PhotoBatch, "is_stored", lambda *_: False)
+            with pytest.raises(StorageError) as failed:
+                move_photos(gallery.settings, LOCATION)
+        assert str(failed.value) == says.STORE_CHANGES_BYTES.format(location=LOCATION, before="folder")
+        add_photos(gallery, 1)
+        assert move_photos(gallery.settings, "folder").moved == 1
+        require_all_in(gallery, "folder", store)
 
 
 def test_a_killed_move_continues(open_in: Any, store: ObjectStore, settings: Settings) -> None:
@@ -407,6 +468,8 @@ def test_the_service_answers_from_every_store(api: Served, store: ObjectStore, p
     path = f"{V1}/users/{enrolled['user']['id']}/photos/{enrolled['photo_id']}"
     crop = api.client.get(f"{path}/crop", headers=admin).content
     assert crop.startswith(b"\xff\xd8")
+    compreface = caller(api)
+    examples: dict[str, bytes] = {}
     calibrated = "SELECT verify_threshold, identify_threshold, (SELECT count(*) FROM confidence_anchors) FROM gallery"
     before = api.execute(calibrated)
     try:
@@ -414,6 +477,13 @@ def test_the_service_answers_from_every_store(api: Served, store: ObjectStore, p
             move_photos(api.owner.settings, location)
             assert api.client.get(f"{path}/crop", headers=admin).content == crop
             assert api.client.get(f"{V1}/status", headers=admin).json()["photo_store"] == location
+            added = compreface.add(location, photos(POWELL, len(examples) + 1).read_bytes())
+            examples[added] = compreface.send("GET", f"/faces/{added}/img").content
+            for example, picture in examples.items():
+                assert picture.startswith(b"\xff\xd8")
+                assert compreface.send("GET", f"/faces/{example}/img").content == picture
+        assert len(store.keys()) == 1 + len(examples)
+        assert compreface.done("DELETE", "/faces") == {"deleted": len(examples)}
         assert api.client.delete(path, headers=admin).status_code == 204
         assert api.client.get(f"{path}/crop", headers=admin).status_code == 404
         assert store.keys() == []

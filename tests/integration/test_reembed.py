@@ -354,7 +354,10 @@ def test_lost_embeddings_need_permission(people: Gallery, run: Run) -> None:
     people.load_embeddings([bare, bare, people.users()[0].id], np.eye(3, 512))
     lost = people.photos(people.user(email("Tony_Blair")).id)
     for photo in lost:
-        people.photo_file(photo).unlink()
+        store = people.files.store_of(photo.filepath)
+        assert store is not None
+        with people.database.transaction() as connection:
+            assert store.delete(connection, [photo.filepath])
     refused = run("reembed", "--model", "sface", code=1)
     assert says.WITHOUT_A_PHOTO.format(email="bare@example.org", embeddings=2) in refused.stderr
     assert refused.stderr.count(says.FILE_OF_PHOTO_IS_NOT_HERE) == 2

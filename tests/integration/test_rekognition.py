@@ -42,6 +42,7 @@ from support.aws_model import aws_model
 from support.databases import Databases
 from support.embedded_server import eventually
 from support.liveness_networks import save_constant_minifasnet
+from support.photo_store import PHOTO_STORE
 from support.photos import Photos
 from support.pictures import png as encoded_png
 from support.rekognition import REGION, RekognitionService, send, serving_rekognition, signed_request
@@ -87,6 +88,7 @@ def service(
         "database_url": url,
         "PGFACE_SCHEMA": "public",  # where pgvector is, too
         "data_dir": tmp_path_factory.mktemp("rekognition"),
+        "photo_store": PHOTO_STORE,
         "model": str(insightface_pack),
         "rekognition": True,
         "s3_endpoint": store,

@@ -27,6 +27,7 @@ from support.backups import (
     drop_schema,
     elsewhere,
     embedding_answers,
+    existing_crops,
     fill,
     has_nothing,
     no_passphrase,
@@ -123,11 +124,11 @@ def test_a_copy_beside_the_gallery_has_its_own_files(enrolled: Gallery, photos: 
     assert report.beside == enrolled.settings.schema_name
     with Gallery.open(settings, engine=enrolled.engine) as copy:
         assert copy.config.id != enrolled.config.id
-        files = [copy.photo_file(photo) for photo in copy.photos()]
-        assert [file.read_bytes() for file in files] == list(before[3].values())
+        assert [copy.crop(photo) for photo in copy.photos()] == list(before[3].values())
+        paths = [photo.filepath for photo in copy.photos()]
         for user in copy.users():
             copy.erase_user(user.id)
-        assert not any(file.exists() for file in files)
+        assert existing_crops(copy, paths) == []
     assert answers(enrolled, photos) == before
 
 
@@ -150,7 +151,7 @@ def test_existing_photo_files_are_shared_only_with_in_place(
     with Gallery.open(drill) as copy:
         for user in copy.users():
             copy.erase_user(user.id)
-    assert all(enrolled.photo_file(photo).exists() for photo in enrolled.photos())
+    assert len(existing_crops(enrolled, [photo.filepath for photo in enrolled.photos()])) == 4
     drop_schema(drill)
     found = answers(enrolled, photos)
     restore(drill, archive, no_passphrase, in_place=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from pgface.operations.backup.tables import TABLES
 from pgface.settings import Settings
 from support.databases import create_database, drop_database
 from support.galleries import one_value, rows
+from support.photo_store import LOCATION, PHOTO_STORE
 from support.photos import Photos
 
 ENROLLED = ("Ariel_Sharon", "Colin_Powell")
@@ -35,12 +37,14 @@ def no_passphrase() -> str:
 
 def elsewhere(settings: Settings, folder: Path, **changes: Any) -> Settings:
     """Make the settings of another machine or another schema."""
-    given = {
+    given: dict[str, Any] = {
         "database_url": settings.database_url,
         "PGFACE_SCHEMA": settings.schema_name,
         "data_dir": folder,
         "search_latency_target": settings.search_latency_target,
     }
+    if PHOTO_STORE == LOCATION and folder != settings.data_dir:  # another machine that does not share the bucket
+        given["photo_store"] = f"{LOCATION}/{hashlib.sha256(bytes(folder)).hexdigest()[:8]}"
     return Settings.model_validate(given | changes)
 
 
@@ -95,7 +99,7 @@ def has_nothing(settings: Settings) -> bool:
 
 
 def answers(gallery: Gallery, photos: Photos) -> Any:
-    """The answers for photos that were not enrolled, with every bit of the similarities, and all rows and files."""
+    """The answers for photos that were not enrolled, with every bit of the similarities, and all rows and crops."""
     with gallery.database.dedicated_connection() as connection:
         connection.execute("SET extra_float_digits = 3")
         found: list[Any] = []
@@ -106,8 +110,13 @@ def answers(gallery: Gallery, photos: Photos) -> Any:
             found.append(gallery.verify(photos(ENROLLED[0], number), f"{ENROLLED[0]}@example.org", face="largest"))
         tables = [rows(connection, f"SELECT * FROM {table} ORDER BY 1") for table in TABLES if table != "photos"]
         photo_rows = rows(connection, "SELECT id, user_id, filename, width, created_at, content_sha256 FROM photos")
-    files = {p.id: gallery.photo_file(p).read_bytes() for p in gallery.photos()}
-    return found, repr(tables), sorted(photo_rows), files
+    crops = {p.id: gallery.crop(p) for p in gallery.photos()}
+    return found, repr(tables), sorted(photo_rows), crops
+
+
+def existing_crops(gallery: Gallery, filepaths: Iterable[str]) -> list[str]:
+    """Return those paths at which the gallery has a crop, in whichever photo store."""
+    return [filepath for filepath in filepaths if gallery.files.has_crop(filepath)]
 
 
 def fill(settings: Settings, *, people: int, photos: int = 3) -> None:

@@ -15,8 +15,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgface.database.pool import initialise
 from pgface.gallery import Gallery
+from pgface.gallery.photos import choose_photo_store
 from pgface.settings import Settings
 from support.citus import CITUS_URL, create_citus_database, drop_citus_database
+from support.photo_store import PHOTO_STORE
 
 _numbers = count(1)
 
@@ -67,9 +69,11 @@ class Databases:
     def _make_gallery(self, template: Template) -> str:
         url = create_database(self._server_url)
         values = {"database_url": url, "PGFACE_SCHEMA": template.schema, "data_dir": self._folder}
+        values |= {"photo_store": PHOTO_STORE} if PHOTO_STORE else {}
         settings = Settings.model_validate(values)
         if template.model is None:
             initialise(settings)
+            choose_photo_store(settings)
         else:
             Gallery.create(settings, model=template.model).close()
         return url

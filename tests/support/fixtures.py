@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
@@ -36,6 +36,7 @@ from support.commands import Run, environment_of, runner
 from support.databases import Databases, Template
 from support.embedding_cache import cached_embeddings
 from support.galleries import ODD_SCHEMA, link_pack
+from support.photo_store import LOCATION, PHOTO_STORE
 from support.photos import Photos
 from support.service_role import as_role, drop_role
 from support.web_service import Served, served_in_process
@@ -82,6 +83,25 @@ def postgres16() -> Iterator[str]:
 def postgres18() -> Iterator[str]:
     """URL of a PostgreSQL 18."""
     yield from _server(18)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _objects() -> Iterator[Callable[[], None]]:
+    """Run the S3-compatible store, if the galleries of this run are in one. Returns what deletes its objects."""
+    if PHOTO_STORE != LOCATION:
+        yield lambda: None
+        return
+    from support.object_store import serving_objects  # it loads moto
+
+    with serving_objects() as store:
+        yield store.delete_all
+
+
+@pytest.fixture(autouse=True)
+def _delete_objects(_objects: Callable[[], None]) -> Iterator[None]:
+    """Delete the objects of a test, because galleries of other tests have the same id."""
+    yield
+    _objects()
 
 
 @pytest.fixture(scope="session")
@@ -188,7 +208,7 @@ def served(databases: Databases, tmp_path_factory: pytest.TempPathFactory, insig
     url = databases.create()
     folder = tmp_path_factory.mktemp("served")
     values = {"database_url": url, "PGFACE_SCHEMA": ODD_SCHEMA, "data_dir": folder, "connect_timeout": 2}
-    values |= {"compreface": True}
+    values |= {"compreface": True, "photo_store": PHOTO_STORE}
     with served_in_process(Settings.model_validate(values), insightface_pack) as served:
         yield served
     databases.drop(url)

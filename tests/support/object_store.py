@@ -1,19 +1,20 @@
-"""An S3-compatible store in this process, which can be stopped for a moment."""
+"""An S3-compatible store in this process, which can be stopped or slow for a moment."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from unittest.mock import patch
 
 import boto3
 from moto.server import ThreadedMotoServer
 
 from pgface.gallery.photo_stores import s3
+from support.photo_store import BUCKET
 
-BUCKET = "faces"
-LOCATION = f"s3://{BUCKET}/crops"
 _NOWHERE = "http://127.0.0.1:9"
 """An address where no service listens."""
 
@@ -21,8 +22,10 @@ _NOWHERE = "http://127.0.0.1:9"
 class ObjectStore:
     """A running store with one bucket."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, server: ThreadedMotoServer) -> None:
         self.url = url
+        self._delay = 0.0
+        self._delay_requests(server)
         self.client = boto3.client("s3", endpoint_url=url, region_name="us-east-1")
         self.client.create_bucket(Bucket=BUCKET)
 
@@ -34,6 +37,25 @@ class ObjectStore:
     def delete_all(self) -> None:
         for key in self.keys():
             self.client.delete_object(Bucket=BUCKET, Key=key)
+
+    def _delay_requests(self, server: ThreadedMotoServer) -> None:
+        assert server._server is not None
+        answer = server._server.app
+
+        def answer_late(*request: Any) -> Any:
+            time.sleep(self._delay)
+            return answer(*request)
+
+        server._server.app = answer_late
+
+    @contextmanager
+    def slow(self, seconds: float) -> Iterator[None]:
+        """Let each request take longer."""
+        self._delay = seconds
+        try:
+            yield
+        finally:
+            self._delay = 0.0
 
     @contextmanager
     def down(self) -> Iterator[None]:
@@ -51,7 +73,7 @@ def serving_objects() -> Iterator[ObjectStore]:
     try:
         url = "http://{}:{}".format(*server.get_host_and_port())
         with patch.dict(os.environ, names), _address(url):
-            store = ObjectStore(url)
+            store = ObjectStore(url, server)
             yield store
             store.client.close()
     finally:

@@ -28,6 +28,7 @@ from pgface.settings import Settings
 from support.databases import create_database, drop_database
 from support.embedded_server import eventually
 from support.galleries import ODD_SCHEMA, contents
+from support.photo_store import PHOTO_STORE
 from support.serve import serving
 from support.service_role import opened_as_service, service_role
 
@@ -219,7 +220,8 @@ class Place:
 @contextmanager
 def gallery_for_a_process(server: str, folder: Path, model: Path) -> Iterator[Place]:
     url = create_database(server)
-    values = {"database_url": url, "PGFACE_SCHEMA": ODD_SCHEMA, "data_dir": folder / "data"}
+    place = {"data_dir": folder / "data", "photo_store": PHOTO_STORE}
+    values = {"database_url": url, "PGFACE_SCHEMA": ODD_SCHEMA} | place
     settings = Settings.model_validate(values)
     with Gallery.create(settings, model=str(model)) as owner, service_role(settings) as of_service:
         assert of_service.database_url

@@ -60,8 +60,9 @@ def run(*command: object) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_compose_file_follows_the_schema_of_the_compose_specification() -> None:
-    run(SCRIPTS / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml")
+@pytest.mark.parametrize("file", ["compose.yaml", "compose.replicas.yaml"])
+def test_the_compose_files_follow_the_schema_of_the_compose_specification(file: str) -> None:
+    run(SCRIPTS / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", file)
 
 
 def test_the_schema_would_find_a_mistake(tmp_path: Path) -> None:
@@ -242,6 +243,63 @@ def test_pgbouncer_leads_to_the_services_database(compose: Any) -> None:
     assert parser["pgbouncer"]["pool_mode"] == "transaction"
     assert service["ports"] == [f"127.0.0.1:{parser['pgbouncer']['listen_port']}:{parser['pgbouncer']['listen_port']}"]
     assert service["secrets"] == [Path(parser["pgbouncer"]["auth_file"]).name]
+
+
+# The file with replicas
+
+
+@pytest.fixture(scope="module")
+def replicas() -> Any:
+    """The compose file with replicas."""
+    return read((ROOT / "compose.replicas.yaml").read_text(encoding="utf-8"))
+
+
+def test_replicas_are_the_same_postgres_and_log_no_data(compose: Any, replicas: Any) -> None:
+    one = compose["services"]["postgres"]
+    servers = [service for name, service in replicas["services"].items() if name.startswith("db")]
+    logging = {option for option in one["command"] if option.startswith(("--log_", "--client_"))}
+    for server in servers:
+        assert server["image"] == one["image"]
+        assert logging <= set(server["command"])
+        assert "ports" not in server
+        assert all((ROOT / source).is_file() for source, *_ in map(_parts, server["volumes"]) if source[0] == ".")
+    names = {server["environment"]["SERVER"] for server in servers}
+    assert names == {"db1", "db2", "db3"}
+    assert {source for server in servers for source in server["environment"]["SOURCE"].split(",")} <= names
+
+
+def _parts(volume: str) -> list[str]:
+    return volume.split(":")
+
+
+def test_pgface_with_replicas_has_known_settings_and_commands(compose: Any, replicas: Any) -> None:
+    commands = re.findall(
+        r"^### `pgface (\w+)`$", (ROOT / "docs" / "reference" / "command-line.md").read_text(), re.MULTILINE
+    )
+    settings = re.findall(r"`(PGFACE_\w+)`", (ROOT / "docs" / "reference" / "settings.md").read_text())
+    for name, command in (("pgface", "serve"), ("worker", "worker")):
+        service = replicas["services"][name]
+        assert service["command"] == [command]
+        assert command in commands
+        assert {one for one in service["environment"] if one.startswith("PGFACE_")} <= set(settings)
+        for key in ("user", "read_only", "cap_drop", "security_opt", "init", "restart", "secrets", "volumes"):
+            assert service[key] == compose["services"]["pgface"][key]
+        assert "depends_on" not in service  # it would start an old primary
+        Settings.model_validate({"database_url": service["environment"]["PGFACE_DATABASE_URL"]})
+    assert replicas["services"]["pgface"]["healthcheck"] == compose["services"]["pgface"]["healthcheck"]
+    assert replicas["services"]["pgface"]["ports"] == ["127.0.0.1:8000:8000"]
+
+
+def test_the_password_of_replicas_is_in_files_only(compose: Any, replicas: Any, tmp_path: Path) -> None:
+    assert replicas["secrets"].items() <= compose["secrets"].items()
+    make_secrets(tmp_path / "secrets", Owner(os.geteuid(), os.getegid()))
+    addresses = {line.partition(":")[0] for line in (tmp_path / "secrets" / "pgpass").read_text().splitlines()}
+    for service in replicas["services"].values():
+        for name, value in service["environment"].items():
+            assert name.endswith("_FILE") or "PASSWORD" not in name
+            if "://" in value and name != "PGFACE_PHOTO_STORE":
+                assert urlsplit(value).password is None
+                assert set(urlsplit(value).netloc.rpartition("@")[2].split(",")) <= addresses
 
 
 # The contents of the image

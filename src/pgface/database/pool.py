@@ -133,7 +133,7 @@ class Database:
             DatabaseUnreachableError, DatabaseAccessError: no server in the URL is the primary.
 
         """
-        return self._direct_url or servers_of(self.url, self._settings.data_dir).primary()
+        return servers_of(self._direct_url or self.url, self._settings.data_dir).primary()
 
     @property
     def _pool(self) -> ConnectionPool[GalleryConnection]:

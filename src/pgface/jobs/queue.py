@@ -11,13 +11,32 @@ import psycopg
 from pgface.database.job_queue import entered_queue, require_procrastinate, require_queue
 from pgface.database.pool import Database
 from pgface.database.sql import queries
-from pgface.errors import DatabaseError
+from pgface.errors import DatabaseError, SessionNeededError
 
 if TYPE_CHECKING:
     from procrastinate import App
 
 QUEUE: Final = "pgface"
 TASK: Final = "pgface.run_job"
+
+
+def require_session(home: Database) -> None:
+    """Check that a worker can listen for jobs. A pooler in transaction mode would take its session away.
+
+    Raises:
+        SessionNeededError: there is a transaction pooler, and PGFACE_DIRECT_URL is not set.
+        SettingsError: PGFACE_DIRECT_URL leads to another database.
+        DatabaseError: PostgreSQL does not answer.
+
+    """
+    try:
+        with home.dedicated_connection():
+            pass
+    except SessionNeededError:
+        raise SessionNeededError(
+            "A worker of jobs needs its own session, and a pooler is in between. "
+            "Set PGFACE_DIRECT_URL to PostgreSQL itself."
+        ) from None
 
 
 def put(connection: psycopg.Connection, home_schema: str, schema_name: str, job_id: UUID) -> None:

@@ -1,4 +1,4 @@
-"""Creates the secrets of a deployment with containers, as files that `compose.yaml` mounts."""
+"""Creates the secrets of a deployment with containers, as files that the compose files mount."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ CONTAINER_ID = 1000
 """The default user and group of the containers, as in `compose.yaml`."""
 _UID_MAP = Path("/proc/self/uid_map")
 _USER, _DATABASE = "faceuser", "facedb"
-_ADDRESSES = ("postgres:5432", "pgbouncer:6432", "localhost:5432", "localhost:6432", "127.0.0.1:5432", "127.0.0.1:6432")
-"""The addresses from another container, and from the machine itself."""
+_ADDRESSES = (
+    *("postgres:5432", "pgbouncer:6432", "db1:5432", "db2:5432", "db3:5432"),
+    *("localhost:5432", "localhost:6432", "127.0.0.1:5432", "127.0.0.1:6432"),
+)
+"""The addresses from another container of `compose.yaml` or `compose.replicas.yaml`, and from the machine itself."""
 
 
 @dataclass(frozen=True, slots=True)

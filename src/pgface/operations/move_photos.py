@@ -3,14 +3,17 @@
 Each row of `photos` says where its crop is. So moving a crop is: write it to the new store, read it back, and change
 its row. A trigger notes the old crop in the same transaction, and pgface deletes it afterwards. After a crash, a crop
 without a row is cleaned up as after a crashed enrollment, and another run moves the rows that are left.
+
+New crops go to the new store from the start. So the number of crops to move only falls, and the move ends also if
+others enroll faster than it copies.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -32,7 +35,7 @@ _BATCH_PHOTOS: Final = 25
 """They are in memory together. Most have 20 kB, and those of `pgface migrate` some megabytes."""
 _AT_A_TIME: Final = 4
 _MAX_SWEEPS: Final = 5
-"""After the switch nothing new arrives in the old stores, so one sweep is enough unless rows are locked."""
+"""Nothing new arrives in the old stores, so one sweep is enough unless rows are locked."""
 
 
 @dataclass(slots=True)
@@ -58,11 +61,12 @@ class MoveReport:
 
 
 def move_photos(settings: Settings, to: str, *, on_photos: OnPhotos | None = None) -> MoveReport:
-    """Move every crop to another photo store, and switch the gallery to it.
+    """Switch the gallery to another photo store, and move every crop to it.
 
-    Enrollments, searches, readings and deletions go on. Until the switch, enrollments write to the old store. A crop is
+    Enrollments, searches, readings and deletions go on. From the start, enrollments write to the new store. A crop is
     read back and compared (SHA-256) before its row changes. The old crop is then deleted, because a copy that no row
-    names would outlive the deletion of its photo. You can run this again after an interruption.
+    names would outlive the deletion of its photo. You can run this again after an interruption, or move the photos
+    back.
 
     Args:
         settings: the gallery. `photo_store` is ignored.
@@ -72,7 +76,8 @@ def move_photos(settings: Settings, to: str, *, on_photos: OnPhotos | None = Non
     Raises:
         GalleryError: `to` is not a photo store.
         DatabaseAccessError: this PostgreSQL user is not the gallery's owner.
-        StorageError: a store cannot be read or written. What was moved before stays in the new store.
+        StorageError: a store cannot be read or written. If the new store fails its check, nothing was changed. Later,
+            what was moved before and new crops stay in the new store.
         DatabaseError: PostgreSQL failed.
 
     """
@@ -85,8 +90,6 @@ def move_photos(settings: Settings, to: str, *, on_photos: OnPhotos | None = Non
         _require_owner(database)
         files = PhotoFiles(settings, read_config(database), database)
         files.store(location).check()
-        database.execute("add_photo_store", {"location": location})
-        files.refresh(read_config(database))
         report = _Move(database, files, location, on_photos).run()
     report.seconds = time.monotonic() - began
     return report
@@ -112,12 +115,13 @@ class _Move:
         self._done = 0
 
     def run(self) -> MoveReport:
-        self._sweep()  # the long part, while enrollments go to the old store
+        before = read_config(self._database).photo_store
         self._switch()
-        for _ in range(_MAX_SWEEPS):  # what was enrolled before the switch
-            self._sweep()
-            if not self._report.left:
-                break
+        with _advice_after_switch(before, self._target.location):
+            for _ in range(_MAX_SWEEPS):
+                self._sweep()
+                if not self._report.left:
+                    break
         self._drop_empty_stores()
         ((self._report.to_delete, _),) = self._database.read("count_deleted_photo_files", row_factory=tuple_row)
         return self._report
@@ -141,7 +145,7 @@ class _Move:
         return sum(number for prefix, number in counts.items() if prefix not in (None, self._target.prefix))
 
     def _switch(self) -> None:
-        """Let all later enrollments write to the new store."""
+        """Let all later enrollments, in every process, write to the new store."""
         with self._database.transaction_alone() as connection:
             connection.execute(queries()["lock_enrollment"])
             connection.execute(queries()["set_photo_store"], {"location": self._target.location})
@@ -204,8 +208,18 @@ class _Move:
             return crop.read()
 
 
+@contextmanager
+def _advice_after_switch(before: str, location: str) -> Iterator[None]:
+    """Say what a move that failed has changed, and how to go on or back."""
+    try:
+        yield
+    except StorageError as error:
+        back = "" if before == location else f", or move all photos back with `pgface photos move --to {before}`"
+        raise StorageError(
+            f"{error} New photos go to {location} already. Run this command again to move the rest{back}."
+        ) from error
+
+
 def _require_stored(store: PhotoStore, results: Any) -> None:
     if not all(results):
-        raise StorageError(
-            f"The photo store {store.location} returned other bytes than were written. Nothing was moved."
-        )
+        raise StorageError(f"The photo store {store.location} returned other bytes than were written.")

@@ -20,6 +20,7 @@ from pgface.errors import (
     PgfaceError,
 )
 from pgface.gallery import Gallery
+from pgface.jobs.queue import require_session
 from pgface.server.job_worker import worker_beside
 from pgface.server.sockets import Listening
 from pgface.settings import Settings
@@ -72,6 +73,7 @@ def serve(listening: Listening, processes: int, settings: Settings, announce: An
 
     Raises:
         SettingsError: the address or the certificate cannot be used.
+        SessionNeededError: PGFACE_JOBS is set, and a worker could not listen for jobs.
         PgfaceError: a package is missing, or an error of `prepare`.
 
     """
@@ -90,6 +92,8 @@ def serve(listening: Listening, processes: int, settings: Settings, announce: An
         with ExitStack() as opened:
             gallery = opened.enter_context(prepare(settings))
             if settings.jobs:
+                with suppress(DatabaseUnreachableError):  # the worker tries again
+                    require_session(gallery.database)
                 kept.enter_context(worker_beside(settings))
             announce(gallery.engine.identity.name, listening.url(sockets[0].getsockname()[1]))
             if processes == 1:

@@ -36,6 +36,9 @@ LOADED_WITHOUT_INDEX = Sentence("can be searched, but the vector index could not
 
 # Poolers.
 NEEDS_A_SESSION = Sentence("needs its own session...PGFACE_DIRECT_URL")
+WORKER_NEEDS_A_SESSION = Sentence(
+    "A worker of jobs needs its own session, and a pooler is in between. Set PGFACE_DIRECT_URL to PostgreSQL itself."
+)
 SEARCH_MUST_BE_FITTED = Sentence("Fit it with `pgface fit-search`. This needs its own session")
 DIRECT_URL_LEADS_ELSEWHERE = Sentence("leads to another database than PGFACE_DATABASE_URL")
 

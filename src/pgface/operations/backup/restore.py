@@ -269,11 +269,14 @@ class _GalleryRestore(_Restore):
             self._connection.execute(statement("delete_notes_of_gallery", schema=schema), ending)
 
     def _record_store(self) -> None:
-        """Record the store of the restored crops, and those that may still have crops of the archived gallery."""
+        """Record the store of the restored crops. `in_place` also keeps the archived stores, which may have crops.
+
+        Otherwise the archived gallery may still exist. Its crops have no rows here, and must not be deleted as strays.
+        """
         archived = read_config(self._connection)
         places = {archived.photo_store, *archived.former_photo_stores} - {self._store.location}
-        same_id = self.gallery_id == self.manifest.gallery.id
-        former = sorted(location for location in places if same_id and location.startswith(S3))
+        owns_places = self._in_place and self.gallery_id == self.manifest.gallery.id
+        former = sorted(location for location in places if owns_places and location.startswith(S3))
         values = {"location": self._store.location, "former": former}
         self._connection.execute(queries()["set_restored_photo_store"], values)
 

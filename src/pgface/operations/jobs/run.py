@@ -1,7 +1,8 @@
 """Runs one job. A run can end at any moment, and another one continues where it ended.
 
 Every write of a run is in a transaction that checks the run's number. So a worker that was taken for dead, or whose job
-was cancelled, writes nothing more. The result of a photo and its rows in the gallery are one transaction.
+was cancelled, writes nothing more. The result of a photo and its rows in the gallery are one transaction. So are the
+report of an import or of a change of the model, and what it changes.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ from pgface.gallery.enroll_folder import person_of
 from pgface.operations.reembed.reembed import reembed
 from pgface.operations.transfer.load import import_gallery
 from pgface.results import Enrollment
+from pgface.search.fit import fit_search_if_due, refresh_templates, vacuum_stale_templates
+from pgface.search.vector_index.lifecycle import vector_index_lock
 from pgface.settings import Settings
 from pgface.system.private_folder import private_folder
 
@@ -114,6 +117,14 @@ class Run:
             values = {"id": self.job_id, "run": self.number, "done": done, "total": total}
             self._require(connection, "note_job_progress", values)
 
+    def store_report(self, connection: psycopg.Connection, report: dict[str, Any]) -> None:
+        """Write what the job returns, in the transaction of its rows. From its commit on, the job cannot be cancelled.
+
+        A run that was taken over or cancelled ends here, and its rows are rolled back.
+        """
+        values = {"id": self.job_id, "run": self.number, "report": Jsonb(report)}
+        self._require(connection, "store_job_report", values)
+
     def finish(
         self, state: str, *, error: str | None = None, reason: str | None = None, report: dict[str, Any] | None = None
     ) -> None:
@@ -141,11 +152,14 @@ def run_job(gallery: Gallery, job_id: UUID, should_stop: Callable[[], bool]) -> 
         begun = connection.execute(queries()["begin_job_run"], {"id": job_id}).fetchone()
     if begun is None:
         return
-    kind, options, created_by, number, without_progress = begun
+    kind, options, created_by, number, without_progress, report = begun
     run = Run(gallery, job_id, number, without_progress, options, Client(actor=created_by), should_stop)
     try:
         run.check()
-        report = _RUNS[kind](run)
+        if report is None:
+            report = _RUNS[kind](run)
+        else:
+            _fit_search(run)
         run.finish("succeeded", report=report)
     except _TakenOverError:
         _log.info("The job was cancelled, or another worker has it.", extra={"job": str(job_id)})
@@ -233,7 +247,12 @@ def _import(run: Run) -> dict[str, Any]:
         for position, file in enumerate(files):
             _write_file(run, position, file)
         source = files[0] if len(files) == 1 else folder
-        return import_gallery(run.gallery.settings, source, on_rows=run.show_progress).to_json()
+        return import_gallery(
+            run.gallery.settings,
+            source,
+            on_rows=run.show_progress,
+            within=lambda connection, report: run.store_report(connection, report.to_json()),
+        ).to_json()
 
 
 @contextmanager
@@ -263,6 +282,7 @@ def _reembed(run: Run) -> dict[str, Any]:
         model=run.options["model"],
         drop_lost=run.options["drop_lost"],
         on_progress=run.show_progress,
+        within=lambda connection, report: run.store_report(connection, _without_names(report.to_json())),
     )
     if report.outcome == "refused":
         raise GalleryError(
@@ -271,6 +291,19 @@ def _reembed(run: Run) -> dict[str, Any]:
         )
     run.gallery.adopt_model()
     return _without_names(report.to_json())
+
+
+def _fit_search(run: Run) -> None:
+    """End the work of a run that was killed after its commit.
+
+    The rows are not written again, because some of these people may have been deleted since.
+    """
+    run.gallery.adopt_model()
+    while refresh_templates(run.database):
+        run.check()
+    with run.database.dedicated_connection() as connection, vector_index_lock(connection):
+        vacuum_stale_templates(connection)
+        fit_search_if_due(connection, run.gallery.settings.search_latency_target)
 
 
 def _evaluate(run: Run) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from pgface.errors import DatabaseAccessError
 from pgface.faces.engines.inference import running_calls
 from pgface.galleries import Galleries
 from pgface.gallery import Gallery
-from pgface.jobs.queue import QUEUE, TASK, put_back_lost
+from pgface.jobs.queue import QUEUE, TASK, put_back_lost, require_session
 from pgface.operations.jobs.run import TRY_AGAIN, StopRequestedError, run_job
 from pgface.settings import Settings
 
@@ -51,6 +51,7 @@ def run_worker(settings: Settings, announce: Announce, *, until_idle: bool = Fal
 
     Raises:
         SchemaMissingError: there is no gallery or no queue, and this role may not create one.
+        SessionNeededError, SettingsError: as for `require_session`.
         DatabaseError: PostgreSQL does not answer at the start.
         PgfaceError: procrastinate is not installed.
 
@@ -59,6 +60,7 @@ def run_worker(settings: Settings, announce: Announce, *, until_idle: bool = Fal
     settings = settings.model_copy(update={"workers": 1})
     _prepare_queue(settings)
     with Galleries.open(settings) as galleries, running_calls.one():
+        require_session(galleries.default.database)
         # The call that is counted here keeps the networks of a job on one core.
         asyncio.run(_run(galleries, settings, announce, until_idle=until_idle))
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import psycopg
 
 from pgface.database.errors import wrap_psycopg_errors
 from pgface.database.pool import Database, initialise
@@ -160,8 +163,11 @@ def write_and_verify(
     model: GalleryConfig,
     merge: bool,
     on_rows: OnRows | None,
+    within: Callable[[psycopg.Connection, Written], None] | None = None,
 ) -> Migrated:
     """Write and verify the rows in one transaction. Then build the index, and check that search finds the embeddings.
+
+    `within` is called in the transaction, before it commits. If it raises an error, nothing is written.
 
     Raises:
         ModelMismatchError: the gallery has got another model since `model` was read.
@@ -188,6 +194,8 @@ def write_and_verify(
             connection.execute(queries()["require_model"], {"model_changes": model.model_changes})
             users = verify_rows(connection, old, written)
             refresh_templates_of_load(connection, len(written.plan.users), many=many)
+            if within is not None:
+                within(connection, written)
         seconds_to_commit = time.monotonic() - began
     verified = None
     if not written.new.nothing:

@@ -47,6 +47,8 @@ _BARE = "This embedding has no photo, so it cannot be embedded again."
 
 OnProgress = Callable[[int, int], None]
 """Called after every face, with the number of embedded faces and of all faces to embed."""
+Within = Callable[[psycopg.Connection, ReembedReport], None]
+"""Called in the transaction of the switch, before it commits. If it raises an error, the gallery keeps its model."""
 
 
 def reembed(
@@ -58,6 +60,7 @@ def reembed(
     drop_lost: bool = False,
     dry_run: bool = False,
     on_progress: OnProgress | None = None,
+    within: Within | None = None,
 ) -> ReembedReport:
     """Embed every face of the gallery with another model, then bind the gallery to it.
 
@@ -74,6 +77,7 @@ def reembed(
         dry_run: do everything except the switch, and measure how identification changes. The new embeddings wait for
             the next run, or for `abort_reembedding`.
         on_progress: called with the progress.
+        within: called before the commit of the switch.
 
     Raises:
         ModelError: the model cannot be loaded.
@@ -112,7 +116,7 @@ def reembed(
             with EngineWorkers(settings.workers, engine, embed) as workers, _advice_to_continue():
                 run = _Run(settings, connection, engine.identity, workers, originals, on_progress, files)
                 run.embed_all()
-                report = run.finish(config.model_name, waiting, drop_lost=drop_lost, dry_run=dry_run)
+                report = run.finish(config.model_name, waiting, drop_lost=drop_lost, dry_run=dry_run, within=within)
         if report.outcome == "switched":
             _fit_search(settings, database, connection)
     return replace(report, seconds=time.monotonic() - began)
@@ -181,7 +185,9 @@ class _Run:
             self._embed(self._tasks_left(), total + left)
             total += left
 
-    def finish(self, model_before: str, waiting: int, *, drop_lost: bool, dry_run: bool) -> ReembedReport:
+    def finish(
+        self, model_before: str, waiting: int, *, drop_lost: bool, dry_run: bool, within: Within | None
+    ) -> ReembedReport:
         """Switch the gallery to the new model, unless faces would be lost or this is a dry run."""
         if dry_run:
             return self._report("dry run", model_before, waiting)
@@ -199,6 +205,8 @@ class _Run:
                             return self._report("refused", model_before, waiting)
                         report = self._report("switched", model_before, waiting)
                         switch(self._connection, self._model)
+                        if within is not None:
+                            within(self._connection, report)
                         return report
                 self._embed(self._tasks_left(), self._done + left)
 

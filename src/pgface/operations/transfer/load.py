@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 import ijson
 import numpy as np
+import psycopg
 from numpy.typing import NDArray
 
 from pgface.database.pool import Database
@@ -27,7 +28,7 @@ from pgface.operations.legacy.migrate import write_and_verify
 from pgface.operations.legacy.plan import Counts
 from pgface.operations.legacy.problems import Problem, row_problems
 from pgface.operations.legacy.vectors import open_vectors, vector_problems
-from pgface.operations.legacy.write import OnRows
+from pgface.operations.legacy.write import OnRows, Written
 from pgface.operations.transfer.contents import (
     FORMAT,
     LABELS,
@@ -73,13 +74,20 @@ class ImportReport:
         return asdict(self)
 
 
-def import_gallery(settings: Settings, source: Path, *, on_rows: OnRows | None = None) -> ImportReport:
+Within = Callable[[psycopg.Connection, ImportReport], None]
+"""Called in the transaction of the rows, before it commits. If it raises an error, nothing is written."""
+
+
+def import_gallery(
+    settings: Settings, source: Path, *, on_rows: OnRows | None = None, within: Within | None = None
+) -> ImportReport:
     """Load an export into the gallery. Users are matched by e-mail, and existing embeddings are skipped.
 
     Args:
         settings: the gallery.
         source: a file that ends in `.parquet`, or a folder with `face_db.npy` and `face_db.json`.
         on_rows: called with the progress.
+        within: called before the commit.
 
     Raises:
         TransferError: the files are damaged, or not an export. Nothing was written.
@@ -96,11 +104,27 @@ def import_gallery(settings: Settings, source: Path, *, on_rows: OnRows | None =
             )
         files = PhotoFiles(settings, config, database)
         old = _installation(export, source)
+        found = Counts(len(export.people), 0, 0, len(export.owners))
+
+        def before_commit(connection: psycopg.Connection, written: Written) -> None:
+            if within is not None:
+                within(connection, ImportReport(written.new, found))
+
         try:
-            done = write_and_verify(old, settings, database, files, None, model=config, merge=True, on_rows=on_rows)
+            done = write_and_verify(
+                old,
+                settings,
+                database,
+                files,
+                None,
+                model=config,
+                merge=True,
+                on_rows=on_rows,
+                within=before_commit,
+            )
         except MigrationError as error:
             raise TransferError(str(error)) from error
-    return ImportReport(done.written.new, Counts(len(export.people), 0, 0, len(export.owners)))
+    return ImportReport(done.written.new, found)
 
 
 def _installation(export: Export, source: Path) -> OldInstallation:

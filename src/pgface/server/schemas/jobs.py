@@ -51,7 +51,7 @@ class JobResponse(ResponseBody):
     error: str | None = Field(description="The code of the error, for a failed job.")
     reason: str | None = Field(description="Why the job failed.")
     report: dict[str, Any] | None = Field(
-        description="Of a job that succeeded: what an import, a change of the model or an evaluation returned."
+        description="What an import, a change of the model or an evaluation returned. Null if nothing was changed."
     )
 
 

@@ -45,8 +45,9 @@ ORDER BY position
 LIMIT %(limit)s;
 
 -- cancel_job --
--- Only a job that is not finished. The run that goes on can no longer write.
-UPDATE jobs SET state = 'cancelled', finished_at = now() WHERE id = %(id)s AND state IN ('queued', 'running');
+-- Only a job that is not finished. The run that goes on can no longer write. A job with a report has changed the gallery.
+UPDATE jobs SET state = 'cancelled', finished_at = now()
+WHERE id = %(id)s AND state IN ('queued', 'running') AND report IS NULL;
 
 -- cancel_job_photos --
 UPDATE job_results SET outcome = 'cancelled' WHERE job_id = %(id)s AND outcome IS NULL;
@@ -59,7 +60,7 @@ DELETE FROM job_files WHERE job_id = %(id)s;
 UPDATE jobs SET state = 'running', run = run + 1, runs_without_progress = runs_without_progress + 1,
     started_at = coalesce(started_at, now())
 WHERE id = %(id)s AND state IN ('queued', 'running')
-RETURNING kind, options, created_by, run, runs_without_progress;
+RETURNING kind, options, created_by, run, runs_without_progress, report;
 
 -- note_job_photo --
 -- Counts the result of a photo, unless the run was taken over or the job was cancelled.
@@ -95,8 +96,14 @@ SELECT data FROM job_files WHERE job_id = %(id)s AND position = %(position)s AND
 UPDATE jobs SET done = %(done)s, total = %(total)s, runs_without_progress = 0
 WHERE id = %(id)s AND run = %(run)s AND state = 'running';
 
+-- store_job_report --
+-- In the transaction of what the job changes. A later run then changes nothing more.
+UPDATE jobs SET report = %(report)s, runs_without_progress = 0
+WHERE id = %(id)s AND run = %(run)s AND state = 'running';
+
 -- finish_job --
-UPDATE jobs SET state = %(state)s, error = %(error)s, reason = %(reason)s, report = %(report)s, finished_at = now()
+UPDATE jobs SET state = %(state)s, error = %(error)s, reason = %(reason)s, report = coalesce(%(report)s, report),
+    finished_at = now()
 WHERE id = %(id)s AND run = %(run)s AND state = 'running';
 
 -- expired_jobs --

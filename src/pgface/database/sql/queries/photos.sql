@@ -168,14 +168,8 @@ SELECT filepath
 FROM photos
 WHERE id = %(id)s;
 
--- add_photo_store --
--- The gallery remembers the URL of a store before its first object is written.
-UPDATE gallery
-SET former_photo_stores = array_append(former_photo_stores, %(location)s)
-WHERE %(location)s <> ALL (former_photo_stores)
-    AND photo_store <> %(location)s;
-
 -- set_photo_store --
+-- In one statement, so that the gallery knows the URL of each store in which it has objects.
 UPDATE gallery
 SET photo_store = %(location)s,
     former_photo_stores = array_remove(
