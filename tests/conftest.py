@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from pathlib import Path
 
@@ -27,6 +28,17 @@ for _number in (signal.SIGINT, signal.SIGHUP):
 def pytest_xdist_auto_num_workers() -> int:
     """One more process than cores for `-n auto`, because tests wait for servers, pages and clocks in between."""
     return usable_cores() + 1
+
+
+def pytest_collection() -> None:
+    """Leave the garbage of the collection, of which there is little."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Leave all that was collected out of later searches for garbage, because it is needed until the end."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
