@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 PROGRAM = Path(__file__).parents[2] / "benchmarks" / "bench_search.py"
 VARIANTS = PROGRAM.with_name("bench_search_variants.py")
-QUICK = ("--people", 200, "--probes", 60, "--seconds", 1, "--patience", 0.1)
+QUICK = ("--people", 200, "--probes", 60, "--seconds", 0.2, "--patience", 0.1)
 
 
 @pytest.fixture
