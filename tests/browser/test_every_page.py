@@ -101,7 +101,7 @@ def service(
         gallery.erase_user(gone.id)
         create_key(gallery.database, "door of the laboratory", ["identify", "verify"], COMMAND_LINE)
         create_key(gallery.database, "k" * 100, ["identify", "verify", "enroll", "metrics", "admin"], COMMAND_LINE)
-        with serving(gallery, folder / "serve.log") as service:
+        with serving(gallery, folder) as service:
             yield service
 
 
