@@ -41,11 +41,24 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+_FIRST = (
+    "test_service_crash",
+    "test_bench_search",
+    "test_docs_site",
+    "test_how_to",
+    "test_backup_page",
+    "test_demo",
+    "test_bench_engine",
+)
+"""The modules with the longest tests. If one of these began last, all other processes would wait for it."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what takes long because of where it is."""
+    """Mark what takes long because of where it is, and begin with the longest tests."""
     for item in items:
         if item.path.parent.name in ("browser", "engines"):
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: _FIRST.index(item.path.stem) if item.path.stem in _FIRST else len(_FIRST))
 
 
 @pytest.fixture(scope="session")
