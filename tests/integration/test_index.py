@@ -18,7 +18,8 @@ import numpy as np
 import psycopg
 import pytest
 from numpy.typing import NDArray
-from psycopg import Connection, _cursor_base, sql
+from psycopg import Connection, sql
+from psycopg.generators import execute
 from psycopg.pq.abc import PGconn
 
 from pgface.database.pool import Database, initialise
@@ -562,7 +563,6 @@ def test_ctrl_c_while_an_answer_is_read_leaves_the_old_index(
 ) -> None:
     """Python may raise it in psycopg's generator, which ends then. Usually it is raised between two steps of it."""
     build_index(database, "hnsw", m=4)
-    execute = _cursor_base.execute
 
     def interrupted(connection: PGconn) -> Iterator[Any]:
         yield next(execute(connection))
@@ -570,7 +570,7 @@ def test_ctrl_c_while_an_answer_is_read_leaves_the_old_index(
 
     @contextmanager
     def at_the_build(*_: object) -> Iterator[None]:
-        with patch.object(_cursor_base, "execute", interrupted):
+        with patch("psycopg._cursor_base.execute", interrupted):
             yield
 
     monkeypatch.setattr(build, "watched", at_the_build)
