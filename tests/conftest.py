@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pgface.system.resources import usable_cores
+from pgface.settings import MEBI
+from pgface.system.resources import usable_cores, usable_memory
 
 pytest.register_assert_rewrite("support")
 
@@ -26,8 +27,11 @@ for _number in (signal.SIGINT, signal.SIGHUP):
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more process than cores for `-n auto`, because tests wait for servers, pages and clocks in between."""
-    return usable_cores() + 1
+    """Two more processes than cores for `-n auto`, because tests wait for servers, pages and clocks in between.
+
+    Each needs up to 2 GiB with its servers.
+    """
+    return max(1, min(usable_cores() + 2, usable_memory() // (2048 * MEBI)))
 
 
 def pytest_collection() -> None:
