@@ -238,12 +238,12 @@ def test_too_few_connections_for_the_clients(environment: dict[str, str], databa
     database = sql.Identifier(str(conninfo_to_dict(database_url)["dbname"]))
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("CREATE EXTENSION vector")
-        connection.execute(sql.SQL("CREATE ROLE {} LOGIN CONNECTION LIMIT 4").format(sql.Identifier(role)))
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN CONNECTION LIMIT 3").format(sql.Identifier(role)))
         connection.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(database, sql.Identifier(role)))
         try:
             run = runner(environment | {"PGFACE_DATABASE_URL": make_conninfo(database_url, user=role)}, tmp_path)
             few = ("--people", 20, "--probes", 50, "--seconds", 1, "--no-peers")
-            refused = run("bench", *few, "--clients", 6, code=1)
+            refused = run("bench", *few, "--clients", 3, code=1)
             assert "too many connections" in refused.stderr
             assert scratch_schemas(database_url) == 0
         finally:
