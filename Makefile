@@ -26,10 +26,15 @@ PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 test: setup
 	$(MAKE) -j2 lint pytest
 
-pytest: setup
+# Every process of the tests imports the same thousands of modules. Here one process compiles them, for all.
+$(VENV)/.compiled: $(VENV)/.installed
+	$(BIN)/python -m pytest --collect-only --quiet > /dev/null
+	touch $@
+
+pytest: setup $(VENV)/.compiled
 	$(PYTEST)
 
-test-fast: setup # the inner loop
+test-fast: setup $(VENV)/.compiled # the inner loop
 	$(PYTEST) -m "not slow"
 
 lint: setup

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from pathlib import Path
 
 import pytest
 
-from pgface.system.resources import usable_cores
+from pgface.settings import MEBI
+from pgface.system.resources import usable_cores, usable_memory
 
 pytest.register_assert_rewrite("support")
 
@@ -25,15 +27,43 @@ for _number in (signal.SIGINT, signal.SIGHUP):
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more process than cores for `-n auto`, because tests wait for servers, pages and clocks in between."""
-    return usable_cores() + 1
+    """Two more processes than cores for `-n auto`, because tests wait for servers, pages and clocks in between.
+
+    Each needs up to 2 GiB with its servers.
+    """
+    return max(1, min(usable_cores() + 2, usable_memory() // (2048 * MEBI)))
+
+
+def pytest_collection() -> None:
+    """Leave the garbage of the collection, of which there is little."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Search for garbage less often, and not in what was collected, because that is needed until the end."""
+    gc.freeze()
+    gc.set_threshold(10_000)
+    gc.enable()
+
+
+_FIRST = (
+    "test_service_crash",
+    "test_bench_search",
+    "test_docs_site",
+    "test_how_to",
+    "test_backup_page",
+    "test_demo",
+    "test_bench_engine",
+)
+"""The modules with the longest tests. If one of these began last, all other processes would wait for it."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what takes long because of where it is."""
+    """Mark what takes long because of where it is, and begin with the longest tests."""
     for item in items:
         if item.path.parent.name in ("browser", "engines"):
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: _FIRST.index(item.path.stem) if item.path.stem in _FIRST else len(_FIRST))
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page
 
 from pgface.faces.engines import load_engine
-from support.chromium import SCREENSHOTS, Screenshot, opened_tab, program, running
+from support.chromium import Screenshot, opened_tab, program, running, save_screenshot
 from support.fake_camera import FakeCamera, Head
 
 
@@ -29,20 +30,16 @@ def browser(camera: FakeCamera) -> Iterator[Browser]:
 
 @pytest.fixture
 def tab(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """A page in a new browser context. After the test, a screenshot is saved under the name of the test."""
+    """A page in a new browser context. After the test, a screenshot may be saved under the name of the test."""
     with opened_tab(browser) as page:
         yield page
-        page.screenshot(path=SCREENSHOTS / f"{request.node.name}.png", full_page=True)
+        save_screenshot(page, request.node.name)
 
 
 @pytest.fixture
 def screenshot(tab: Page) -> Screenshot:
-    """Return a function that saves a screenshot of the whole page in PGFACE_TEST_ARTIFACTS."""
-
-    def save(name: str) -> None:
-        tab.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
-
-    return save
+    """Return a function that saves a screenshot of the whole page in PGFACE_TEST_ARTIFACTS, if that is set."""
+    return partial(save_screenshot, tab)
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ def admin(gallery: Gallery, photos: Photos, tab: Page, tmp_path: Path) -> Iterat
     add_administrator(gallery.database, ada.id, COMMAND_LINE)
     gallery.enroll(photos("George_W_Bush", 7), "bush@example.org", name="George W Bush")
     gallery.enroll(photos("Tony_Blair", 3), "tony-blair@pgface.invalid", name="Tony Blair")
-    with serving(gallery, tmp_path / "serve.log") as service:
+    with serving(gallery, tmp_path) as service:
         service.log_in(tab, ada.email)
         tab.goto(f"{service.address}/admin/gallery")
         expect(tab.get_by_role("heading", level=1)).to_have_text("Gallery")

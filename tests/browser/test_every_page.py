@@ -14,7 +14,7 @@ from pgface.accounts import COMMAND_LINE, Accounts, add_administrator, create_ke
 from pgface.errors import LoginRefusedError
 from pgface.galleries import Galleries
 from pgface.gallery import Gallery
-from support.chromium import SCREENSHOTS, opened_tab
+from support.chromium import opened_tab, save_screenshot
 from support.gallery_service import Service, new_gallery, serving
 from support.page_rules import fields_without_label, layout_faults, violations
 from support.sentences import pages as says
@@ -101,7 +101,7 @@ def service(
         gallery.erase_user(gone.id)
         create_key(gallery.database, "door of the laboratory", ["identify", "verify"], COMMAND_LINE)
         create_key(gallery.database, "k" * 100, ["identify", "verify", "enroll", "metrics", "admin"], COMMAND_LINE)
-        with serving(gallery, folder / "serve.log") as service:
+        with serving(gallery, folder) as service:
             yield service
 
 
@@ -218,7 +218,8 @@ def test_a_page(
             # The results of axe-core differ by language, size and colors. Each of them is checked once.
             if (language, width, scheme) in (("en", WIDE, "light"), ("id", PHONE, "dark")):
                 assert violations(visitor) == ""
-                save_screenshot(visitor, f"{name}-{language}-{width}-{scheme}")
+                scroll_through(visitor)
+                save_screenshot(visitor, f"page-{name}-{language}-{width}-{scheme}")
     assert name in STEPS or not failed
 
 
@@ -366,9 +367,9 @@ def test_layout_faults_are_found(fault: str, browser: Browser) -> None:
         assert any(message in found for found in layout_faults(page))
 
 
-def save_screenshot(page: Page, name: str) -> None:
+def scroll_through(page: Page) -> None:
+    """Check that all pictures are shown, also those that the browser loads when they come into view."""
     for picture in page.locator("img[loading=lazy]").all():
         picture.scroll_into_view_if_needed()
         expect(picture).to_have_js_property("complete", value=True)
     page.evaluate("scrollTo(0, 0)")
-    page.screenshot(path=SCREENSHOTS / f"page-{name}.png", full_page=True)

@@ -20,7 +20,7 @@ def test_scripts_for_administrators(gallery: Gallery, photos: Photos, tab: Page,
     gallery.enroll(photos("Tony_Blair", 3), ada.id)
     requests: list[str] = []
     tab.on("request", lambda request: requests.append(request.url))
-    with serving(gallery, tmp_path / "serve.log", PGFACE_ROOT_PATH=ROOT) as service:
+    with serving(gallery, tmp_path, PGFACE_ROOT_PATH=ROOT) as service:
         here = f"{service.address}{ROOT}"
         service.log_in(tab, ada.email)
         tab.goto(f"{here}/admin/identify")

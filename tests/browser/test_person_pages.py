@@ -47,7 +47,7 @@ def gallery(
 @pytest.fixture(scope="module")
 def service(gallery: Gallery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service with default settings. A login by face needs the password too."""
-    with serving(gallery, tmp_path_factory.mktemp("service") / "serve.log") as service:
+    with serving(gallery, tmp_path_factory.mktemp("service")) as service:
         yield service
 
 
@@ -182,9 +182,7 @@ def test_by_password_and_face(
 def test_by_face_without_a_password(
     policy: str, fields: dict[str, str], tab: Page, gallery: Gallery, camera: FakeCamera, head: Head, tmp_path: Path
 ) -> None:
-    with serving(
-        gallery, tmp_path / "serve.log", PGFACE_LOGIN_POLICY=policy, PGFACE_LIVENESS="challenge-only"
-    ) as service:
+    with serving(gallery, tmp_path, PGFACE_LOGIN_POLICY=policy, PGFACE_LIVENESS="challenge-only") as service:
         log_in_by_face(tab, service.address, gallery, camera, head, **fields)
         expect_logged_in_by_face(tab, gallery)
 

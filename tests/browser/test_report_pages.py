@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from pgface.gallery import Gallery
-from support.chromium import SCREENSHOTS, opened_tab
+from support.chromium import opened_tab, save_screenshot
 from support.commands import Run
 from support.page_rules import layout_faults, violations
 from support.photos import Photos
@@ -42,7 +42,7 @@ def expect_well_laid_out(page: Page, file: Path) -> None:
             # At 320 pixels, a plot keeps its size and scrolls in its frame.
             assert layout_faults(page) == [], (width, scheme)
     assert violations(page) == ""
-    page.screenshot(path=SCREENSHOTS / f"report-{file.stem}.png", full_page=True)
+    save_screenshot(page, f"report-{file.stem}")
 
 
 def test_an_evaluation(browser: Browser, run: Run, people: Path, insightface_pack: Path, tmp_path: Path) -> None:

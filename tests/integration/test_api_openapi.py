@@ -28,14 +28,14 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from pgface.accounts.sessions import begin_session
-from pgface.server.app import create_app
 from pgface.server.openapi import operations, schema_of
 from pgface.server.schemas import admin, auth, events, faces, galleries, jobs, photos, users
 from pgface.server.schemas import operations as health
 from pgface.server.schemas.base import RequestBody, ResponseBody
+from support.openapi import document
 from support.web_service import V1, Headers, Place, Running, Served, bearer, gallery_for_a_process, running
 
-DOCUMENT = create_app().openapi()
+DOCUMENT = document()
 OPERATIONS = {operation["operationId"]: operation for _, _, operation in operations(DOCUMENT)}
 OPERATION_IDS = [
     "list_users",

@@ -17,6 +17,7 @@ from pgface.database.embedded.server import EmbeddedPostgres
 from pgface.gallery import Gallery
 from pgface.settings import Settings
 from support.embedded_server import ask, eventually
+from support.forked_commands import client
 from support.photos import Photos
 from support.sentences import backup as says
 
@@ -43,7 +44,7 @@ def places(tmp_path: Path) -> Iterator[dict[str, str]]:
 def shell(places: dict[str, str], tmp_path: Path) -> Shell:
     programs = tmp_path / "bin"
     programs.mkdir()
-    (programs / "pgface").write_text(f'#!/bin/sh\nexec {sys.executable} -m pgface "$@"\n')
+    (programs / "pgface").write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS "{client()}" "$@"\n')
     (programs / "pgface").chmod(0o755)
     own = {name: value for name, value in os.environ.items() if not name.startswith("PGFACE_")}
 

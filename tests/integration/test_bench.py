@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from PIL import Image
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from pgface.cli import bench as bench_command
 from pgface.database.pool import initialise
 from pgface.errors import DatabaseError
 from pgface.gallery import Gallery
@@ -49,6 +51,12 @@ def pgface(environment: dict[str, str], tmp_path: Path) -> Run:
     return runner(environment, tmp_path)
 
 
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each measurement without clients take less time than the command's default."""
+    monkeypatch.setattr(bench_command, "Plan", partial(Plan, patience=0.3, agreement_patience=0.3))
+
+
 def scratch_schemas(url: str) -> int:
     with psycopg.connect(url) as connection:
         row = connection.execute(
@@ -58,6 +66,7 @@ def scratch_schemas(url: str) -> int:
     return int(row[0])
 
 
+@pytest.mark.usefixtures("_impatient")
 def test_it_measures_reports_and_leaves_nothing(
     pgface: Run, settings: Settings, database_url: str, tmp_path: Path
 ) -> None:
@@ -101,6 +110,7 @@ def test_it_measures_reports_and_leaves_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["figures.json", "plot.png"]
 
 
+@pytest.mark.usefixtures("_impatient")
 def test_options_limit_the_measurements(pgface: Run, tmp_path: Path) -> None:
     few = ("--people", "20,30", "--probes", 50, "--clients", 0, "--no-peers", "--seed", 3)
     pgface("bench", *few, "--kind", "both", "--json", "figures.json")
@@ -132,7 +142,7 @@ def test_an_index_is_measured_with_increasing_effort(settings: Settings, method:
     people = SyntheticPeople(Kind.CLUSTERED)
     with loaded_gallery(settings, people, 300, method=method) as loaded:
         assert len(loaded.persons) == 300
-        found = measure(loaded, Plan(probes=60, peers=False, clients=0))
+        found = measure(loaded, Plan(probes=60, peers=False, clients=0, patience=0.3))
     assert found.method == method
     assert found.mated_agreement.value >= 0.98
     assert found.curve is not None
@@ -202,7 +212,7 @@ def started(environment: dict[str, str], tmp_path: Path, *arguments: object) -> 
 def test_an_interrupted_benchmark_leaves_nothing(
     environment: dict[str, str], database_url: str, tmp_path: Path, number: signal.Signals, code: int, moment: float
 ) -> None:
-    arguments = ("--people", 40, "--probes", 50, "--clients", 3, "--seconds", 60, "--no-peers")
+    arguments = ("--people", 40, "--probes", 50, "--clients", 1, "--seconds", 60, "--no-peers")
     with started(environment, tmp_path, *arguments) as process:
         time.sleep(moment)
         os.killpg(process.pid, number)  # to the clients, too, as a terminal does
@@ -228,12 +238,12 @@ def test_too_few_connections_for_the_clients(environment: dict[str, str], databa
     database = sql.Identifier(str(conninfo_to_dict(database_url)["dbname"]))
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("CREATE EXTENSION vector")
-        connection.execute(sql.SQL("CREATE ROLE {} LOGIN CONNECTION LIMIT 4").format(sql.Identifier(role)))
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN CONNECTION LIMIT 3").format(sql.Identifier(role)))
         connection.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(database, sql.Identifier(role)))
         try:
             run = runner(environment | {"PGFACE_DATABASE_URL": make_conninfo(database_url, user=role)}, tmp_path)
             few = ("--people", 20, "--probes", 50, "--seconds", 1, "--no-peers")
-            refused = run("bench", *few, "--clients", 6, code=1)
+            refused = run("bench", *few, "--clients", 3, code=1)
             assert "too many connections" in refused.stderr
             assert scratch_schemas(database_url) == 0
         finally:

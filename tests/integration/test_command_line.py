@@ -20,6 +20,7 @@ from pgface import Settings
 from pgface.database.sql import init_sql
 from pgface.text import runs_on
 from support.commands import Run, process_runner, runner, without_settings
+from support.embedded_server import stopped_at_the_end
 from support.galleries import close_database
 from support.photos import Photos
 from support.sentences import commands as says
@@ -334,9 +335,12 @@ def test_everything_on_the_embedded_server(insightface_pack: Path, photos: Photo
     data = tmp_path / "data"
     assert says.PLACE_OF_ROWS_AND_CROPS.is_in(made, rows=data / "postgres", crops=data / "photos")
     run("enroll", photos("Colin_Powell", 1), "--user", "colin@example.org")
-    assert "colin@example.org" in run("identify", photos("Colin_Powell", 2)).stdout
-    assert json.loads(run("status", "--json").stdout)["embedded"] is True
-    assert run("postgres", "psql", "-tAc", "SELECT count(*) FROM users").stdout.strip() == "1"
+    with stopped_at_the_end(data / "postgres"):
+        run("postgres", "start")  # otherwise each command starts and stops the server
+        assert "colin@example.org" in run("identify", photos("Colin_Powell", 2)).stdout
+        assert json.loads(run("status", "--json").stdout)["embedded"] is True
+        assert run("postgres", "psql", "-tAc", "SELECT count(*) FROM users").stdout.strip() == "1"
+        run("postgres", "stop")
 
 
 def test_undecodable_names_and_control_characters(pgface: Run, photos: Photos, tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def test_a_script_is_split_into_its_statements() -> None:
     function = "CREATE FUNCTION f() RETURNS text AS $body$ BEGIN; 'a; $$ -- $body$ LANGUAGE x;"
     atomic = "CREATE FUNCTION g() RETURNS int\nBEGIN ATOMIC\n    SELECT CASE 1 WHEN 1 THEN 2 END;\nEND;"
     script = f"-- a; comment's\nSELECT ';''', \"a;\";\n/* b; */\n{function}\n{atomic}\n-- the end; or not"
-    assert statements(script) == [
+    assert list(statements(script)) == [
         "-- a; comment's\nSELECT ';''', \"a;\";",
         f"/* b; */\n{function}",
         atomic,

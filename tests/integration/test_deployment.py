@@ -36,7 +36,7 @@ from support.galleries import rows
 from support.pgbouncer import running, user_for
 from support.sentences import Sentence, commands
 from support.sentences import service as says
-from support.serve import serving
+from support.serve import serving_anew
 from support.users import as_user
 
 ROOT = Path(__file__).parents[2]
@@ -246,7 +246,7 @@ def test_the_service_passes_its_health_check_after_the_first_start(
     assert checked(*check[1:], code=1).stdout == ""
     command, *options = service["command"]
     assert command == "serve"
-    with serving(variables, tmp_path, *options, "--port", 8000) as served:
+    with serving_anew(variables, tmp_path, *options, "--port", 8000) as served:
         url = f"http://{machine.address}:8000/"
         assert served.announcement.startswith(says.SERVING.format(model="sface", url=url))
         done = checked(*check[1:])

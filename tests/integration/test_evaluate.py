@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score, roc_curve
 
 from pgface.evaluation.histogram import index_of
 from pgface.evaluation.run import PhotoEmbedding, evaluate_folder, named_model
@@ -218,6 +217,8 @@ def test_photos_and_options_that_cannot_be_evaluated(
 
 
 def test_rates_equal_those_of_scikit_learn(settings: Settings, faces_dir: Path, insightface_pack: Path) -> None:
+    from sklearn.metrics import roc_auc_score, roc_curve  # here, because it takes a second
+
     how = PhotoEmbedding(settings, named_model(settings, str(insightface_pack)), "largest")
     found = evaluate_folder(faces_dir, how)
     embedded, rates = found.embedded, found.verification

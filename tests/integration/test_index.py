@@ -11,12 +11,16 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import psycopg
 import pytest
 from numpy.typing import NDArray
 from psycopg import Connection, sql
+from psycopg.generators import execute
+from psycopg.pq.abc import PGconn
 
 from pgface.database.pool import Database, initialise
 from pgface.errors import GalleryError, IndexNotBuiltError
@@ -548,6 +552,30 @@ def test_ctrl_c_leaves_the_old_index(
         process.send_signal(number)
         _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (130, f"{says.BUILD_INTERRUPTED}\n")
+    assert rows(sql_user, NAMES) == [(NAME,)]
+    status = read_index_status(database)
+    assert (status.index and status.index.m, status.search.fitting, status.under_way) == (4, False, ())
+
+
+@pytest.mark.usefixtures("people")
+def test_ctrl_c_while_an_answer_is_read_leaves_the_old_index(
+    database: Database, sql_user: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python may raise it in psycopg's generator, which ends then. Usually it is raised between two steps of it."""
+    build_index(database, "hnsw", m=4)
+
+    def interrupted(connection: PGconn) -> Iterator[Any]:
+        yield next(execute(connection))
+        raise KeyboardInterrupt
+
+    @contextmanager
+    def at_the_build(*_: object) -> Iterator[None]:
+        with patch("psycopg._cursor_base.execute", interrupted):
+            yield
+
+    monkeypatch.setattr(build, "watched", at_the_build)
+    with pytest.raises(KeyboardInterrupt):
+        build_index(database, "hnsw")
     assert rows(sql_user, NAMES) == [(NAME,)]
     status = read_index_status(database)
     assert (status.index and status.index.m, status.search.fitting, status.under_way) == (4, False, ())

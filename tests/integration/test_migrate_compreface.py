@@ -39,6 +39,7 @@ from support.embedded_server import eventually
 from support.galleries import contents, one_value, rows
 from support.old_compreface import DEMO_KEY, DETECTION_KEY, KEY, OTHER_KEY, CompreFace, compreface_in, copy_block
 from support.photos import Photos
+from support.pictures import bomb
 from support.sentences import Sentence
 from support.sentences import compreface as says
 from support.web_service import Served, file
@@ -166,15 +167,14 @@ def test_keys(old: CompreFace, gallery: Gallery, settings: Settings) -> None:
 def test_images_that_cannot_be_embedded_are_listed_and_their_subjects_stay(
     old: CompreFace, gallery: Gallery, settings: Settings, photos: Photos, group_photo: Path
 ) -> None:
-    blank, bomb = io.BytesIO(), io.BytesIO()
+    blank = io.BytesIO()
     Image.new("RGB", (300, 300), "white").save(blank, "JPEG")
-    Image.new("1", (20_000, 20_000)).save(bomb, "PNG")
     small = settings.model_copy(update={"max_photo_bytes": MEBI})
     images: dict[str, tuple[bytes | Path, str]] = {
         "blank": (blank.getvalue(), "NoFaceError"),
         "broken": (photos("Tony_Blair", 1).read_bytes()[:2_000], "PhotoFormatError"),
         "text": (b"<html>", "PhotoFormatError"),
-        "bomb": (bomb.getvalue(), "PhotoTooLargeError"),
+        "bomb": (bomb(), "PhotoTooLargeError"),
         "large": (b"\xff\xd8" + bytes(MEBI), "PhotoTooLargeError"),
         "empty": (b"", "PhotoNotReadableError"),
         "group": (group_photo, "SeveralFacesError"),

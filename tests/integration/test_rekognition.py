@@ -23,7 +23,6 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
-from moto.server import ThreadedMotoServer
 
 from pgface.accounts import Client, create_access_key, list_keys, read_audit, revoke_key
 from pgface.accounts.access_keys import find_access_key
@@ -65,6 +64,8 @@ POWELL, BUSH = "Colin_Powell", "George_W_Bush"
 @pytest.fixture(scope="module")
 def store() -> Iterator[str]:
     """URL of an S3-compatible store, whose credentials are in the environment."""
+    from moto.server import ThreadedMotoServer  # here, because it takes half a second
+
     credentials = {"AWS_ACCESS_KEY_ID": "operator", "AWS_SECRET_ACCESS_KEY": "operator"}
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()

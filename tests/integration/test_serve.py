@@ -31,7 +31,7 @@ from support.sentences import database
 from support.sentences import models as models_says
 from support.sentences import service as says
 from support.sentences.gallery import RUN_INIT
-from support.serve import serving
+from support.serve import serving_anew
 from support.service_role import service_role
 
 pytestmark = pytest.mark.slow
@@ -58,7 +58,7 @@ def temporary_files(folder: Path) -> list[str]:
 def test_one_process_binds_a_new_gallery_and_serves(
     environment: dict[str, str], tmp_path: Path, by: signal.Signals
 ) -> None:
-    with serving(environment, tmp_path) as service:
+    with serving_anew(environment, tmp_path) as service:
         assert service.announcement.startswith(says.SERVING.format(model="sface", url="http://127.0.0.1:"))
         assert httpx.get(f"{service.url}/readyz").json() == READY
         assert temporary_files(tmp_path)
@@ -71,7 +71,7 @@ def test_one_process_binds_a_new_gallery_and_serves(
 
 
 def test_a_running_request_is_finished_first(environment: dict[str, str], tmp_path: Path) -> None:
-    with serving(environment, tmp_path) as service:
+    with serving_anew(environment, tmp_path) as service:
         host, port = service.url.removeprefix("http://").split(":")
         body = b'{"email":"a@example.org","password":"wrong words, all of them"}'
         head = f"POST /api/v1/auth/login HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
@@ -87,7 +87,7 @@ def test_a_running_request_is_finished_first(environment: dict[str, str], tmp_pa
 
 def test_the_embedded_server_is_created_started_and_stopped(tmp_path: Path) -> None:
     environment = {"PGFACE_DATA_DIR": str(tmp_path / "data")}
-    with serving(environment, tmp_path) as service:
+    with serving_anew(environment, tmp_path) as service:
         assert httpx.get(f"{service.url}/readyz").json() == READY
         assert service.end() == 0
     assert not (tmp_path / "data" / "postgres" / "data" / "postmaster.pid").exists()
@@ -95,7 +95,7 @@ def test_the_embedded_server_is_created_started_and_stopped(tmp_path: Path) -> N
 
 def test_tls(environment: dict[str, str], tmp_path: Path) -> None:
     certificate, key = make_certificate(tmp_path)
-    with serving(environment, tmp_path, "--certificate", certificate, "--key", key) as service:
+    with serving_anew(environment, tmp_path, "--certificate", certificate, "--key", key) as service:
         assert service.url.startswith("https://127.0.0.1:")
         trusting = ssl.create_default_context(cafile=certificate)
         assert httpx.get(f"{service.url}/readyz", verify=trusting).json() == READY
@@ -114,7 +114,7 @@ def test_several_processes_share_a_port_and_sighup_restarts_them(environment: di
         with socket.create_connection((host, int(port))) as plain, anything.wrap_socket(plain) as secure:
             return secure.getpeercert(binary_form=True) or b""
 
-    with serving(environment, tmp_path, "--workers", 2, "--certificate", certificate, "--key", key) as service:
+    with serving_anew(environment, tmp_path, "--workers", 2, "--certificate", certificate, "--key", key) as service:
         trusting = ssl.create_default_context(cafile=certificate)
         assert httpx.get(f"{service.url}/readyz", verify=trusting, timeout=60).json() == READY
         assert served(service.url) == first
@@ -135,7 +135,7 @@ def test_ipv6(environment: dict[str, str], tmp_path: Path) -> None:
             tried.bind(("::1", 0))
     except OSError:
         pytest.skip("this machine has no IPv6")
-    with serving(environment, tmp_path, "--host", "::1") as service:
+    with serving_anew(environment, tmp_path, "--host", "::1") as service:
         assert service.url.startswith("http://[::1]:")
         assert httpx.get(f"{service.url}/readyz").json() == READY
 
@@ -236,7 +236,7 @@ def test_the_service_role_does_not_bind_a_gallery(
         as_service = environment_of(of_service) | {"PGFACE_CONNECT_TIMEOUT": "1"}
         assert refused(**as_service).endswith(says.ROLE_MAY_NOT_BIND)
         runner(environment)("init")
-        with serving(environment | as_service, tmp_path) as service:
+        with serving_anew(environment | as_service, tmp_path) as service:
             assert httpx.get(f"{service.url}/readyz").json() == READY
 
 

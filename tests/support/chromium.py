@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, expect, sync_playwright
 
-SCREENSHOTS = Path(os.environ.get("PGFACE_TEST_ARTIFACTS", Path(__file__).parents[1] / "browser" / "screenshots"))
+SCREENSHOTS = os.environ.get("PGFACE_TEST_ARTIFACTS")
+"""The folder for screenshots. Without it none is saved, because the picture of a whole page takes a quarter second."""
 
 Screenshot = Callable[[str], None]
 """Saves a screenshot of a page under a name."""
@@ -75,6 +76,12 @@ def opened_tab(browser: Browser, *, locale: str = "en-GB") -> Iterator[Page]:
     context.close()
     assert not elsewhere, f"the page sent requests to other machines: {elsewhere}"
     assert not errors, f"a script or a rule of the page failed: {errors}"
+
+
+def save_screenshot(page: Page, name: str) -> None:
+    """Save a screenshot of the whole page under a name, if there is a folder for screenshots."""
+    if SCREENSHOTS:
+        page.screenshot(path=Path(SCREENSHOTS, f"{name}.png"), full_page=True)
 
 
 def _is_local(url: str) -> bool:

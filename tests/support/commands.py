@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import chdir, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import chdir, contextmanager, nullcontext
 from pathlib import Path
 from unittest.mock import patch
 
@@ -52,6 +53,7 @@ def runner(environment: Mapping[str, str], cwd: Path | None = None) -> Run:
         with (
             CliRunner(env={"COLUMNS": "80"}).isolation(input=stdin, env=given | wanted) as (stdout, stderr, _),
             patch.object(sys, "argv", command),
+            _logging_restored(),
             chdir(cwd) if cwd else nullcontext(),
         ):
             get_settings.cache_clear()
@@ -86,6 +88,19 @@ def process_runner(environment: Mapping[str, str], cwd: Path | None = None) -> R
         return _checked(done, code)
 
     return run
+
+
+@contextmanager
+def _logging_restored() -> Iterator[None]:
+    """Restore the handlers and levels of logs at the end. `pgface worker` would let later tests log to its stderr."""
+    loggers = [logging.getLogger(name) for name in (None, "pgface", "uvicorn")]
+    before = [(logger, list(logger.handlers), logger.level) for logger in loggers]
+    try:
+        yield
+    finally:
+        for logger, handlers, level in before:
+            logger.handlers[:] = handlers
+            logger.setLevel(level)
 
 
 def _exit_code() -> int:

@@ -2,7 +2,8 @@
 
 Each command has a process, an environment, a folder and streams of its own, as in a shell. Only the imports are shared,
 which take most of the time of a short command. The program `CLIENT` stands for `pgface` in a shell: it passes its
-arguments, environment, folder and streams to the server, and exits with the code of the command.
+arguments, environment, folder and streams to the server, and exits with the code of the command. `ForkedProcess` stands
+for a `subprocess.Popen` of a command.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,20 +31,79 @@ with socket.socket(socket.AF_UNIX) as server:
     command = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
     socket.send_fds(server, [len(command).to_bytes(8, "big")], [0, 1, 2])
     server.sendall(command)
-    code = server.recv(4)
-sys.exit(int.from_bytes(code, "big") if code else 1)
+    server.recv(8)  # the id of the process
+    code = int.from_bytes(server.recv(8) or b"\\1", "big", signed=True)
+sys.exit(code if code >= 0 else 128 - code)
 """
 _STARTED = b"started\n"
+_OF_THE_SERVICE = ("babel.messages", "cv2", "fastapi", "httptools", "jinja2", "uvicorn.supervisors", "uvloop")
+"""Packages that take most of the time in which the service is imported."""
+
+
+class ForkedProcess:
+    """A running command, with the methods of `subprocess.Popen` that tests need."""
+
+    def __init__(
+        self, arguments: Sequence[str], *, env: Mapping[str, str], stdin: int, stdout: int, stderr: int
+    ) -> None:
+        """Start `pgface` with these arguments, exactly this environment and these open files."""
+        self.args = ["pgface", *arguments]
+        self.returncode: int | None = None
+        command = json.dumps([list(arguments), os.getcwd(), dict(env)]).encode()
+        self._keeper = socket.socket(socket.AF_UNIX)
+        self._keeper.connect(str(_address()))
+        socket.send_fds(self._keeper, [len(command).to_bytes(8, "big")], [stdin, stdout, stderr])
+        self._keeper.sendall(command)
+        self.pid = int.from_bytes(self._keeper.recv(8), "big")
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while it runs."""
+        return self._ended_within(0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until it has ended, and return its exit code."""
+        code = self._ended_within(timeout)
+        if code is None:
+            assert timeout is not None
+            raise subprocess.TimeoutExpired(self.args, timeout)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal if it runs."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Send SIGTERM if it runs."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Send SIGKILL if it runs."""
+        self.send_signal(signal.SIGKILL)
+
+    def _ended_within(self, seconds: float | None) -> int | None:
+        if self.returncode is None and select.select([self._keeper], [], [], seconds)[0]:
+            self.returncode = int.from_bytes(self._keeper.recv(8), "big", signed=True)
+            self._keeper.close()
+        return self.returncode
 
 
 @cache
 def client() -> Path:
-    """Start the server of this process if necessary, and return the client's file."""
+    """Return the file of the program `CLIENT`."""
+    file = _address().with_name("client.py")
+    file.write_text(CLIENT.format(address=str(_address())), encoding="utf-8")
+    return file
+
+
+@cache
+def _address() -> Path:
+    """Start the server of this process, and return the path of its socket."""
     folder = TemporaryDirectory(prefix="pgface-commands-")
-    address = str(Path(folder.name) / "socket")
+    address = Path(folder.name) / "socket"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     server = subprocess.Popen(
-        [sys.executable, __file__, address],
+        [sys.executable, __file__, str(address)],
         env=environment | {"PYTHONPATH": str(Path(__file__).parents[1])},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -53,9 +116,7 @@ def client() -> Path:
         folder.cleanup()
 
     atexit.register(stop)
-    file = Path(folder.name) / "client.py"
-    file.write_text(CLIENT.format(address=address), encoding="utf-8")
-    return file
+    return address
 
 
 def _serve(address: str) -> None:
@@ -78,8 +139,9 @@ def _serve(address: str) -> None:
 
 def _import_pgface() -> None:
     # Not onnxruntime: it starts a thread, and a process that is forked from it waits for that thread at its end.
-    import pgface.cli.commands
-    import pgface.gallery.gallery  # noqa: F401
+    # Not pgface.server: its metrics read an environment variable when they are imported.
+    for name in ("pgface.cli.commands", "pgface.gallery.gallery", "pgface.accounts", "pgface.jobs", *_OF_THE_SERVICE):
+        import_module(name)
 
     gc.freeze()
 
@@ -94,8 +156,12 @@ def _keep(connection: socket.socket) -> None:
         connection.close()
         _run(streams, *json.loads(received))
         return
+    for stream in streams:
+        os.close(stream)  # or the reader of a pipe would wait for this process
+    connection.sendall(command.to_bytes(8, "big"))
     code = os.waitstatus_to_exitcode(os.waitpid(command, 0)[1])
-    connection.sendall((code if code >= 0 else 128 - code).to_bytes(4, "big"))
+    with suppress(BrokenPipeError):
+        connection.sendall(code.to_bytes(8, "big", signed=True))
     connection.close()
     os._exit(0)
 
@@ -114,7 +180,10 @@ def _run(streams: list[int], arguments: list[str], folder: str, environment: dic
     signal.signal(signal.SIGINT, signal.default_int_handler)
     from pgface.cli import main
 
-    main()
+    try:
+        main()
+    finally:
+        gc.freeze()  # as `pgface.__main__` does
 
 
 if __name__ == "__main__":

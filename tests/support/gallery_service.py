@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,8 +16,9 @@ from pgface.server.service import COOKIE
 from pgface.settings import Settings
 from support.databases import create_database, drop_database
 from support.galleries import ODD_SCHEMA
+from support.serve import serving as serving_process
 from support.service_role import service_role
-from support.web_server import environment, served
+from support.web_server import environment
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,16 @@ def new_gallery(server_url: str, pack: Path, folder: Path) -> Iterator[Gallery]:
 
 
 @contextmanager
-def serving(gallery: Gallery, log: Path, **variables: str) -> Iterator[Service]:
-    """Serve the pages in a process with the service's role until the block ends."""
-    command = [sys.executable, "-m", "pgface", "serve", "--port", "0"]
+def serving(gallery: Gallery, folder: Path, **variables: str) -> Iterator[Service]:
+    """Serve the pages in a process with the service's role until the block ends. Its log is in the folder.
+
+    The address has the name `localhost`, where browsers allow cameras. A traceback in the log fails the test.
+    """
     with (
         service_role(gallery.settings) as settings,
-        served(command, environment(settings, **variables), log) as address,
+        serving_process(environment(settings, **variables), folder) as served,
     ):
-        yield Service(gallery, address)
+        yield Service(gallery, served.url.replace("127.0.0.1", "localhost"))
+        served.end(signal.SIGINT)
+    log = served.log.read_text("utf-8")
+    assert "Traceback" not in log, log

@@ -11,7 +11,6 @@ from typing import TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from skimage.transform import AffineTransform, warp
 
 from pgface.accounts import Challenge, Client, FaceLogin, NewLogin
 from pgface.faces.engines.base import Face
@@ -63,18 +62,26 @@ def _turned(photo: RGBImage, landmarks: NDArray[np.float32], pose: Pose) -> RGBI
             y = np.clip(centre[1] + (below + out * np.sin(pitch)) / np.cos(pitch), 0, photo.shape[0] - 1)
         return np.stack([x, y], axis=1)
 
+    return _warped(photo, where_from)
+
+
+def _warped(photo: RGBImage, where_from: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> RGBImage:
+    from skimage.transform import warp  # here, because it takes a second
+
     return np.asarray(warp(photo, where_from, order=1, mode="edge") * 255).astype(np.uint8)
 
 
 def tilted(photo: RGBImage, pose: Pose) -> RGBImage:
     """Return the photo as a print that is held to the camera and tilted as a whole."""
+    from skimage.transform import AffineTransform  # here, because it takes a second
+
     height, width = photo.shape[:2]
     yaw, pitch = np.radians(pose)
     middle = AffineTransform(translation=(-width / 2, -height / 2))
     narrower = AffineTransform(scale=(np.cos(yaw), np.cos(pitch)))
     back = AffineTransform(translation=(width / 2, height / 2))
     seen = AffineTransform(matrix=back.params @ narrower.params @ middle.params)
-    return np.asarray(warp(photo, seen.inverse, order=1, mode="edge") * 255).astype(np.uint8)
+    return _warped(photo, seen.inverse)
 
 
 def bent(photo: RGBImage, landmarks: NDArray[np.float32], yaw: float) -> RGBImage:
@@ -87,7 +94,7 @@ def bent(photo: RGBImage, landmarks: NDArray[np.float32], yaw: float) -> RGBImag
         along = radius * (np.arcsin(aside) - np.radians(yaw))
         return np.stack([middle + along, points[:, 1]], axis=1)
 
-    return np.asarray(warp(photo, where_from, order=1, mode="edge") * 255).astype(np.uint8)
+    return _warped(photo, where_from)
 
 
 def path(*stations: Pose, step: float = 4.0) -> list[Pose]:

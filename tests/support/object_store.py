@@ -10,7 +10,6 @@ from typing import Any
 from unittest.mock import patch
 
 import boto3
-from moto.server import ThreadedMotoServer
 
 from pgface.gallery.photo_stores import s3
 from support.photo_store import BUCKET
@@ -67,6 +66,8 @@ class ObjectStore:
 @contextmanager
 def serving_objects() -> Iterator[ObjectStore]:
     """Run a store whose address and credentials are in the environment."""
+    from moto.server import ThreadedMotoServer  # here, because it takes half a second
+
     names = {"AWS_ACCESS_KEY_ID": "operator", "AWS_SECRET_ACCESS_KEY": "operator", "AWS_REGION": "us-east-1"}
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()

@@ -28,6 +28,11 @@ def png(width: int, height: int, depth: int, colour_type: int, rows: bytes, *chu
     )
 
 
+def bomb() -> bytes:
+    """Return a whole PNG of 20,000 × 20,000 black pixels, which takes 50 kB."""
+    return png(20_000, 20_000, 1, 0, bytes((1 + 20_000 // 8) * 20_000))
+
+
 def png16(samples: NDArray[np.uint16], colour_type: int) -> bytes:
     """Return a PNG with 16 bits per sample, from samples of shape (height, width, channels)."""
     height, width = samples.shape[:2]

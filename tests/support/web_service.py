@@ -7,7 +7,6 @@ import contextlib
 import json
 import signal
 import socket
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,7 +28,7 @@ from support.databases import create_database, drop_database
 from support.embedded_server import eventually
 from support.galleries import ODD_SCHEMA, contents
 from support.photo_store import PHOTO_STORE
-from support.serve import serving
+from support.serve import Process, serving
 from support.service_role import opened_as_service, service_role
 
 PASSWORD = "four plain words here"
@@ -167,7 +166,7 @@ def served_in_process(settings: Settings, model: Path) -> Iterator[Served]:
 class Running:
     """A running `pgface serve`."""
 
-    def __init__(self, process: subprocess.Popen[str], port: int, log: Path) -> None:
+    def __init__(self, process: Process, port: int, log: Path) -> None:
         self.process = process
         self.port = port
         self._log = log

@@ -43,16 +43,16 @@ from pgface.client import (
 from pgface.client.calls import Call
 from pgface.client.retries import Attempts, unreachable
 from pgface.errors import PgfaceError, PhotoNotReadableError
-from pgface.server.app import create_app
 from pgface.server.errors import code_of, known_problems
 from pgface.server.openapi import operations as operations_of
 from pgface.server.openapi import schema_of
 from pgface.system.extras import how_to_install
+from support.openapi import document
 
 URL = "http://faces.test"
 KEY = "pgface_secret-key"
 PHOTO = b"the bytes of a photo"
-DOCUMENT = create_app().openapi()
+DOCUMENT = document()
 OPERATIONS = {
     operation["operationId"]: (method, path, operation) for method, path, operation in operations_of(DOCUMENT)
 }

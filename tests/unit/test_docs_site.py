@@ -18,13 +18,15 @@ from support.chromium import program
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
+SPHINX = "import gc, sys; gc.disable(); from sphinx.cmd.build import main; sys.exit(main(sys.argv[1:]))"
+"""Without the search for garbage, a build takes a fifth less processor time."""
 
 
 def build(source: Path, site: Path) -> subprocess.CompletedProcess[str]:
     """Build the site with the command of `make docs`, but into another folder."""
     (command,) = re.findall(r"\$\(BIN\)/sphinx-build (.+) docs docs/_build\n", (ROOT / "Makefile").read_text("utf-8"))
     return subprocess.run(
-        [sys.executable, "-m", "sphinx", *command.split(), str(source), str(site)],
+        [sys.executable, "-c", SPHINX, *command.split(), str(source), str(site)],
         env=os.environ | {"NO_COLOR": "1"},  # with CI set, Sphinx colours its output even without a terminal
         capture_output=True,
         text=True,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score, roc_curve
 
 from pgface.evaluation.bootstrap import Interval, Replicates
 from pgface.evaluation.histogram import index_of
@@ -21,6 +20,8 @@ def compared_people(sizes: list[int], *, noise: float = 1.0, seed: int = 0) -> C
 
 
 def test_rates_equal_those_of_scikit_learn() -> None:
+    from sklearn.metrics import roc_auc_score, roc_curve  # here, because it takes a second
+
     embeddings, people = photos([4] * 60, noise=3.5)
     found = verification(compare_all(embeddings, people), Replicates.draw(60, count=10))
     one, other = np.triu_indices(len(people), 1)

@@ -9,6 +9,7 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Callable
 
 import pytest
 
@@ -84,8 +85,8 @@ def encrypted() -> bytes:
 
 
 def lying_size() -> bytes:
-    """A file that says it has 10 bytes, and unpacks to 100 MB."""
-    data = bytearray(zipped({"Alice/1.jpg": bytes(100_000_000)}))
+    """A file that says it has 10 bytes, and unpacks to 20 MB."""
+    data = bytearray(zipped({"Alice/1.jpg": bytes(20_000_000)}))
     for magic, at in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
         start = data.find(magic)
         data[start + at : start + at + 4] = struct.pack("<I", 10)
@@ -105,43 +106,43 @@ def damaged() -> bytes:
     return bytes(data)
 
 
-REFUSED = {
-    "traversal": (zipped({"../Alice/1.jpg": PHOTO}), "below the archive"),
-    "inner traversal": (zipped({"Alice/../../1.jpg": PHOTO}), "below the archive"),
-    "absolute": (tarred({"/Alice/1.jpg": PHOTO}), "below the archive"),
-    "drive": (zipped({"C:/Alice/1.jpg": PHOTO}), "below the archive"),
-    "backslash": (tarred({"Alice\\1.jpg": PHOTO}), "below the archive"),
-    "long path": (zipped({"a" * 1_001 + "/1.jpg": PHOTO}), "below the archive"),
-    "symlink in ZIP": (zip_with(symlink()), "is a link"),
-    "symlink": (linked(tarfile.SYMTYPE), "is a link"),
-    "hard link": (linked(tarfile.LNKTYPE), "is a link"),
-    "device": (linked(tarfile.CHRTYPE), "is a link"),
-    "pipe": (linked(tarfile.FIFOTYPE), "is a link"),
-    "encrypted": (encrypted(), "encrypted"),
-    "nested ZIP": (zipped({"Alice/1.jpg": zipped(FILES)}), "inside the archive"),
-    "nested TAR": (zipped({"Alice/1.jpg": tarred(FILES, "w")}), "inside the archive"),
-    "nested gzip": (tarred({"Alice/1.jpg": tarred(FILES)}), "inside the archive"),
-    "bomb in ZIP": (zipped({"Alice/1.jpg": bytes(20_000_000)}), "unpacks to more than"),
-    "bomb in gzip": (tarred({"Alice/1.jpg": bytes(20_000_000)}), "unpacks to more than"),
-    "bomb of skipped files": (tarred({".hidden": bytes(20_000_000)}), "unpacks to more than"),
-    "bomb with a wrong size": (lying_size(), "damaged"),
-    "huge header": (huge_header(), "is a link or a special file"),
-    "damaged": (damaged(), "damaged"),
-    "cut off": (zipped(FILES)[:-30], "damaged"),
-    "cut off TAR": (tarred(FILES)[:-30], "damaged"),
-    "no archive": (b"x" * 1_000, "damaged"),
-    "empty": (b"", "damaged"),
-    "no photos": (zipped({".hidden": b"x"}), "has no photos"),
-    "one person twice": (zipped({"Alice_Doe/1.jpg": PHOTO, "alice doe/2.jpg": PHOTO}), "would both be"),
-    "gzip of nothing": (zlib.compress(b"x", wbits=31), "damaged"),
+REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
+    "traversal": (lambda: zipped({"../Alice/1.jpg": PHOTO}), "below the archive"),
+    "inner traversal": (lambda: zipped({"Alice/../../1.jpg": PHOTO}), "below the archive"),
+    "absolute": (lambda: tarred({"/Alice/1.jpg": PHOTO}), "below the archive"),
+    "drive": (lambda: zipped({"C:/Alice/1.jpg": PHOTO}), "below the archive"),
+    "backslash": (lambda: tarred({"Alice\\1.jpg": PHOTO}), "below the archive"),
+    "long path": (lambda: zipped({"a" * 1_001 + "/1.jpg": PHOTO}), "below the archive"),
+    "symlink in ZIP": (lambda: zip_with(symlink()), "is a link"),
+    "symlink": (lambda: linked(tarfile.SYMTYPE), "is a link"),
+    "hard link": (lambda: linked(tarfile.LNKTYPE), "is a link"),
+    "device": (lambda: linked(tarfile.CHRTYPE), "is a link"),
+    "pipe": (lambda: linked(tarfile.FIFOTYPE), "is a link"),
+    "encrypted": (encrypted, "encrypted"),
+    "nested ZIP": (lambda: zipped({"Alice/1.jpg": zipped(FILES)}), "inside the archive"),
+    "nested TAR": (lambda: zipped({"Alice/1.jpg": tarred(FILES, "w")}), "inside the archive"),
+    "nested gzip": (lambda: tarred({"Alice/1.jpg": tarred(FILES)}), "inside the archive"),
+    "bomb in ZIP": (lambda: zipped({"Alice/1.jpg": bytes(20_000_000)}), "unpacks to more than"),
+    "bomb in gzip": (lambda: tarred({"Alice/1.jpg": bytes(20_000_000)}), "unpacks to more than"),
+    "bomb of skipped files": (lambda: tarred({".hidden": bytes(20_000_000)}), "unpacks to more than"),
+    "bomb with a wrong size": (lying_size, "damaged"),
+    "huge header": (huge_header, "is a link or a special file"),
+    "damaged": (damaged, "damaged"),
+    "cut off": (lambda: zipped(FILES)[:-30], "damaged"),
+    "cut off TAR": (lambda: tarred(FILES)[:-30], "damaged"),
+    "no archive": (lambda: b"x" * 1_000, "damaged"),
+    "empty": (lambda: b"", "damaged"),
+    "no photos": (lambda: zipped({".hidden": b"x"}), "has no photos"),
+    "one person twice": (lambda: zipped({"Alice_Doe/1.jpg": PHOTO, "alice doe/2.jpg": PHOTO}), "would both be"),
+    "gzip of nothing": (lambda: zlib.compress(b"x", wbits=31), "damaged"),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_an_archive_is_refused(name: str) -> None:
-    data, reason = REFUSED[name]
+    make, reason = REFUSED[name]
     with pytest.raises(PhotoArchiveError, match=reason):
-        read(data)
+        read(make())
 
 
 def test_an_archive_with_too_many_entries_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -395,7 +395,7 @@ def encrypted_archive(path: Path) -> None:
 
 def archive_with_false_size(path: Path) -> None:
     """Declare 1,000 bytes for a member that unpacks to many more."""
-    content = bytearray(archive_of({"det.onnx": bytes(200_000_000)}, path))
+    content = bytearray(archive_of({"det.onnx": bytes(20_000_000)}, path))
     for signature, offset in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
         at = content.index(signature) + offset
         content[at : at + 4] = (1_000).to_bytes(4, "little")

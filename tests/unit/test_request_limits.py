@@ -13,15 +13,15 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 from pgface.errors import RequestError, RequestTooLargeError, RequestTooSlowError, ServiceBusyError
-from pgface.server.app import create_app
 from pgface.server.auth import Guard
 from pgface.server.bodies import URL_ENCODED, BodyRoute
 from pgface.server.body_budget import BodyBudget
 from pgface.server.request_limits import LimitedBody
 from pgface.server.schemas.base import RequestBody
 from pgface.server.service import get_client, get_service
+from support.openapi import described_app
 
-ROUTES = [route for route in iter_route_contexts(create_app().routes) if getattr(route, "body_field", None)]
+ROUTES = [route for route in iter_route_contexts(described_app().routes) if getattr(route, "body_field", None)]
 WITHOUT_REFUSALS = (get_service, get_client)
 """Dependencies that refuse no request."""
 

@@ -45,8 +45,8 @@ if sys.argv[1] == "returned":
 Image.new("RGB", (10, 10)).convert("L")
 before = resident()
 with ThreadPoolExecutor(4) as pool:
-    for _ in range(3):
-        list(pool.map(convert, range(8)))
+    for _ in range(2):
+        list(pool.map(convert, range(4)))
     print(resident() - before)
 """
 

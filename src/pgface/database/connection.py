@@ -22,6 +22,7 @@ import psycopg
 from pgvector.psycopg import register_vector
 from psycopg import Connection
 from psycopg.abc import Buffer, PQGen
+from psycopg.pq import TransactionStatus
 from psycopg.types.datetime import TimestampBinaryLoader, TimestampLoader
 
 from pgface.database.errors import wrap_psycopg_errors
@@ -65,9 +66,16 @@ class GalleryConnection(Connection[Any]):
     """Seconds in which the server has to answer each command. None without a limit. After an error, close this."""
 
     def wait(self, gen: PQGen[T], *arguments: Any, **options: Any) -> T:
-        """Wait for the answer to a command."""
+        """Wait for the answer to a command. After Ctrl-C, the connection may be closed."""
         limited = gen if self.answer_within is None else _limited(gen, self.answer_within)
-        return super().wait(limited, *arguments, **options)
+        try:
+            return super().wait(limited, *arguments, **options)
+        except KeyboardInterrupt:
+            # psycopg has cancelled the command. But if the interrupt arrived inside `gen`, the answer is not read, and
+            # libpq refuses every further command, also those that clean up.
+            if self.info.transaction_status == TransactionStatus.ACTIVE:
+                self.pgconn.finish()
+            raise
 
     settings_of_transaction: bytes | None = None
     """The statements at the start of each transaction, quoted by PostgreSQL. None if the session keeps settings."""

@@ -56,10 +56,11 @@ def migrations() -> tuple[Migration, ...]:
     )
 
 
-def statements(script: LiteralString) -> list[LiteralString]:
+@cache
+def statements(script: LiteralString) -> tuple[LiteralString, ...]:
     """Split a script into its statements, because a distributed PostgreSQL takes one at a time."""
     ends = [0, *(token.end() for token in _TOKEN.finditer(script) if token[0] == ";")]
-    return [script[start:end].strip() for start, end in pairwise(ends)]
+    return tuple(script[start:end].strip() for start, end in pairwise(ends))
 
 
 def lock() -> LiteralString:

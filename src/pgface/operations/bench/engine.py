@@ -33,7 +33,7 @@ from pgface.text import runs_on
 
 PACKAGES: Final = ("pgface", "numpy", "onnxruntime", "openvino", "dlib-bin", "opencv-python-headless")
 _WARM_UP_PHOTOS: Final = 12
-"""The sessions for all cores are open afterwards."""
+"""The sessions for all cores are open afterwards. An engine that keeps the interpreter's lock has none."""
 _MIN_PHOTOS: Final = 3
 
 Runtime = Literal["fastest", "ONNX Runtime"]
@@ -177,7 +177,7 @@ def _measure_alone(task: Task) -> EngineResult:
     with running_calls.one():
         one_core, processor = _time_photos(engine, task)
     time.sleep(0.2)  # until the call no longer counts
-    for _ in range(_WARM_UP_PHOTOS):
+    for _ in range(_WARM_UP_PHOTOS if engine.releases_gil else 0):
         engine.detect_and_embed(task.photo)
     all_cores, _ = _time_photos(engine, task)
     return EngineResult(

@@ -18,6 +18,7 @@ Call = Callable[[int], object]
 """A function to time, which gets the number of the call."""
 
 _BLOCK_SECONDS = 0.1
+"""The duration of a block."""
 _MIN_CALLS, _MAX_CALLS = 3, 200
 """The number of calls in a block."""
 _MIN_ROUNDS, _MAX_ROUNDS = 5, 10
@@ -52,7 +53,7 @@ def in_turn(calls: Mapping[str, Call], max_seconds: float, *, rest: float = 0.0)
 
     Args:
         calls: the sides.
-        max_seconds: the maximum duration. Slow sides have fewer calls.
+        max_seconds: the maximum duration. Slow sides have fewer calls. If it is short, all sides have.
         rest: seconds after each block, in which threads that wait for work fall asleep.
 
     Returns:
@@ -60,7 +61,8 @@ def in_turn(calls: Mapping[str, Call], max_seconds: float, *, rest: float = 0.0)
 
     """
     taken: Series = {name: [] for name in calls}
-    blocks = {name: _block(call, taken[name], rest) for name, call in calls.items()}
+    block_seconds = min(_BLOCK_SECONDS, max_seconds / (_MIN_ROUNDS * len(calls)))
+    blocks = {name: _block(call, taken[name], block_seconds, rest) for name, call in calls.items()}
     began = time.perf_counter()
     interleave(blocks, 1)
     rounds = int(max_seconds / (time.perf_counter() - began))
@@ -70,10 +72,10 @@ def in_turn(calls: Mapping[str, Call], max_seconds: float, *, rest: float = 0.0)
     return taken, medians
 
 
-def _block(call: Call, taken: list[float], rest: float) -> Side:
-    """Make a side that times a block of calls for a tenth of a second, records each, and gives their median."""
+def _block(call: Call, taken: list[float], block_seconds: float, rest: float) -> Side:
+    """Make a side that times a block of calls for some time, records each, and gives their median."""
     timed = seconds(call)
-    size = int(min(max(_BLOCK_SECONDS / min(timed(number) for number in range(3)), _MIN_CALLS), _MAX_CALLS))
+    size = int(min(max(block_seconds / min(timed(number) for number in range(3)), _MIN_CALLS), _MAX_CALLS))
     numbers = count()
 
     def side(_: int) -> float:
