@@ -6,13 +6,16 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import boto3
 
 from pgface.gallery.photo_stores import s3
 from support.photo_store import BUCKET
+
+if TYPE_CHECKING:
+    from moto.server import ThreadedMotoServer
 
 _NOWHERE = "http://127.0.0.1:9"
 """An address where no service listens."""
