@@ -26,8 +26,8 @@ from psycopg import sql
 from psycopg.rows import scalar_row
 
 from pgface.accounts import Client
-from pgface.errors import JobFinishedError
-from pgface.gallery import Gallery
+from pgface.errors import DatabaseUnreachableError, JobFinishedError
+from pgface.gallery import Gallery, bulk
 from pgface.jobs.archive import EXPORT_FILES
 from pgface.jobs.jobs import Job, Jobs
 from pgface.operations.jobs import run as runs
@@ -167,6 +167,10 @@ def test_a_killed_import_is_complete_or_unchanged(gallery: Gallery, exported: di
         delete_users(gallery)
 
 
+def raise_lost(*_: Any, **__: Any) -> None:
+    raise DatabaseUnreachableError
+
+
 def test_an_import_that_was_cancelled_or_taken_over_changes_nothing(
     gallery: Gallery, exported: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,15 +190,15 @@ def test_an_import_that_was_cancelled_or_taken_over_changes_nothing(
             patch.setattr(runs.Run, "store_report", late)
             run_job(gallery, job.id, lambda: False)
         assert (gallery.users(), jobs.find(job.id).report) == ([], None)
-    # A worker that was killed after the commit. Its job can no longer be cancelled, and keeps its report.
-    with monkeypatch.context() as killed:
-        killed.setattr(runs.Run, "finish", lambda *_, **__: None)
-        run_job(gallery, job.id, lambda: False)
+    # PostgreSQL is lost after the commit. The job can no longer be cancelled, and keeps its report.
+    with monkeypatch.context() as lost:
+        lost.setattr(bulk, "fit_search_if_due", raise_lost)
+        with pytest.raises(DatabaseUnreachableError):
+            run_job(gallery, job.id, lambda: False)
     assert jobs.find(job.id).state == "running"
     with pytest.raises(JobFinishedError):
         jobs.cancel(job.id, CALLER)
-    with gallery.database.autocommit() as connection:
-        connection.execute("DROP INDEX idx_embeddings_vector")
+    assert gallery.status().index is None
     gallery.erase_user("user0@example.org")
     run_job(gallery, job.id, lambda: False)
     ended = jobs.find(job.id)

@@ -166,6 +166,8 @@ def run_job(gallery: Gallery, job_id: UUID, should_stop: Callable[[], bool]) -> 
     except (StopRequestedError, *TRY_AGAIN):
         raise
     except PgfaceError as error:
+        if isinstance(error.__cause__, TRY_AGAIN):  # for example, PostgreSQL was lost while it built the index
+            raise error.__cause__ from None
         _fail(run, type(error).__name__, str(error))
     except Exception:
         _log.exception("A job failed.", extra={"job": str(job_id)})
