@@ -1,5 +1,5 @@
 // Generated from docs/reference/openapi.json by `make typescript`.
-// SHA-256 of the document and scripts/generate.js: ac31f354ed88eb80cf981a1263839ceb03ba5bcf0c2dc4475292c21e1fd3e507
+// SHA-256 of the document and scripts/generate.js: c01288bb61fd2dc10be54a7535dd698d04d8684a587778b82a5e18f20b3e0ba1
 // SHA-256 of the rest of this file: fb8cda3d0cc6b1bc4e392a1574de12a9cfa8cb4dc662cf7e8c20712229b5da07
 
 import { type CallOptions, type CreateOptions, Sender, itemsOfPages, segment } from "../operation.js";

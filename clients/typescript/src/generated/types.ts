@@ -1,6 +1,6 @@
 // Generated from docs/reference/openapi.json by `make typescript`.
-// SHA-256 of the document and scripts/generate.js: ac31f354ed88eb80cf981a1263839ceb03ba5bcf0c2dc4475292c21e1fd3e507
-// SHA-256 of the rest of this file: 13da41e912d578c99273d079460ecf6cfd8de4ed655ec45074bf29b27b983404
+// SHA-256 of the document and scripts/generate.js: c01288bb61fd2dc10be54a7535dd698d04d8684a587778b82a5e18f20b3e0ba1
+// SHA-256 of the rest of this file: 710d40fe4376cbeff981dcda0082c2a4b652ee0f6d47568d2cab306ddfe9b185
 
 import type { Photo } from "../photos.js";
 export type paths = Record<string, never>;
@@ -411,7 +411,7 @@ export interface components {
       error: string | null;
       /** @description Why the job failed. */
       reason: string | null;
-      /** @description Of a job that succeeded: what an import, a change of the model or an evaluation returned. */
+      /** @description What an import, a change of the model or an evaluation returned. Null if nothing was changed. */
       report: {
         [key: string]: unknown;
       } | null;
