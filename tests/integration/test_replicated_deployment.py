@@ -95,7 +95,7 @@ class Server:
         given = dict(self.service["environment"])
         for name in ("SERVER", "SOURCE", "SYNCHRONOUS"):
             if name in given:
-                given[name] = ",".join(self.addresses[server] for server in given[name].split(","))
+                given[name] = self.addresses[given[name]]
         secrets, places = self.folder.parent / "secrets", {"PGDATA": "data/server", "PGPASSFILE": "pgpass"}
         given |= {name: str(self.folder / place) for name, place in places.items()}
         given["POSTGRES_PASSWORD_FILE"] = str(secrets / Path(given["POSTGRES_PASSWORD_FILE"]).name)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import chdir, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import chdir, contextmanager, nullcontext
 from pathlib import Path
 from unittest.mock import patch
 
@@ -53,6 +54,7 @@ def runner(environment: Mapping[str, str], cwd: Path | None = None) -> Run:
             CliRunner(env={"COLUMNS": "80"}).isolation(input=stdin, env=given | wanted) as (stdout, stderr, _),
             patch.object(sys, "argv", command),
             chdir(cwd) if cwd else nullcontext(),
+            _logging_restored(),
         ):
             get_settings.cache_clear()
             try:
@@ -86,6 +88,19 @@ def process_runner(environment: Mapping[str, str], cwd: Path | None = None) -> R
         return _checked(done, code)
 
     return run
+
+
+@contextmanager
+def _logging_restored() -> Iterator[None]:
+    """Restore the handlers and levels of logging. A worker logs to its stderr, which is closed after the command."""
+    loggers = [logging.getLogger(name) for name in (None, "pgface", "uvicorn")]
+    before = [(logger.handlers[:], logger.level) for logger in loggers]
+    try:
+        yield
+    finally:
+        for logger, (handlers, level) in zip(loggers, before, strict=True):
+            logger.handlers[:] = handlers
+            logger.setLevel(level)
 
 
 def _exit_code() -> int:
