@@ -4,8 +4,8 @@
 #   replicas-server.sh postgres OPTION...   starts the server. A standby without data first copies its source
 #   replicas-server.sh copy                 deletes the data of this server, and copies its source
 #
-# SERVER is the name of this server. SOURCE names the servers that it copies and follows, the preferred one first.
-# SOURCE_IS is `primary` if it may only copy a primary, or `any`. FIRST is set for the server that makes the database.
+# SERVER is the name of this server, and SOURCE that of the server that it copies and follows. SOURCE_IS is `primary` if
+# it may only copy a primary, or `any`. FIRST is set for the server that makes the database.
 set -euo pipefail
 
 main() {

@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,7 @@ class Server:
     addresses: dict[str, str]
     user: tuple[int, int] | None
     process: subprocess.Popen[bytes] | None = None
+    begun: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         (self.folder / "initdb.d").mkdir(parents=True)
@@ -95,7 +96,7 @@ class Server:
         given = dict(self.service["environment"])
         for name in ("SERVER", "SOURCE", "SYNCHRONOUS"):
             if name in given:
-                given[name] = ",".join(self.addresses[server] for server in given[name].split(","))
+                given[name] = self.addresses[given[name]]
         secrets, places = self.folder.parent / "secrets", {"PGDATA": "data/server", "PGPASSFILE": "pgpass"}
         given |= {name: str(self.folder / place) for name, place in places.items()}
         given["POSTGRES_PASSWORD_FILE"] = str(secrets / Path(given["POSTGRES_PASSWORD_FILE"]).name)
@@ -108,7 +109,7 @@ class Server:
         uid, gid = self.user or (None, None)
         groups: list[int] | None = None if self.user is None else []
         with (self.folder / "log").open("ab") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [program, self.folder / Path(script).name, *command],
                 env=self.environment,
                 cwd=self.folder,
@@ -120,6 +121,8 @@ class Server:
                 extra_groups=groups,
                 start_new_session=True,
             )
+        self.begun.append(process)
+        return process
 
     def start(self) -> None:
         if self.process is None or self.process.poll() is not None:
@@ -237,6 +240,9 @@ def deployment(postgres16: str, compose: Any, tmp_path: Path) -> Iterator[Deploy
     finally:
         for server in servers.values():
             server.kill()
+            for process in server.begun:
+                process.kill()
+                process.wait(30)
         shutil.rmtree(folder)
 
 
