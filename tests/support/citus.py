@@ -6,12 +6,16 @@ The URL is that of a superuser. In its database, the coordinator knows its worke
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psycopg
+import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 CITUS_URL = os.environ.get("PGFACE_TEST_CITUS_URL")
+on_a_cluster = pytest.mark.skipif(not CITUS_URL, reason="PGFACE_TEST_CITUS_URL names no cluster")
 
 
 def create_citus_database(coordinator_url: str, name: str) -> str:
@@ -46,3 +50,57 @@ def _nodes(coordinator_url: str) -> list[tuple[str, int, bool]]:
         return connection.execute(
             "SELECT nodename, nodeport, groupid = 0 FROM pg_dist_node ORDER BY groupid"
         ).fetchall()
+
+
+def workers_of(url: str) -> list[str]:
+    """Return the URLs of the same database on each worker."""
+    return [
+        make_conninfo(url, host=host, port=port) for host, port, is_coordinator in _nodes(url) if not is_coordinator
+    ]
+
+
+def worker_of(url: str, schema_name: str) -> str:
+    """Return the URL of the same database on the node that has a gallery's rows."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        row = connection.execute(
+            "SELECT DISTINCT s.nodename, s.nodeport FROM citus_shards s JOIN pg_class c ON c.oid = s.table_name "
+            "WHERE c.relnamespace = %s::regnamespace",
+            (schema_name,),
+        ).fetchall()
+    ((host, port),) = row
+    return make_conninfo(url, host=host, port=port)
+
+
+def move_gallery(url: str, schema_name: str) -> str:
+    """Move a gallery to another worker while it is in use, and return that worker's URL."""
+    now = worker_of(url, schema_name)
+    target = next(worker for worker in workers_of(url) if worker != now)
+    address = conninfo_to_dict(target)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT citus_schema_move(%s::regnamespace, %s, %s::integer, 'force_logical')",
+            (schema_name, address["host"], address["port"]),
+        )
+    return target
+
+
+def use_transaction_numbers(url: str, count: int) -> None:
+    """Make a node's next transaction number larger."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            f"DO $$ BEGIN FOR n IN 1..{count} LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$"
+        )
+
+
+@contextmanager
+def turned_off(url: str, setting: str) -> Iterator[None]:
+    """Turn a setting of a node off in the meantime, for new sessions."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        name = sql.SQL(".").join(map(sql.Identifier, setting.split(".")))
+        connection.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(name))
+        connection.execute("SELECT pg_reload_conf()")
+        try:
+            yield
+        finally:
+            connection.execute(sql.SQL("ALTER SYSTEM RESET {}").format(name))
+            connection.execute("SELECT pg_reload_conf()")

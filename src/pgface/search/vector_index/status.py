@@ -15,7 +15,7 @@ from pgface.database.sql import queries
 from pgface.search.state import SearchState, read_search_state
 from pgface.search.vector_index.definition import advised_probes
 from pgface.search.vector_index.lifecycle import NAME, NEW_NAME, OLD_NAME, count_embeddings
-from pgface.search.vector_index.plan import Plan, force_index_scan, read_plan
+from pgface.search.vector_index.plan import Plan, force_index_scan, read_plan, set_effort
 from pgface.search.vector_index.progress import Progress
 
 _TRIAL_PROBES = 100
@@ -192,7 +192,7 @@ def _misses(connection: psycopg.Connection, drawn: list[Any], probes: int) -> in
     missed = 0
     with connection.transaction():
         force_index_scan(connection)
-        connection.execute(queries()["set_effort"], {"method": "ivfflat", "effort": str(probes)})
+        set_effort(connection, "ivfflat", probes)
         for embedding, similarity in drawn:
             values = {"embedding": embedding, "count": 2}
             found = connection.execute(queries()["nearest"], values, prepare=False).fetchall()

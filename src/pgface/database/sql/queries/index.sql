@@ -84,10 +84,6 @@ SELECT
     current_setting('ivfflat.probes')::integer AS probes
 FROM (SELECT '[1]'::vector) AS loaded;
 
--- set_effort --
--- Sets the method's setting for this transaction.
-SELECT set_config(CASE %(method)s WHEN 'ivfflat' THEN 'ivfflat.probes' ELSE 'hnsw.ef_search' END, %(effort)s, true);
-
 -- explain_nearest --
 -- The plan of SQL that orders by distance, without running it. The plan is the same for every probe.
 EXPLAIN (FORMAT JSON)
