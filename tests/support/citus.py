@@ -18,21 +18,29 @@ CITUS_URL = os.environ.get("PGFACE_TEST_CITUS_URL")
 on_a_cluster = pytest.mark.skipif(not CITUS_URL, reason="PGFACE_TEST_CITUS_URL names no cluster")
 
 
-def create_citus_database(coordinator_url: str, name: str) -> str:
-    """Create a database on every node of the cluster, and return its URL on the coordinator."""
+def create_citus_database(coordinator_url: str, name: str, template: str | None = None) -> str:
+    """Create a database on every node of the cluster, new or copied, and return its URL on the coordinator."""
     nodes = _nodes(coordinator_url)
-    for host, port, _ in nodes:
-        with psycopg.connect(make_conninfo(coordinator_url, host=host, port=port), autocommit=True) as connection:
-            connection.execute("SET citus.enable_create_database_propagation = off")
-            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
-        url = make_conninfo(coordinator_url, host=host, port=port, dbname=name)
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute("CREATE EXTENSION citus")
     url = make_conninfo(coordinator_url, dbname=name)
-    with psycopg.connect(url, autocommit=True) as connection:
-        for host, port, is_coordinator in nodes:
-            function = "citus_set_coordinator_host" if is_coordinator else "citus_add_node"
-            connection.execute(sql.SQL("SELECT {}(%s, %s)").format(sql.Identifier(function)), (host, port))
+    for host, port, _ in nodes:
+        with _server(coordinator_url, host, port) as connection:
+            if template is not None:
+                # Otherwise Citus' own processes come back, and a database in use cannot be copied.
+                close = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(template))
+                connection.execute(close)
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (template,)
+                )
+            create = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
+            connection.execute(create.format(sql.Identifier(name), sql.Identifier(template or "template0")))
+        if template is None:
+            with psycopg.connect(make_conninfo(url, host=host, port=port), autocommit=True) as connection:
+                connection.execute("CREATE EXTENSION citus")
+    if template is None:
+        with psycopg.connect(url, autocommit=True) as connection:
+            for host, port, is_coordinator in nodes:
+                function = "citus_set_coordinator_host" if is_coordinator else "citus_add_node"
+                connection.execute(sql.SQL("SELECT {}(%s, %s)").format(sql.Identifier(function)), (host, port))
     return url
 
 
@@ -40,9 +48,17 @@ def drop_citus_database(coordinator_url: str, url: str) -> None:
     """Drop a database on every node, and end its connections."""
     name = sql.Identifier(str(conninfo_to_dict(url)["dbname"]))
     for host, port, _ in _nodes(coordinator_url):
-        with psycopg.connect(make_conninfo(coordinator_url, host=host, port=port), autocommit=True) as connection:
-            connection.execute("SET citus.enable_create_database_propagation = off")
+        with _server(coordinator_url, host, port) as connection:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+
+@contextmanager
+def _server(coordinator_url: str, host: str, port: int) -> Iterator[psycopg.Connection]:
+    """Connect to one node, for statements that Citus does not pass on to others."""
+    with psycopg.connect(make_conninfo(coordinator_url, host=host, port=port), autocommit=True) as connection:
+        connection.execute("SET citus.enable_create_database_propagation = off")
+        connection.execute("SET citus.enable_ddl_propagation = off")
+        yield connection
 
 
 def _nodes(coordinator_url: str) -> list[tuple[str, int, bool]]:

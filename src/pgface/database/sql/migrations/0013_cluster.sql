@@ -378,7 +378,6 @@ CREATE OR REPLACE FUNCTION remove_statistics_here(of_gallery BOOLEAN, only_look 
 RETURNS TEXT[]
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
-SET citus.enable_ddl_propagation = off
 AS $$
 DECLARE
     chosen RECORD;
@@ -386,10 +385,12 @@ DECLARE
     part REGCLASS;
     kept BOOLEAN;
     found TEXT[] := '{}';
+    propagates CONSTANT TEXT := current_setting('citus.enable_ddl_propagation', TRUE);
 BEGIN
     IF to_regclass('pg_catalog.pg_dist_shard') IS NULL THEN
         RETURN found;
     END IF;
+    SET LOCAL citus.enable_ddl_propagation = off;
     FOR chosen IN
         SELECT * FROM (VALUES
             ('face_embeddings', 'embedding'), ('user_templates', 'template'), ('template_bits', 'bits'),
@@ -424,6 +425,7 @@ BEGIN
             END IF;
         END LOOP;
     END LOOP;
+    PERFORM set_config('citus.enable_ddl_propagation', propagates, TRUE);
     RETURN found;
 END;
 $$;
