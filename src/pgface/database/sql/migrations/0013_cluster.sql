@@ -118,6 +118,34 @@ $$;
 COMMENT ON FUNCTION changed_embeddings() IS
     'Internal: the number of rows of face_embeddings that have changed since PostgreSQL began to count.';
 
+CREATE OR REPLACE FUNCTION relation_here(of_gallery BOOLEAN, of_table TEXT, of_index TEXT DEFAULT NULL)
+RETURNS TABLE(
+    bytes BIGINT, total_bytes BIGINT, dead_rows BIGINT, changed_rows BIGINT, last_vacuum TIMESTAMPTZ, last_analyze TIMESTAMPTZ,
+    valid BOOLEAN, scans BIGINT, last_scan TIMESTAMPTZ
+)
+LANGUAGE plpgsql STABLE
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    part REGCLASS := to_regclass(format('%I.%I', current_schema(), of_table));
+    shard TEXT := '';
+BEGIN
+    IF to_regclass('pg_catalog.pg_dist_shard') IS NOT NULL THEN
+        EXECUTE 'SELECT concat(''_'' || min(s.shardid)) FROM pg_catalog.pg_dist_shard s WHERE s.logicalrelid = $1'
+        INTO shard USING part;
+    END IF;
+    part := to_regclass(format('%I.%I', current_schema(), coalesce(of_index, of_table) || shard));
+    RETURN QUERY SELECT pg_table_size(part), pg_total_relation_size(part), pg_stat_get_dead_tuples(part),
+        pg_stat_get_mod_since_analyze(part),
+        greatest(pg_stat_get_last_vacuum_time(part), pg_stat_get_last_autovacuum_time(part)),
+        greatest(pg_stat_get_last_analyze_time(part), pg_stat_get_last_autoanalyze_time(part)),
+        (SELECT i.indisvalid FROM pg_index i WHERE i.indexrelid = part), pg_stat_get_numscans(part), pg_stat_get_lastscan(part);
+END;
+$$;
+
+COMMENT ON FUNCTION relation_here(boolean, text, text) IS
+    'Internal: the size and the statistics of a table or an index, on the node that it is called on.';
+
 -- Events
 
 CREATE OR REPLACE FUNCTION event_clock_here(of_gallery BOOLEAN, OUT horizon XID8, OUT next XID8)

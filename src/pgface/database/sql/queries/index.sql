@@ -158,6 +158,10 @@ SELECT
     (SELECT extversion FROM pg_extension WHERE extname = 'vector') AS pgvector,
     pg_total_relation_size('user_templates') + pg_total_relation_size('template_bits') AS search_bytes;
 
+-- relation_on_node --
+-- On a cluster, the catalogs of the coordinator know neither the size nor the use of the gallery's tables and indexes.
+SELECT r.* FROM gallery g CROSS JOIN LATERAL relation_here(g.only_row, %(table)s, %(index)s) r;
+
 -- build_alone_if_faulty --
 -- In pgvector before 0.8.2, parallel builds of HNSW indexes write beyond their memory.
 SELECT set_config('max_parallel_maintenance_workers', '0', false)
