@@ -27,6 +27,10 @@ _NEEDED: Final = {
 """Settings that must be on, and what does not work without each."""
 _FEW: Final = 3
 """An effort below pgvector's default of 40."""
+_ANOTHER_SCHEMA: Final = (
+    "Set PGFACE_SCHEMA to a new name other than public. Then move the people there with pgface backup, pgface init and "
+    "pgface restore."
+)
 _DIMENSIONS: Final = 512
 
 
@@ -78,7 +82,7 @@ def _judge_node(row: dict[str, Any]) -> Iterator[Finding]:
         )
 
 
-def placement(database: Database, settings: Settings) -> Iterator[Finding]:
+def placement(database: Database, _: Settings) -> Iterator[Finding]:
     """Check that the gallery is on one node, with its privacy and its efforts in force there."""
     with database.dedicated_connection() as connection:
         if not is_cluster(connection):
@@ -88,14 +92,15 @@ def placement(database: Database, settings: Settings) -> Iterator[Finding]:
             parts = connection.cursor(row_factory=tuple_row).execute(queries()["gallery_parts"]).fetchall()
         elsewhere = {node for _, node, _ in parts}
         if elsewhere == {None}:
-            yield _judge_local(settings.schema_name)
+            yield advice(
+                "The gallery is on the coordinator, so the other nodes take none of its work.", _ANOTHER_SCHEMA
+            )
             return
         local = [name for name, node, _ in parts if node is None]
         if local:
             yield problem(
                 f"{counted(len(local), 'table')} of the gallery are only on the coordinator ({', '.join(local[:3])}).",
-                f"In psql, run SELECT citus_schema_undistribute('{settings.schema_name}'), "
-                f"and then SELECT citus_schema_distribute('{settings.schema_name}').",
+                _ANOTHER_SCHEMA,
             )
             return
         if len(elsewhere) > 1 or any(number > 1 for _, _, number in parts):
@@ -106,15 +111,6 @@ def placement(database: Database, settings: Settings) -> Iterator[Finding]:
             return
         wrong = [*_statistics(connection), *_effort(connection)]
         yield from wrong or [ok(f"The gallery is on the node {elsewhere.pop()}, and its efforts are used there.")]
-
-
-def _judge_local(schema_name: str) -> Finding:
-    found = "The gallery is on the coordinator, so the other nodes take none of its work."
-    if schema_name == "public":
-        return advice(
-            found, "Citus distributes no schema public. Use another one (PGFACE_SCHEMA) for a gallery to move."
-        )
-    return advice(found, f"In psql: SELECT citus_schema_distribute('{schema_name}');")
 
 
 def _statistics(connection: psycopg.Connection) -> Iterator[Finding]:

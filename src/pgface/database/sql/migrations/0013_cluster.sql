@@ -148,25 +148,39 @@ COMMENT ON FUNCTION relation_here(boolean, text, text) IS
 
 -- Events
 
-CREATE OR REPLACE FUNCTION event_clock_here(of_gallery BOOLEAN, OUT horizon XID8, OUT next XID8)
+-- These functions read the shard by its own name. While a gallery moves, a statement can still run on the former node. A query
+-- through Citus could then read events of the new node, whose numbers the former node does not know.
+CREATE OR REPLACE FUNCTION event_clock_here(
+    of_gallery BOOLEAN, OUT shard TEXT, OUT series TEXT, OUT deleted_transaction_id XID8, OUT deleted_id BIGINT, OUT horizon XID8,
+    OUT next XID8
+)
 LANGUAGE plpgsql STABLE
 SET search_path FROM CURRENT
 AS $$
 DECLARE
     own_node INTEGER;
+    stream_shard TEXT := '';
     stream event_stream;
     shift BIGINT;
 BEGIN
-    SELECT * INTO stream FROM event_stream;
-    IF to_regclass('pg_catalog.pg_dist_local_group') IS NOT NULL THEN
+    shard := '';
+    IF to_regclass('pg_catalog.pg_dist_shard') IS NOT NULL THEN
+        EXECUTE 'SELECT concat(''_'' || min(s.shardid)) FROM pg_catalog.pg_dist_shard s WHERE s.logicalrelid = $1'
+        INTO shard USING 'gallery_events'::regclass;
+        EXECUTE 'SELECT concat(''_'' || min(s.shardid)) FROM pg_catalog.pg_dist_shard s WHERE s.logicalrelid = $1'
+        INTO stream_shard USING 'event_stream'::regclass;
         EXECUTE 'SELECT groupid FROM pg_catalog.pg_dist_local_group' INTO own_node;
-        IF own_node IS DISTINCT FROM stream.node THEN
-            -- Since the gallery came to this node, no event was written.
-            SELECT (greatest(max(e.transaction_id), stream.deleted_transaction_id, '0')::text::bigint + 1)::text::xid8 INTO next
-            FROM gallery_events e;
-            horizon := next;
-            RETURN;
-        END IF;
+    END IF;
+    EXECUTE format('SELECT * FROM event_stream%s', stream_shard) INTO stream;
+    series := coalesce(stream.name, '00000000');
+    deleted_transaction_id := coalesce(stream.deleted_transaction_id, '0');
+    deleted_id := coalesce(stream.deleted_id, 0);
+    IF own_node IS DISTINCT FROM stream.node THEN
+        -- Since the gallery came to this node, no event was written.
+        EXECUTE format('SELECT (greatest(max(e.transaction_id), $1)::text::bigint + 1)::text::xid8 FROM gallery_events%s e', shard)
+        INTO next USING deleted_transaction_id;
+        horizon := next;
+        RETURN;
     END IF;
     shift := coalesce(stream.shift, 0);
     horizon := (pg_snapshot_xmin(pg_current_snapshot())::text::bigint + shift)::text::xid8;
@@ -175,7 +189,8 @@ END;
 $$;
 
 COMMENT ON FUNCTION event_clock_here(boolean) IS
-    'Internal: the lowest number of a transaction that may still write events, and the lowest number that no transaction has.';
+    'Internal: the series of events, the lowest number of a transaction that may still write events, and the lowest number that no '
+    'transaction has.';
 
 CREATE OR REPLACE FUNCTION read_events_here(of_gallery BOOLEAN, after TEXT, max_events INTEGER, kinds TEXT[])
 RETURNS TABLE(
@@ -184,37 +199,36 @@ RETURNS TABLE(
 )
 LANGUAGE plpgsql STABLE
 SET search_path FROM CURRENT
-SET plan_cache_mode = force_generic_plan
 AS $$
-#variable_conflict use_column
 DECLARE
     parts CONSTANT TEXT[] := regexp_match(after, '^([0-9a-f]{8})\.([0-9]{1,19})\.([0-9]{1,18})$');
     after_transaction XID8 := coalesce(parts[2], '0')::xid8;
     after_id BIGINT := coalesce(parts[3], '0')::bigint;
-    stream event_stream;
     clock RECORD;
 BEGIN
-    SELECT * INTO stream FROM event_stream;
     SELECT * INTO clock FROM event_clock_here(of_gallery);
     IF after IS NOT NULL AND parts IS NULL THEN
         RAISE EXCEPTION 'this is not a cursor of events' USING ERRCODE = 'invalid_parameter_value';
     ELSIF after IS NOT NULL AND (
-        parts[1] IS DISTINCT FROM coalesce(stream.name, '00000000')
-        OR (after_transaction, after_id) < (stream.deleted_transaction_id, stream.deleted_id)
+        parts[1] IS DISTINCT FROM clock.series
+        OR (after_transaction, after_id) < (clock.deleted_transaction_id, clock.deleted_id)
         OR after_transaction > clock.next
     ) THEN
         RAISE EXCEPTION 'events after this cursor were deleted' USING ERRCODE = 'PGF05';
     END IF;
     -- The function has its caller's snapshot, so all events below its horizon are visible.
-    RETURN QUERY
-        SELECT concat_ws('.', coalesce(stream.name, '00000000'), e.transaction_id, e.id), e.id, e.at, e.kind, e.user_id,
-            e.other_user_id, e.photo_id, e.matched, e.confidence, e.count
-        FROM gallery_events e
-        WHERE (e.transaction_id, e.id) > (after_transaction, after_id)
-            AND e.transaction_id < clock.horizon
-            AND (kinds IS NULL OR e.kind = ANY (kinds))
+    RETURN QUERY EXECUTE format(
+        'SELECT concat_ws(''.'', $1, e.transaction_id, e.id), e.id, e.at, e.kind, e.user_id, e.other_user_id, e.photo_id, e.matched,
+            e.confidence, e.count
+        FROM gallery_events%s e
+        WHERE (e.transaction_id, e.id) > ($2, $3)
+            AND e.transaction_id < $4
+            AND ($5 IS NULL OR e.kind = ANY ($5))
         ORDER BY e.transaction_id, e.id
-        LIMIT max_events;
+        LIMIT $6',
+        clock.shard
+    )
+    USING clock.series, after_transaction, after_id, clock.horizon, kinds, max_events;
 END;
 $$;
 
@@ -248,19 +262,20 @@ LANGUAGE plpgsql STABLE
 SET search_path FROM CURRENT
 AS $$
 DECLARE
-    stream event_stream;
-    newest gallery_events;
-    limit_now CONSTANT XID8 := (SELECT c.horizon FROM event_clock_here(of_gallery) c);
+    clock RECORD;
+    newest RECORD;
 BEGIN
-    SELECT * INTO stream FROM event_stream;
-    SELECT * INTO newest
-    FROM gallery_events e
-    WHERE e.transaction_id < limit_now
-    ORDER BY e.transaction_id DESC, e.id DESC
-    LIMIT 1;
+    SELECT * INTO clock FROM event_clock_here(of_gallery);
+    EXECUTE format(
+        'SELECT e.transaction_id, e.id FROM gallery_events%s e
+        WHERE e.transaction_id < $1
+        ORDER BY e.transaction_id DESC, e.id DESC
+        LIMIT 1',
+        clock.shard
+    )
+    INTO newest USING clock.horizon;
     RETURN concat_ws(
-        '.', coalesce(stream.name, '00000000'), coalesce(newest.transaction_id, stream.deleted_transaction_id, '0'),
-        coalesce(newest.id, stream.deleted_id, 0)
+        '.', clock.series, coalesce(newest.transaction_id, clock.deleted_transaction_id), coalesce(newest.id, clock.deleted_id)
     );
 END;
 $$;
