@@ -4313,25 +4313,39 @@ COMMENT ON FUNCTION relation_here(boolean, text, text) IS
 
 -- Events
 
-CREATE OR REPLACE FUNCTION event_clock_here(of_gallery BOOLEAN, OUT horizon XID8, OUT next XID8)
+-- These functions read the shard by its own name. While a gallery moves, a statement can still run on the former node. A query
+-- through Citus could then read events of the new node, whose numbers the former node does not know.
+CREATE OR REPLACE FUNCTION event_clock_here(
+    of_gallery BOOLEAN, OUT shard TEXT, OUT series TEXT, OUT deleted_transaction_id XID8, OUT deleted_id BIGINT, OUT horizon XID8,
+    OUT next XID8
+)
 LANGUAGE plpgsql STABLE
 SET search_path FROM CURRENT
 AS $$
 DECLARE
     own_node INTEGER;
+    stream_shard TEXT := '';
     stream event_stream;
     shift BIGINT;
 BEGIN
-    SELECT * INTO stream FROM event_stream;
-    IF to_regclass('pg_catalog.pg_dist_local_group') IS NOT NULL THEN
+    shard := '';
+    IF to_regclass('pg_catalog.pg_dist_shard') IS NOT NULL THEN
+        EXECUTE 'SELECT concat(''_'' || min(s.shardid)) FROM pg_catalog.pg_dist_shard s WHERE s.logicalrelid = $1'
+        INTO shard USING 'gallery_events'::regclass;
+        EXECUTE 'SELECT concat(''_'' || min(s.shardid)) FROM pg_catalog.pg_dist_shard s WHERE s.logicalrelid = $1'
+        INTO stream_shard USING 'event_stream'::regclass;
         EXECUTE 'SELECT groupid FROM pg_catalog.pg_dist_local_group' INTO own_node;
-        IF own_node IS DISTINCT FROM stream.node THEN
-            -- Since the gallery came to this node, no event was written.
-            SELECT (greatest(max(e.transaction_id), stream.deleted_transaction_id, '0')::text::bigint + 1)::text::xid8 INTO next
-            FROM gallery_events e;
-            horizon := next;
-            RETURN;
-        END IF;
+    END IF;
+    EXECUTE format('SELECT * FROM event_stream%s', stream_shard) INTO stream;
+    series := coalesce(stream.name, '00000000');
+    deleted_transaction_id := coalesce(stream.deleted_transaction_id, '0');
+    deleted_id := coalesce(stream.deleted_id, 0);
+    IF own_node IS DISTINCT FROM stream.node THEN
+        -- Since the gallery came to this node, no event was written.
+        EXECUTE format('SELECT (greatest(max(e.transaction_id), $1)::text::bigint + 1)::text::xid8 FROM gallery_events%s e', shard)
+        INTO next USING deleted_transaction_id;
+        horizon := next;
+        RETURN;
     END IF;
     shift := coalesce(stream.shift, 0);
     horizon := (pg_snapshot_xmin(pg_current_snapshot())::text::bigint + shift)::text::xid8;
@@ -4340,7 +4354,8 @@ END;
 $$;
 
 COMMENT ON FUNCTION event_clock_here(boolean) IS
-    'Internal: the lowest number of a transaction that may still write events, and the lowest number that no transaction has.';
+    'Internal: the series of events, the lowest number of a transaction that may still write events, and the lowest number that no '
+    'transaction has.';
 
 CREATE OR REPLACE FUNCTION read_events_here(of_gallery BOOLEAN, after TEXT, max_events INTEGER, kinds TEXT[])
 RETURNS TABLE(
@@ -4349,37 +4364,36 @@ RETURNS TABLE(
 )
 LANGUAGE plpgsql STABLE
 SET search_path FROM CURRENT
-SET plan_cache_mode = force_generic_plan
 AS $$
-#variable_conflict use_column
 DECLARE
     parts CONSTANT TEXT[] := regexp_match(after, '^([0-9a-f]{8})\.([0-9]{1,19})\.([0-9]{1,18})$');
     after_transaction XID8 := coalesce(parts[2], '0')::xid8;
     after_id BIGINT := coalesce(parts[3], '0')::bigint;
-    stream event_stream;
     clock RECORD;
 BEGIN
-    SELECT * INTO stream FROM event_stream;
     SELECT * INTO clock FROM event_clock_here(of_gallery);
     IF after IS NOT NULL AND parts IS NULL THEN
         RAISE EXCEPTION 'this is not a cursor of events' USING ERRCODE = 'invalid_parameter_value';
     ELSIF after IS NOT NULL AND (
-        parts[1] IS DISTINCT FROM coalesce(stream.name, '00000000')
-        OR (after_transaction, after_id) < (stream.deleted_transaction_id, stream.deleted_id)
+        parts[1] IS DISTINCT FROM clock.series
+        OR (after_transaction, after_id) < (clock.deleted_transaction_id, clock.deleted_id)
         OR after_transaction > clock.next
     ) THEN
         RAISE EXCEPTION 'events after this cursor were deleted' USING ERRCODE = 'PGF05';
     END IF;
     -- The function has its caller's snapshot, so all events below its horizon are visible.
-    RETURN QUERY
-        SELECT concat_ws('.', coalesce(stream.name, '00000000'), e.transaction_id, e.id), e.id, e.at, e.kind, e.user_id,
-            e.other_user_id, e.photo_id, e.matched, e.confidence, e.count
-        FROM gallery_events e
-        WHERE (e.transaction_id, e.id) > (after_transaction, after_id)
-            AND e.transaction_id < clock.horizon
-            AND (kinds IS NULL OR e.kind = ANY (kinds))
+    RETURN QUERY EXECUTE format(
+        'SELECT concat_ws(''.'', $1, e.transaction_id, e.id), e.id, e.at, e.kind, e.user_id, e.other_user_id, e.photo_id, e.matched,
+            e.confidence, e.count
+        FROM gallery_events%s e
+        WHERE (e.transaction_id, e.id) > ($2, $3)
+            AND e.transaction_id < $4
+            AND ($5 IS NULL OR e.kind = ANY ($5))
         ORDER BY e.transaction_id, e.id
-        LIMIT max_events;
+        LIMIT $6',
+        clock.shard
+    )
+    USING clock.series, after_transaction, after_id, clock.horizon, kinds, max_events;
 END;
 $$;
 
@@ -4413,19 +4427,20 @@ LANGUAGE plpgsql STABLE
 SET search_path FROM CURRENT
 AS $$
 DECLARE
-    stream event_stream;
-    newest gallery_events;
-    limit_now CONSTANT XID8 := (SELECT c.horizon FROM event_clock_here(of_gallery) c);
+    clock RECORD;
+    newest RECORD;
 BEGIN
-    SELECT * INTO stream FROM event_stream;
-    SELECT * INTO newest
-    FROM gallery_events e
-    WHERE e.transaction_id < limit_now
-    ORDER BY e.transaction_id DESC, e.id DESC
-    LIMIT 1;
+    SELECT * INTO clock FROM event_clock_here(of_gallery);
+    EXECUTE format(
+        'SELECT e.transaction_id, e.id FROM gallery_events%s e
+        WHERE e.transaction_id < $1
+        ORDER BY e.transaction_id DESC, e.id DESC
+        LIMIT 1',
+        clock.shard
+    )
+    INTO newest USING clock.horizon;
     RETURN concat_ws(
-        '.', coalesce(stream.name, '00000000'), coalesce(newest.transaction_id, stream.deleted_transaction_id, '0'),
-        coalesce(newest.id, stream.deleted_id, 0)
+        '.', clock.series, coalesce(newest.transaction_id, clock.deleted_transaction_id), coalesce(newest.id, clock.deleted_id)
     );
 END;
 $$;
@@ -4510,36 +4525,69 @@ COMMENT ON FUNCTION prune_events(integer) IS
     'Deletes the events that are older than so many days, and returns their number. A cursor from before them no longer works. '
     'Only the owner can delete events of the last day.';
 
--- The trigger runs on the node of the rows, so one node numbers all events, whichever node a client has written them from. When
--- the gallery has moved, the numbers of the new node may be lower than those of the events. So the first event that is written
--- there sets a number that is added to them. Every transaction that can write events there is at least as new as the oldest one
--- that is running then, so all get numbers above the earlier ones.
+-- When the gallery has come to a node, the numbers of its transactions may be lower than those of the events. So the first event
+-- that is written there sets a number that is added to them. Every transaction that can write events there is at least as new as
+-- the oldest one that is running then, so all get numbers above the earlier ones. Until the first one commits, the others wait.
+CREATE OR REPLACE FUNCTION number_events_here(of_gallery BOOLEAN)
+RETURNS VOID
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    oldest CONSTANT BIGINT := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
+    own_node INTEGER;
+    shard TEXT;
+    stream_shard TEXT;
+    newest BIGINT;
+    manually TEXT;
+BEGIN
+    IF to_regclass('pg_catalog.pg_dist_local_group') IS NULL THEN
+        RETURN;
+    END IF;
+    EXECUTE 'SELECT groupid FROM pg_catalog.pg_dist_local_group' INTO own_node;
+    EXECUTE 'SELECT concat(''_'' || min(s.shardid)) FROM pg_catalog.pg_dist_shard s WHERE s.logicalrelid = $1'
+    INTO shard USING 'gallery_events'::regclass;
+    EXECUTE 'SELECT concat(''_'' || min(s.shardid)) FROM pg_catalog.pg_dist_shard s WHERE s.logicalrelid = $1'
+    INTO stream_shard USING 'event_stream'::regclass;
+    manually := current_setting('citus.enable_manual_changes_to_shards');
+    SET LOCAL citus.enable_manual_changes_to_shards = on;
+    EXECUTE format('INSERT INTO event_stream%s DEFAULT VALUES ON CONFLICT DO NOTHING', stream_shard);
+    EXECUTE format(
+        'SELECT greatest((SELECT max(e.transaction_id) FROM gallery_events%s e), s.deleted_transaction_id)::text::bigint
+        FROM event_stream%s s',
+        shard, stream_shard
+    )
+    INTO newest;
+    -- If another transaction has done it meanwhile, this one waits for its end, and changes nothing.
+    EXECUTE format('UPDATE event_stream%s s SET node = $1, shift = $2 WHERE s.node IS DISTINCT FROM $1', stream_shard)
+    USING own_node, newest + 1 - oldest;
+    PERFORM set_config('citus.enable_manual_changes_to_shards', manually, TRUE);
+END;
+$$;
+
+COMMENT ON FUNCTION number_events_here(boolean) IS
+    'Internal: lets the node that it is called on number the events from now on.';
+
+-- The trigger runs on the node of the rows, so one node numbers all events, whichever node a client has written them from.
 CREATE OR REPLACE FUNCTION number_event()
 RETURNS TRIGGER
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT
 AS $$
-#variable_conflict use_column
 DECLARE
     own_node INTEGER;
+    shard TEXT;
     stream RECORD;
-    oldest BIGINT;
-    newest BIGINT;
 BEGIN
-    EXECUTE 'SELECT groupid FROM pg_catalog.pg_dist_local_group' INTO own_node;
-    LOOP
-        SELECT s.node, s.shift, s.deleted_transaction_id INTO stream FROM event_stream s;
-        EXIT WHEN stream.node = own_node;
-        IF stream.shift IS NULL THEN
-            INSERT INTO event_stream DEFAULT VALUES ON CONFLICT DO NOTHING;
-            CONTINUE;
-        END IF;
-        oldest := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
-        SELECT greatest(max(e.transaction_id), stream.deleted_transaction_id, '0')::text::bigint INTO newest
-        FROM gallery_events e;
-        -- If another transaction has done it meanwhile, this one waits for its end, changes nothing, and reads again.
-        UPDATE event_stream s SET node = own_node, shift = newest + 1 - oldest WHERE s.node IS DISTINCT FROM own_node;
-    END LOOP;
+    EXECUTE 'SELECT l.groupid, (
+            SELECT concat(''_'' || min(s.shardid)) FROM pg_catalog.pg_dist_shard s WHERE s.logicalrelid = $1
+        ) FROM pg_catalog.pg_dist_local_group l'
+    INTO own_node, shard USING 'event_stream'::regclass;
+    EXECUTE format('SELECT s.node, s.shift FROM event_stream%s s', shard) INTO stream;
+    IF stream.node IS DISTINCT FROM own_node THEN
+        PERFORM number_events_here(TRUE);
+        EXECUTE format('SELECT s.node, s.shift FROM event_stream%s s', shard) INTO stream;
+    END IF;
     NEW.transaction_id := (pg_current_xact_id()::text::bigint + stream.shift)::text::xid8;
     NEW.id := nextval(pg_get_serial_sequence('gallery_events', 'id'));
     RETURN NEW;
@@ -4549,7 +4597,34 @@ $$;
 COMMENT ON FUNCTION number_event() IS
     'Internal: gives an event its place in the order, on a cluster, where the transaction numbers of nodes differ.';
 
-REVOKE EXECUTE ON FUNCTION prune_events(INTEGER), number_event() FROM PUBLIC;
+-- A shard has another name than its table.
+DO $$
+BEGIN
+    EXECUTE replace(
+        pg_get_functiondef('record_face_events'::regproc), 'TG_RELID = ''contested_faces''::regclass',
+        'starts_with(TG_TABLE_NAME, ''contested_faces'')'
+    );
+END
+$$;
+
+CREATE OR REPLACE FUNCTION restart_events()
+RETURNS VOID
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+    DELETE FROM gallery_events;
+    DELETE FROM event_stream;
+    INSERT INTO event_stream DEFAULT VALUES;
+    PERFORM number_events_here(g.only_row) FROM gallery g;
+END;
+$$;
+
+COMMENT ON FUNCTION restart_events() IS
+    'Deletes all events and begins a new series, so that no earlier cursor works. The owner calls it after pg_restore, or after '
+    'the server was recovered to an earlier time, because numbers of transactions then begin again. pgface restore does so itself.';
+
+REVOKE EXECUTE ON FUNCTION prune_events(INTEGER), restart_events(), number_events_here(BOOLEAN), number_event() FROM PUBLIC;
 
 DO $$
 BEGIN
@@ -4558,6 +4633,7 @@ BEGIN
         BEFORE INSERT ON gallery_events
         FOR EACH ROW
         EXECUTE FUNCTION number_event();
+        PERFORM number_events_here(g.only_row) FROM gallery g;
     END IF;
 END
 $$;
@@ -4782,6 +4858,7 @@ BEGIN
         made, made, home
     );
     EXECUTE format('SELECT %I.distribute_schema(%L)', home, made);
+    EXECUTE format('SELECT %1$I.number_events_here(g.only_row) FROM %1$I.gallery g', made);
     RETURN made;
 END;
 $$;

@@ -360,36 +360,69 @@ COMMENT ON FUNCTION prune_events(integer) IS
     'Deletes the events that are older than so many days, and returns their number. A cursor from before them no longer works. '
     'Only the owner can delete events of the last day.';
 
--- The trigger runs on the node of the rows, so one node numbers all events, whichever node a client has written them from. When
--- the gallery has moved, the numbers of the new node may be lower than those of the events. So the first event that is written
--- there sets a number that is added to them. Every transaction that can write events there is at least as new as the oldest one
--- that is running then, so all get numbers above the earlier ones.
+-- When the gallery has come to a node, the numbers of its transactions may be lower than those of the events. So the first event
+-- that is written there sets a number that is added to them. Every transaction that can write events there is at least as new as
+-- the oldest one that is running then, so all get numbers above the earlier ones. Until the first one commits, the others wait.
+CREATE OR REPLACE FUNCTION number_events_here(of_gallery BOOLEAN)
+RETURNS VOID
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    oldest CONSTANT BIGINT := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
+    own_node INTEGER;
+    shard TEXT;
+    stream_shard TEXT;
+    newest BIGINT;
+    manually TEXT;
+BEGIN
+    IF to_regclass('pg_catalog.pg_dist_local_group') IS NULL THEN
+        RETURN;
+    END IF;
+    EXECUTE 'SELECT groupid FROM pg_catalog.pg_dist_local_group' INTO own_node;
+    EXECUTE 'SELECT concat(''_'' || min(s.shardid)) FROM pg_catalog.pg_dist_shard s WHERE s.logicalrelid = $1'
+    INTO shard USING 'gallery_events'::regclass;
+    EXECUTE 'SELECT concat(''_'' || min(s.shardid)) FROM pg_catalog.pg_dist_shard s WHERE s.logicalrelid = $1'
+    INTO stream_shard USING 'event_stream'::regclass;
+    manually := current_setting('citus.enable_manual_changes_to_shards');
+    SET LOCAL citus.enable_manual_changes_to_shards = on;
+    EXECUTE format('INSERT INTO event_stream%s DEFAULT VALUES ON CONFLICT DO NOTHING', stream_shard);
+    EXECUTE format(
+        'SELECT greatest((SELECT max(e.transaction_id) FROM gallery_events%s e), s.deleted_transaction_id)::text::bigint
+        FROM event_stream%s s',
+        shard, stream_shard
+    )
+    INTO newest;
+    -- If another transaction has done it meanwhile, this one waits for its end, and changes nothing.
+    EXECUTE format('UPDATE event_stream%s s SET node = $1, shift = $2 WHERE s.node IS DISTINCT FROM $1', stream_shard)
+    USING own_node, newest + 1 - oldest;
+    PERFORM set_config('citus.enable_manual_changes_to_shards', manually, TRUE);
+END;
+$$;
+
+COMMENT ON FUNCTION number_events_here(boolean) IS
+    'Internal: lets the node that it is called on number the events from now on.';
+
+-- The trigger runs on the node of the rows, so one node numbers all events, whichever node a client has written them from.
 CREATE OR REPLACE FUNCTION number_event()
 RETURNS TRIGGER
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT
 AS $$
-#variable_conflict use_column
 DECLARE
     own_node INTEGER;
+    shard TEXT;
     stream RECORD;
-    oldest BIGINT;
-    newest BIGINT;
 BEGIN
-    EXECUTE 'SELECT groupid FROM pg_catalog.pg_dist_local_group' INTO own_node;
-    LOOP
-        SELECT s.node, s.shift, s.deleted_transaction_id INTO stream FROM event_stream s;
-        EXIT WHEN stream.node = own_node;
-        IF stream.shift IS NULL THEN
-            INSERT INTO event_stream DEFAULT VALUES ON CONFLICT DO NOTHING;
-            CONTINUE;
-        END IF;
-        oldest := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
-        SELECT greatest(max(e.transaction_id), stream.deleted_transaction_id, '0')::text::bigint INTO newest
-        FROM gallery_events e;
-        -- If another transaction has done it meanwhile, this one waits for its end, changes nothing, and reads again.
-        UPDATE event_stream s SET node = own_node, shift = newest + 1 - oldest WHERE s.node IS DISTINCT FROM own_node;
-    END LOOP;
+    EXECUTE 'SELECT l.groupid, (
+            SELECT concat(''_'' || min(s.shardid)) FROM pg_catalog.pg_dist_shard s WHERE s.logicalrelid = $1
+        ) FROM pg_catalog.pg_dist_local_group l'
+    INTO own_node, shard USING 'event_stream'::regclass;
+    EXECUTE format('SELECT s.node, s.shift FROM event_stream%s s', shard) INTO stream;
+    IF stream.node IS DISTINCT FROM own_node THEN
+        PERFORM number_events_here(TRUE);
+        EXECUTE format('SELECT s.node, s.shift FROM event_stream%s s', shard) INTO stream;
+    END IF;
     NEW.transaction_id := (pg_current_xact_id()::text::bigint + stream.shift)::text::xid8;
     NEW.id := nextval(pg_get_serial_sequence('gallery_events', 'id'));
     RETURN NEW;
@@ -399,7 +432,34 @@ $$;
 COMMENT ON FUNCTION number_event() IS
     'Internal: gives an event its place in the order, on a cluster, where the transaction numbers of nodes differ.';
 
-REVOKE EXECUTE ON FUNCTION prune_events(INTEGER), number_event() FROM PUBLIC;
+-- A shard has another name than its table.
+DO $$
+BEGIN
+    EXECUTE replace(
+        pg_get_functiondef('record_face_events'::regproc), 'TG_RELID = ''contested_faces''::regclass',
+        'starts_with(TG_TABLE_NAME, ''contested_faces'')'
+    );
+END
+$$;
+
+CREATE OR REPLACE FUNCTION restart_events()
+RETURNS VOID
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+    DELETE FROM gallery_events;
+    DELETE FROM event_stream;
+    INSERT INTO event_stream DEFAULT VALUES;
+    PERFORM number_events_here(g.only_row) FROM gallery g;
+END;
+$$;
+
+COMMENT ON FUNCTION restart_events() IS
+    'Deletes all events and begins a new series, so that no earlier cursor works. The owner calls it after pg_restore, or after '
+    'the server was recovered to an earlier time, because numbers of transactions then begin again. pgface restore does so itself.';
+
+REVOKE EXECUTE ON FUNCTION prune_events(INTEGER), restart_events(), number_events_here(BOOLEAN), number_event() FROM PUBLIC;
 
 DO $$
 BEGIN
@@ -408,6 +468,7 @@ BEGIN
         BEFORE INSERT ON gallery_events
         FOR EACH ROW
         EXECUTE FUNCTION number_event();
+        PERFORM number_events_here(g.only_row) FROM gallery g;
     END IF;
 END
 $$;
@@ -632,6 +693,7 @@ BEGIN
         made, made, home
     );
     EXECUTE format('SELECT %I.distribute_schema(%L)', home, made);
+    EXECUTE format('SELECT %1$I.number_events_here(g.only_row) FROM %1$I.gallery g', made);
     RETURN made;
 END;
 $$;
