@@ -257,6 +257,12 @@ def test_a_url_of_a_worker(settings: Settings) -> None:
     assert (finding.state, finding.remedy) == ("problem", says.SET_URL_TO_COORDINATOR)
 
 
+def test_a_user_who_does_not_own_the_gallery(settings: Settings, roles: tuple[str, str]) -> None:
+    service = make_conninfo(url_of(settings), user=roles[0])
+    finding = finding_of(settings_with(settings, database_url=service), "node")
+    assert (finding.state, finding.remedy) == ("problem", says.SET_URL_TO_OWNER)
+
+
 @pytest.mark.usefixtures("bound")
 def test_statistics_that_would_copy_faces(settings: Settings, schema_name: str) -> None:
     with on_node(worker_of(url_of(settings), schema_name)) as node:

@@ -30,6 +30,7 @@ CLOCKS_ARE_APART = Sentence("are {seconds} s apart")
 # A cluster.
 SETTING_OF_NODE_IS_OFF = Sentence("{name} is off on the node")
 SET_URL_TO_COORDINATOR = Sentence("Set it to the coordinator.")
+SET_URL_TO_OWNER = Sentence("Set PGFACE_DATABASE_URL to the user that ran pgface init.")
 NEW_SCHEMA = Sentence("Set PGFACE_SCHEMA to a new name other than public.")
 EFFORT_IS_IGNORED = Sentence("ignores the effort of the search: {found} candidates for an effort of {effort}.")
 

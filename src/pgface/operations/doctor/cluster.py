@@ -89,6 +89,13 @@ def placement(database: Database, _: Settings) -> Iterator[Finding]:
             yield ok("All of the gallery is on this server.")
             return
         with wrap_psycopg_errors():
+            if connection.execute(queries()["owns_gallery"]).fetchone() == (False,):
+                yield problem(
+                    "This PostgreSQL user does not own the gallery. On a cluster, Citus refuses changes by two users in "
+                    "one transaction, so logins and other functions with the owner's rights fail.",
+                    "Set PGFACE_DATABASE_URL to the user that ran pgface init.",
+                )
+                return
             parts = connection.cursor(row_factory=tuple_row).execute(queries()["gallery_parts"]).fetchall()
         elsewhere = {node for _, node, _ in parts}
         if elsewhere == {None}:

@@ -300,6 +300,9 @@ WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r'
 GROUP BY c.relname
 ORDER BY c.relname;
 
+-- owns_gallery --
+SELECT pg_has_role(session_user, relowner, 'USAGE') AS owns FROM pg_class WHERE oid = 'users'::regclass;
+
 -- statistics_of_faces --
 -- The columns with biometric data whose values the nodes keep in their statistics, or would keep.
 SELECT unnest(remove_statistics_here(g.only_row, only_look => TRUE)) AS kept FROM gallery g
