@@ -91,8 +91,8 @@ def placement(database: Database, _: Settings) -> Iterator[Finding]:
         with wrap_psycopg_errors():
             if connection.execute(queries()["owns_gallery"]).fetchone() == (False,):
                 yield problem(
-                    "This PostgreSQL user does not own the gallery. On a cluster, Citus refuses changes by two users in "
-                    "one transaction, so logins and other functions with the owner's rights fail.",
+                    "This PostgreSQL user does not own the gallery. Logins and other functions with the owner's rights "
+                    "fail, because Citus refuses changes by two users in one transaction.",
                     "Set PGFACE_DATABASE_URL to the user that ran pgface init.",
                 )
                 return
