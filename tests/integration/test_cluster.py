@@ -87,7 +87,7 @@ def test_the_check_of_the_index_uses_its_effort_on_the_gallerys_node(
 
 def test_the_gallerys_node_counts_its_changes(connection: Connection) -> None:
     load(connection, 30)
-    eventually(lambda: rows(connection, "SELECT changed_embeddings()") == [(30,)])
+    assert eventually(lambda: rows(connection, "SELECT changed_embeddings()") == [(30,)])
 
 
 # Privacy
@@ -177,7 +177,7 @@ def test_writers_and_a_reader_lose_and_double_no_event_while_the_gallery_moves(
             move_gallery(url_of(settings), schema_name)
         stop.set()
         expected = [user for writer in writers for user in writer.result()]
-        eventually(lambda: len(read_events(database, after=start, limit=100_000)) == len(expected))
+        assert eventually(lambda: len(read_events(database, after=start, limit=100_000)) == len(expected), seconds=60)
         done.set()
         seen = [event.user_id or 0 for event in reader.result()]
     assert len(expected) > 50
@@ -243,11 +243,11 @@ def test_a_missing_setting_of_a_worker(settings: Settings) -> None:
     name = "citus.allow_nested_distributed_execution"
     (worker, _) = workers_of(url_of(settings))
     with turned_off(worker, name):
-        eventually(lambda: finding_of(settings, "cluster").state == "problem")
+        assert eventually(lambda: finding_of(settings, "cluster").state == "problem")
         finding = finding_of(settings, "cluster")
         assert says.SETTING_OF_NODE_IS_OFF.format(name=name) in finding.found
         assert f"ALTER SYSTEM SET {name} = on" in finding.remedy
-    eventually(lambda: finding_of(settings, "cluster").state == "fine")
+    assert eventually(lambda: finding_of(settings, "cluster").state == "fine")
 
 
 @pytest.mark.usefixtures("bound")
@@ -304,4 +304,4 @@ def test_a_gallery_on_the_coordinator(settings: Settings) -> None:
     assert says.NEW_SCHEMA in finding.remedy
     with sql_on(local) as connection:  # it works, but in one place
         add_embedding(connection, add_user(connection, "a@example.org"), str([1.0] * 512))
-        eventually(lambda: rows(connection, "SELECT kind FROM read_events()")[-1] == ("enrolled",))
+        assert eventually(lambda: rows(connection, "SELECT kind FROM read_events()")[-1] == ("enrolled",))

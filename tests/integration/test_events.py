@@ -278,7 +278,7 @@ def test_the_services_role_can_read_events_and_write_only_those_of_searches(
                 service.execute(attack.encode())
         service.execute("SELECT record_searches('identified', ARRAY[%s, NULL, 0], '{t,f,t}', '{99,NULL,1}')", (ada,))
         service.execute("SELECT record_searches('verified', array_fill(0, ARRAY[101]), NULL, NULL)")
-        eventually(lambda: len(rows(service, "SELECT * FROM read_events()")) >= 2)
+        assert eventually(lambda: len(rows(service, "SELECT * FROM read_events()")) >= 2)
     found = read_until(lambda: read_events(database, after=start), 4)
     assert [(event.kind, event.user_id, event.matched, event.confidence, event.count) for event in found] == [
         ("identified", ada, True, 99, 1),
