@@ -42,7 +42,7 @@ def test_a_new_gallery_is_fine_and_stays_as_it_is(settings: Settings) -> None:
         assert (contents(gallery), schemas(settings)) == before
     assert {finding.check for finding in found if finding.state != "fine"} == ADVISED_IN_A_NEW_GALLERY
     assert all(bool(finding.remedy) == (finding.state != "fine") for finding in found)
-    assert len({finding.check for finding in found}) == 22
+    assert len({finding.check for finding in found}) == 24
 
 
 def schemas(settings: Settings) -> list[tuple[str]]:
@@ -87,7 +87,7 @@ def test_a_server_that_does_not_answer(settings: Settings) -> None:
     assert states.pop("server") == "problem"
     assert states.pop("data folder") == states.pop("free disk") == "fine"
     assert set(states.values()) == {"unknown"}
-    assert len(states) == 19
+    assert len(states) == 21
     assert "hidden-word" not in repr(found)
 
 

@@ -56,8 +56,6 @@ class Databases:
         """Create a database, empty or with a gallery, and return its URL."""
         if template is None:
             return create_database(self._server_url)
-        if self._server_url == CITUS_URL:  # a distributed database cannot be copied
-            return self._make_gallery(template)
         if template not in self._templates:
             self._templates[template] = self._make_gallery(template)
         return create_database(self._server_url, str(conninfo_to_dict(self._templates[template])["dbname"]))
@@ -83,7 +81,7 @@ def create_database(server_url: str, template: str = "template0") -> str:
     """Create a database, and return its URL."""
     name = f"pgface_test_{os.getpid()}_{next(_numbers)}"
     if server_url == CITUS_URL:
-        return create_citus_database(server_url, name)
+        return create_citus_database(server_url, name, None if template == "template0" else template)
     # To copy the files takes half the processor time of the default, which logs every page. So does dropping them.
     statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
         sql.Identifier(name), sql.Identifier(template)

@@ -14,6 +14,7 @@ from pgface.database.pool import connected
 from pgface.database.roles import grant_service
 from pgface.gallery import Gallery
 from pgface.settings import Settings
+from support.citus import CITUS_URL
 
 _numbers = count(1)
 
@@ -29,6 +30,9 @@ def opened_as_service(settings: Settings) -> Iterator[Gallery]:
 def service_role(settings: Settings) -> Iterator[Settings]:
     """Create a service role, whose name needs quotes, and yield its settings."""
     assert settings.database_url
+    if CITUS_URL:
+        yield as_role(settings, "")
+        return
     with connected(settings) as connection:
         # A new name, because another service of the same gallery may run.
         role = f"Service {next(_numbers)} of {connection.info.dbname}"
@@ -41,8 +45,13 @@ def service_role(settings: Settings) -> Iterator[Settings]:
 
 
 def as_role(settings: Settings, role: str) -> Settings:
-    """The same settings with another PostgreSQL user."""
+    """The same settings with another PostgreSQL user.
+
+    On a cluster, the service is the owner, because Citus refuses changes by two users in one transaction.
+    """
     assert settings.database_url
+    if CITUS_URL:
+        return settings
     url = make_conninfo(settings.database_url.get_secret_value(), user=role)
     values = settings.model_dump() | {"database_url": url}
     return Settings.model_validate({"PGFACE_SCHEMA": values.pop("schema_name")} | values)

@@ -63,7 +63,10 @@ def install_queue(connection: psycopg.Connection, schema_name: str) -> None:
         if made_by == wanted:
             return
         if made_by is None:
+            # On a cluster, the queue is on the coordinator, which notifies the processes that wait for jobs.
+            connection.execute("SET LOCAL citus.enable_schema_based_sharding TO off")
             connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
+            connection.execute("SET LOCAL citus.enable_schema_based_sharding TO DEFAULT")
         connection.execute(queries()["enter_queue"], {"schema": schema})
         for script in [_whole_schema()] if made_by is None else _later_scripts(made_by):
             for statement in statements(script):

@@ -133,6 +133,10 @@ def copy_embeddings(connection: psycopg.Connection, ids: NDArray[Any], embedding
             copy.write(COPY_TRAILER)
     except pg.ForeignKeyViolation as error:
         raise _unknown_user() from error
+    except pg.InternalError_ as error:  # Citus passes on only the text of an error of COPY
+        if "violates foreign key" not in str(error):
+            raise
+        raise _unknown_user() from error
 
 
 def _checked_ids(user_ids: Any, embeddings: Any) -> NDArray[Any]:

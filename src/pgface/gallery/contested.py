@@ -71,7 +71,8 @@ def accept_face(
     face = found[0]
     if (like := face.looks_like) is not None and not allow_other_user:
         raise face_of_another_user(face.filename, like)
-    connection.execute(queries()["accept_contested_face"], {"photo_id": photo_id})
+    for query in ("accept_contested_face", "delete_accepted_face"):
+        connection.execute(queries()[query], {"photo_id": photo_id})
     if within is not None:
         within(connection, face)
     return face

@@ -303,7 +303,10 @@ def merge_users(connection: psycopg.Connection, user: UserRef, into: UserRef) ->
         metadata={**merged.metadata, **kept.metadata},
     )
     # The used frames come before the embeddings: deleting the last embedding deletes them.
-    for query in ("move_used_frames", "move_photos", "move_embeddings", "move_contested_faces", "keep_person"):
+    for query in (
+        *("move_used_frames", "move_photos", "move_embeddings"),
+        *("move_contested_faces", "delete_moved_contested_faces", "keep_person"),
+    ):
         connection.execute(queries()[query], {"id": merged.id, "into": kept.id})
     connection.execute(queries()["delete_user"], {"id": merged.id})
     connection.execute(queries()["record_merge"], {"id": merged.id, "into": kept.id})
@@ -369,8 +372,8 @@ def unique_external_id() -> Iterator[None]:
     try:
         yield
     except psycopg.errors.UniqueViolation as error:
-        # Citus adds the number of the shard.
-        if not (error.diag.constraint_name or "").startswith("idx_users_external_id"):
+        # Citus passes on the message, where the name ends with the number of the shard.
+        if "idx_users_external_id" not in f"{error.diag.constraint_name} {error.diag.message_primary}":
             raise
         raise DuplicateExternalIdError from error
 

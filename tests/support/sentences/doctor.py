@@ -27,6 +27,13 @@ LOWER_THE_POOL_OR_RAISE_THE_LIMIT = Sentence("PGFACE_POOL_SIZE to {size} or less
 OR_RAISE_THE_LIMIT_OF_THE_USER = Sentence("or raise the CONNECTION LIMIT of the user.")
 CLOCKS_ARE_APART = Sentence("are {seconds} s apart")
 
+# A cluster.
+SETTING_OF_NODE_IS_OFF = Sentence("{name} is off on the node")
+SET_URL_TO_COORDINATOR = Sentence("Set it to the coordinator.")
+SET_URL_TO_OWNER = Sentence("Set PGFACE_DATABASE_URL to the user that ran pgface init.")
+NEW_SCHEMA = Sentence("Set PGFACE_SCHEMA to a new name other than public.")
+EFFORT_IS_IGNORED = Sentence("ignores the effort of the search: {found} candidates for an effort of {effort}.")
+
 # The rows of the gallery.
 NEW_EMBEDDINGS_OUTSIDE_OF_ROWS = Sentence("New embeddings would be stored outside")
 NEXT_ID_IS_IN_USE = Sentence("The next id of {table} is in use already")

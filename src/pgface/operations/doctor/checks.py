@@ -9,7 +9,7 @@ from typing import Any, Final
 from pgface.database.pool import Database, connected
 from pgface.database.replica_lag import any_lag
 from pgface.errors import DatabaseError, PgfaceError, ReadOnlyError, SchemaMissingError, SchemaTooNewError
-from pgface.operations.doctor import gallery, machine, postgres, replication
+from pgface.operations.doctor import cluster, gallery, machine, postgres, replication
 from pgface.operations.doctor.contract import contract
 from pgface.operations.doctor.finding import Finding, problem
 from pgface.settings import Settings
@@ -27,6 +27,7 @@ _SERVER_CHECKS: Final[Checks] = (
     ("database password", postgres.database_password),
     ("standbys", replication.standbys),
     ("archive", replication.archive),
+    ("cluster", cluster.nodes),
 )
 _GALLERY_CHECKS: Final[Checks] = (
     ("schema version", gallery.schema_version),
@@ -35,6 +36,7 @@ _GALLERY_CHECKS: Final[Checks] = (
     ("sequences", gallery.sequences),
     ("deleted users", gallery.rows_of_deleted_users),
     ("storage", gallery.storage),
+    ("node", cluster.placement),
     ("indexes", gallery.indexes),
     ("vacuum", gallery.vacuum),
     ("model", gallery.model),

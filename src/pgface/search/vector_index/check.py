@@ -20,7 +20,7 @@ from pgface.search.sample import draw_probes, stored_blocks
 from pgface.search.state import read_search_state
 from pgface.search.vector_index.exact import NO_RESULT, Nearest, nearest
 from pgface.search.vector_index.lifecycle import count_embeddings
-from pgface.search.vector_index.plan import Plan, force_index_scan, force_seq_scan, read_plan
+from pgface.search.vector_index.plan import Plan, force_index_scan, force_seq_scan, read_plan, set_effort
 
 _DEFAULT_PROBES = 1_000
 _MAX_SECONDS = 15.0
@@ -272,7 +272,7 @@ def _method(connection: psycopg.Connection, index: str) -> str:
 def _effort(connection: psycopg.Connection, method: str, wanted: int | None) -> int:
     """Set the effort for this transaction, if it is given. Return the effort in use."""
     if wanted is not None:
-        connection.execute(queries()["set_effort"], {"method": method, "effort": str(wanted)})
+        set_effort(connection, method, wanted)
     row = connection.execute(queries()["search_efforts"]).fetchone()
     ef_search, probes = row or (0, 0)
     return int(probes if method == "ivfflat" else ef_search)

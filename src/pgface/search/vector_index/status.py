@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
 import psycopg
 from psycopg.rows import class_row, dict_row
 
+from pgface.database.cluster import is_cluster
 from pgface.database.pool import Database
 from pgface.database.sql import queries
 from pgface.search.state import SearchState, read_search_state
 from pgface.search.vector_index.definition import advised_probes
 from pgface.search.vector_index.lifecycle import NAME, NEW_NAME, OLD_NAME, count_embeddings
-from pgface.search.vector_index.plan import Plan, force_index_scan, read_plan
+from pgface.search.vector_index.plan import Plan, force_index_scan, read_plan, set_effort
 from pgface.search.vector_index.progress import Progress
 
 _TRIAL_PROBES = 100
 """Approximate number of stored photos that an IVFFlat index is tried with."""
 _TOLERANCE = 1e-5
+_ON_NODE = ("bytes", "valid", "scans", "last_scan")
+"""What is different on the gallery's node of a cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,9 @@ def read_index_status(database: Database) -> IndexStatus:
 
     """
     with database.dedicated_connection() as connection:
+        on_node = _facts_of_node(connection)
         (found_table,) = connection.cursor(row_factory=dict_row).execute(queries()["embeddings_table"])
+        found_table |= {name: value for name, value in on_node("face_embeddings").items() if name in found_table}
         table = EmbeddingsTable(rows=count_embeddings(connection), **found_table)
         wanted = connection.execute(queries()["vector_index_wanted"]).fetchone() == (True,)
         (facts,) = connection.cursor(row_factory=dict_row).execute(queries()["index_facts"])
@@ -139,6 +145,8 @@ def read_index_status(database: Database) -> IndexStatus:
         under_way = connection.cursor(row_factory=class_row(Progress)).execute(queries()["index_progress_here"])
         kinds: dict[str, list[StoredIndex]] = {"index": [], "search": [], "leftover": [], "other": []}
         for found in stored:
+            of_index = {name: value for name, value in on_node(found.table, found.name).items() if name in _ON_NODE}
+            found = replace(found, **of_index)
             kinds[_kind(found)].append(found)
         index = next(iter(kinds["index"]), None)
         plan = read_plan(connection)
@@ -154,12 +162,26 @@ def read_index_status(database: Database) -> IndexStatus:
             else None,
             search=read_search_state(connection),
             search_index=next(iter(kinds["search"]), None),
-            search_bytes=facts["search_bytes"],
+            search_bytes=sum(on_node(table).get("total_bytes", 0) for table in ("user_templates", "template_bits"))
+            or facts["search_bytes"],
             leftovers=tuple(kinds["leftover"]),
             others=tuple(kinds["other"]),
             under_way=tuple(under_way),
             pgvector=facts["pgvector"],
         )
+
+
+def _facts_of_node(connection: psycopg.Connection) -> Callable[..., dict[str, Any]]:
+    """Return a function that reads the size and the use of a table or an index from the gallery's node of a cluster.
+
+    Without a cluster, it returns nothing, because the catalogs of this server have them.
+    """
+
+    def read(table: str, index: str | None = None) -> dict[str, Any]:
+        values = {"table": table, "index": index}
+        return connection.cursor(row_factory=dict_row).execute(queries()["relation_on_node"], values).fetchall()[0]
+
+    return read if is_cluster(connection) else lambda *_: {}
 
 
 def _kind(index: StoredIndex) -> Literal["index", "search", "leftover", "other"]:
@@ -192,7 +214,7 @@ def _misses(connection: psycopg.Connection, drawn: list[Any], probes: int) -> in
     missed = 0
     with connection.transaction():
         force_index_scan(connection)
-        connection.execute(queries()["set_effort"], {"method": "ivfflat", "effort": str(probes)})
+        set_effort(connection, "ivfflat", probes)
         for embedding, similarity in drawn:
             values = {"embedding": embedding, "count": 2}
             found = connection.execute(queries()["nearest"], values, prepare=False).fetchall()

@@ -54,12 +54,10 @@ CREATE TABLE IF NOT EXISTS job_files (
     job_id UUID NOT NULL REFERENCES jobs(id) ON DELETE CASCADE,
     position INTEGER NOT NULL,
     part INTEGER NOT NULL,
-    data BYTEA NOT NULL,
+    -- Photos are compressed already. The storage is set here, because a distributed PostgreSQL cannot change it later.
+    data BYTEA STORAGE EXTERNAL NOT NULL,
     PRIMARY KEY (job_id, position, part)
 );
-
--- Photos are compressed already.
-ALTER TABLE job_files ALTER COLUMN data SET STORAGE EXTERNAL;
 
 CREATE OR REPLACE FUNCTION delete_names_in_jobs()
 RETURNS TRIGGER

@@ -261,3 +261,57 @@ SELECT
     failed_count AS failed,
     coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false) AS fails
 FROM pg_stat_archiver;
+
+-- is_cluster --
+SELECT to_regclass('pg_catalog.pg_dist_node') IS NOT NULL AS is_cluster;
+
+-- is_coordinator --
+SELECT groupid = 0 AS is_coordinator FROM pg_dist_local_group;
+
+-- cluster_nodes --
+-- The nodes that have rows or serve clients, and the settings of each, as JSON. If `answers` is false, `result` is the error.
+SELECT n.nodename || ':' || n.nodeport AS node, n.groupid = 0 AS is_coordinator, r.success AS answers, r.result
+FROM run_command_on_all_nodes($$
+    SELECT json_build_object(
+        'pgvector', (SELECT extversion FROM pg_extension WHERE extname = 'vector'),
+        'settings', (
+            SELECT json_object_agg(name, current_setting(name, TRUE))
+            FROM unnest('{
+                citus.enable_schema_based_sharding, citus.enable_unsafe_triggers, citus.allow_nested_distributed_execution,
+                wal_level
+            }'::text[]) AS name
+        )
+    )
+$$) r
+JOIN pg_dist_node n ON n.nodeid = r.nodeid
+ORDER BY n.groupid, n.nodeid;
+
+-- gallery_parts --
+-- Where the tables of the gallery are. A table that is on no node is only on the coordinator.
+SELECT c.relname::text AS name, min(s.nodename || ':' || s.nodeport) AS node, count(DISTINCT s.nodeid) AS nodes
+FROM pg_class c
+LEFT JOIN (
+    SELECT sh.logicalrelid, n.nodeid, n.nodename, n.nodeport
+    FROM pg_dist_shard sh
+    JOIN pg_dist_placement p ON p.shardid = sh.shardid
+    JOIN pg_dist_node n ON n.groupid = p.groupid AND n.noderole = 'primary'
+) s ON s.logicalrelid = c.oid
+WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r'
+GROUP BY c.relname
+ORDER BY c.relname;
+
+-- owns_gallery --
+SELECT pg_has_role(session_user, relowner, 'USAGE') AS owns FROM pg_class WHERE oid = 'users'::regclass;
+
+-- statistics_of_faces --
+-- The columns with biometric data whose values the nodes keep in their statistics, or would keep.
+SELECT unnest(remove_statistics_here(g.only_row, only_look => TRUE)) AS kept FROM gallery g
+UNION
+SELECT unnest(remove_statistics_here(TRUE, only_look => TRUE));
+
+-- remove_statistics --
+SELECT remove_statistics_here(g.only_row), remove_statistics_here(TRUE) FROM gallery g;
+
+-- count_candidates --
+-- How many candidates the first look proposes. No limit of its own, so that the effort limits it.
+SELECT cardinality(users_by_index(%(embedding)s, %(method)s, %(effort)s, 1000));

@@ -2,10 +2,9 @@
 
 -- read_events --
 -- With the cursor of the newest event, from the same snapshot. One row without an event if there is no event to return.
-SELECT last_event_cursor() AS newest, e.cursor, e.id, e.at, e.kind, e.user_id, e.other_user_id, e.photo_id, e.matched,
-    e.confidence, e.count
-FROM (VALUES (1)) AS one
-LEFT JOIN LATERAL read_events(%(after)s, %(limit)s, %(kinds)s) AS e ON TRUE;
+SELECT p.newest, p.cursor, p.id, p.at, p.kind, p.user_id, p.other_user_id, p.photo_id, p.matched, p.confidence, p.count
+FROM gallery g
+CROSS JOIN LATERAL event_page_here(g.only_row, %(after)s, %(limit)s, %(kinds)s) AS p;
 
 -- last_event_cursor --
 SELECT last_event_cursor();

@@ -84,10 +84,6 @@ SELECT
     current_setting('ivfflat.probes')::integer AS probes
 FROM (SELECT '[1]'::vector) AS loaded;
 
--- set_effort --
--- Sets the method's setting for this transaction.
-SELECT set_config(CASE %(method)s WHEN 'ivfflat' THEN 'ivfflat.probes' ELSE 'hnsw.ef_search' END, %(effort)s, true);
-
 -- explain_nearest --
 -- The plan of SQL that orders by distance, without running it. The plan is the same for every probe.
 EXPLAIN (FORMAT JSON)
@@ -161,6 +157,10 @@ WHERE name IN ('statement_timeout', 'transaction_timeout', 'client_connection_ch
 SELECT
     (SELECT extversion FROM pg_extension WHERE extname = 'vector') AS pgvector,
     pg_total_relation_size('user_templates') + pg_total_relation_size('template_bits') AS search_bytes;
+
+-- relation_on_node --
+-- On a cluster, the catalogs of the coordinator know neither the size nor the use of the gallery's tables and indexes.
+SELECT r.* FROM gallery g CROSS JOIN LATERAL relation_here(g.only_row, %(table)s, %(index)s) r;
 
 -- build_alone_if_faulty --
 -- In pgvector before 0.8.2, parallel builds of HNSW indexes write beyond their memory.

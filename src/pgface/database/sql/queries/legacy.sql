@@ -45,15 +45,13 @@ COPY staged_embeddings (user_id, photo_id, embedding)
 FROM STDIN (FORMAT BINARY);
 
 -- insert_staged_embeddings --
--- Inserts the embeddings that their users do not have yet.
+-- Inserts the embeddings that their users do not have yet. A query by itself for the temporary table, which a cluster has only on
+-- the coordinator.
 INSERT INTO face_embeddings (user_id, photo_id, embedding)
 SELECT s.user_id, s.photo_id, s.embedding
-FROM staged_embeddings s
-WHERE NOT EXISTS (
-    SELECT FROM face_embeddings fe
-    WHERE fe.user_id = s.user_id
-        AND fe.embedding = s.embedding
-);
+FROM (SELECT * FROM staged_embeddings OFFSET 0) s
+LEFT JOIN face_embeddings fe ON fe.user_id = s.user_id AND fe.embedding = s.embedding
+WHERE fe.id IS NULL;
 
 -- count_embeddings_of_users --
 SELECT user_id, count(*)

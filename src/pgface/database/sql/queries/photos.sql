@@ -284,8 +284,10 @@ ORDER BY cf.photo_id
 LIMIT %(limit)s;
 
 -- accept_contested_face --
-WITH accepted AS (
-    DELETE FROM contested_faces WHERE photo_id = %(photo_id)s RETURNING *
+-- Before delete_accepted_face, whose triggers look whether the user still has the face. A cluster runs a DELETE within a statement
+-- before the rest of it. MATERIALIZED, because Citus 14 writes an INSERT from a table with WHERE in a wrong syntax.
+WITH accepted AS MATERIALIZED (
+    SELECT * FROM contested_faces WHERE photo_id = %(photo_id)s
 )
 INSERT INTO face_embeddings (
     id, user_id, photo_id, embedding, created_at, detection_score,
@@ -293,8 +295,10 @@ INSERT INTO face_embeddings (
 )
 SELECT id, user_id, photo_id, embedding, created_at, detection_score,
     box_x, box_y, box_width, box_height, sharpness, brightness, yaw, pitch, roll
-FROM accepted
-RETURNING user_id;
+FROM accepted;
+
+-- delete_accepted_face --
+DELETE FROM contested_faces WHERE photo_id = %(photo_id)s;
 
 -- is_contested --
 SELECT EXISTS (SELECT FROM contested_faces WHERE photo_id = %(photo_id)s);

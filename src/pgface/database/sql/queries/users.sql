@@ -104,20 +104,26 @@ WHERE fe.user_id = %(id)s
     AND (fe.photo_id IS NULL OR EXISTS (SELECT FROM photos p WHERE p.id = fe.photo_id AND p.user_id = %(into)s));
 
 -- move_contested_faces --
--- They are no longer contested, because an administrator has decided that both users are one person.
-WITH moved AS (
-    DELETE FROM contested_faces cf
+-- They are no longer contested, because an administrator has decided that both users are one person. Before
+-- delete_moved_contested_faces, and MATERIALIZED, as accept_contested_face.
+WITH moved AS MATERIALIZED (
+    SELECT cf.*
+    FROM contested_faces cf
     WHERE cf.user_id = %(id)s
         AND EXISTS (SELECT FROM photos p WHERE p.id = cf.photo_id AND p.user_id = %(into)s)
-    RETURNING *
 )
 INSERT INTO face_embeddings (
     id, user_id, photo_id, embedding, created_at, detection_score,
     box_x, box_y, box_width, box_height, sharpness, brightness, yaw, pitch, roll
 )
-SELECT id, %(into)s, photo_id, embedding, created_at, detection_score,
+SELECT id, %(into)s::integer, photo_id, embedding, created_at, detection_score,
     box_x, box_y, box_width, box_height, sharpness, brightness, yaw, pitch, roll
 FROM moved;
+
+-- delete_moved_contested_faces --
+DELETE FROM contested_faces cf
+WHERE cf.user_id = %(id)s
+    AND EXISTS (SELECT FROM photos p WHERE p.id = cf.photo_id AND p.user_id = %(into)s);
 
 -- move_used_frames --
 UPDATE used_frames SET user_id = %(into)s WHERE user_id = %(id)s;
