@@ -142,12 +142,12 @@ def _parameters(connection: psycopg.Connection, probes: NDArray[np.float32]) -> 
 
 def _planning(connection: psycopg.Connection, probes: NDArray[np.float32]) -> Comparison:
     _copy(connection, "generic_plan", "SET plan_cache_mode TO 'force_generic_plan'", "")
-    look = "SELECT {}(%s, 'hnsw', 10, 3)"
+    look = "SELECT {}(TRUE, %s, 'hnsw', 10, 3)"
     return _statements(
         connection,
         "the plan of the first search",
         {
-            "generic, forced": look.format("users_by_index"),
+            "generic, forced": look.format("users_by_index_here"),
             "PostgreSQL's choice": look.format("generic_plan"),
         },
         probes,
@@ -155,11 +155,11 @@ def _planning(connection: psycopg.Connection, probes: NDArray[np.float32]) -> Co
 
 
 def _copy(connection: psycopg.Connection, name: str, old: str, new: str) -> None:
-    row = connection.execute("SELECT pg_get_functiondef('users_by_index'::regproc)").fetchone()
+    row = connection.execute("SELECT pg_get_functiondef('users_by_index_here'::regproc)").fetchone()
     definition = "" if row is None else str(row[0])
     if old not in definition:
         raise ValueError(f"{old!r} is no longer in the function")
-    changed = definition.replace(old, new).replace("users_by_index", name)
+    changed = definition.replace(old, new).replace("users_by_index_here", name)
     connection.execute(changed.encode())
 
 
