@@ -306,7 +306,8 @@ def test_case_and_underscores_do_not_make_another_person(one: str, other: str) -
 def test_dlib_enrolls_in_processes(settings: Settings, faces_dir: Path, tmp_path: Path) -> None:
     with Gallery.create(settings, model="dlib") as gallery:
         assert not gallery.engine.releases_gil
-        assert share_identified(gallery, faces_dir, tmp_path / "half", threshold=-1) >= 0.97
+        # Fewer photos, because dlib takes several times as long.
+        assert share_identified(gallery, faces_dir, tmp_path / "some", threshold=-1, photos=2) >= 0.95
 
 
 def test_sface_identifies_the_other_half(settings: Settings, faces_dir: Path, tmp_path: Path) -> None:
@@ -319,16 +320,18 @@ def test_insightface_identifies_the_other_half(gallery: Gallery, faces_dir: Path
     assert share_identified(gallery, faces_dir, tmp_path / "half") >= 0.99
 
 
-def share_identified(gallery: Gallery, people: Path, half: Path, threshold: float | None = None) -> float:
-    """Enroll five photos of each person, and identify the other five. Return the share of right first matches."""
+def share_identified(
+    gallery: Gallery, people: Path, enrolled: Path, threshold: float | None = None, photos: int = 5
+) -> float:
+    """Enroll some photos of each person, and identify as many others. Return the share of right first matches."""
     for person in people.iterdir():
-        (half / person.name).mkdir(parents=True)
-        for photo in sorted(person.iterdir())[:5]:
-            shutil.copy(photo, half / person.name)
-    assert gallery.enroll_folder(half, face="largest").count("enrolled") == 50
+        (enrolled / person.name).mkdir(parents=True)
+        for photo in sorted(person.iterdir())[:photos]:
+            shutil.copy(photo, enrolled / person.name)
+    assert gallery.enroll_folder(enrolled, face="largest").count("enrolled") == 10 * photos
     right = 0
     for person in people.iterdir():
-        for photo in sorted(person.iterdir())[5:]:
+        for photo in sorted(person.iterdir())[-photos:]:
             matches = gallery.identify(photo, threshold=threshold).faces[0].matches
             right += bool(matches) and matches[0].name == person.name.replace("_", " ")
-    return right / 50
+    return right / (10 * photos)
