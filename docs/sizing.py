@@ -63,7 +63,7 @@ class Costs:
     mated_growth: float = cost(
         3.2, "growth of it for ten times the faces", f"1.0 ms among 100,000 faces, 3.2 among 1,000,000 ({_SEARCH})"
     )
-    second_look_ms: float = cost(150, "processor ms more for a stranger, for each million people", _LOOK)
+    second_look_ms: float = cost(170, "processor ms more for a stranger, for each million people", _LOOK)
     signs_mb: float = cost(117, "MB of the signs of a million people", _LOOK)
     parallel_workers: float = cost(
         2, "most additional processes of a search", "`max_parallel_workers_per_gather`", basis="default"
@@ -169,7 +169,7 @@ def storage(costs: Costs) -> Iterable[Sequence[str]]:
         yield (
             _power(faces),
             f"{people(costs, faces):g} million",
-            "measured, crops calculated" if faces == MEASURED_FACES else "calculated",
+            "measured, crops and searches calculated" if faces == MEASURED_FACES else "calculated",
             _bytes(people(costs, faces) * costs.templates_kb * 1e9),
             _bytes(faces * costs.face_kb * 1e3),
             _bytes(faces * costs.crop_kb * 1e3),
