@@ -51,6 +51,18 @@ def unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(vector / np.linalg.norm(vector), np.float32)
 
 
+def test_a_failure_of_the_library_is_an_error_of_the_model(recognition: Path) -> None:
+    pytest.importorskip("openvino")
+    tall = np.zeros((1, 3, 112, 113), np.uint8)
+    networks = {
+        "[ONNXRuntimeError]": open_session("w600k_mbf", recognition, [CPU]),
+        "Can't set the input tensor": open_embedder("w600k_mbf", recognition, [CPU]),
+    }
+    for reason, network in networks.items():
+        with pytest.raises(ModelError, match=says.NETWORK_FAILED.pattern(runtime=network.runtime, reason=reason)):
+            network.run(None, {network.get_inputs()[0].name: tall})
+
+
 # The numbers
 
 
@@ -387,7 +399,7 @@ def test_a_call_that_fails_is_not_counted_on(network: Network) -> None:
         raise RuntimeError
 
     network._session.run = fail  # type: ignore[method-assign]
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ModelError):
         network.run(None, LARGE)
     with inference.running_calls.one() as alone:
         assert alone

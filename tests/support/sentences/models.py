@@ -42,6 +42,7 @@ ONNX_RUNTIME_LACKS_A_PROVIDER = Sentence("no {provider}, only {offered}. Install
 THERE_IS_NO_PROVIDER_NAMED = Sentence("no execution provider named {provider}. ... offers {offered}")
 ONNX_RUNTIME_FELL_BACK = Sentence("could not start {provider} and would run on {instead}")
 ONNX_RUNTIME_CANNOT_START = Sentence("ONNX Runtime could not start {provider}: {reason}. Correct that")
+NETWORK_FAILED = Sentence("{runtime} failed: {reason} ... Try again.")
 PROVIDER_RUNS_NOTHING = Sentence("{provider} runs nothing of {network} ({steps})")
 PROVIDERS_CANNOT_BE_USED = Sentence("PGFACE_EXECUTION_PROVIDER={value} cannot be used")
 NOT_AN_OPTION = Sentence("{option} in PGFACE_EXECUTION_PROVIDER={value} is not an option")

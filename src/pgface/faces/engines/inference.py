@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final, Protocol
 
-from pgface.errors import ModelError
+from pgface.errors import ModelError, PgfaceError
 from pgface.system.forks import leave_to_parent, renew_after_fork
 from pgface.system.resources import usable_cores
 
@@ -117,10 +117,22 @@ class Network:
             self._open_in_child, self.runtime = None, self._runtime_in_child
 
     def run(self, output_names: Sequence[str] | None, inputs: Mapping[str, Any], /) -> list[Any]:
-        """Run the network on the arrays of its inputs, and return those of its outputs."""
+        """Run the network on the arrays of its inputs, and return those of its outputs.
+
+        Raises:
+            ModelError: the library or the device failed. For example, a GPU has too little free memory.
+
+        """
         with running_calls.one() as alone:
             session = self._for_all_cores(inputs) if alone else None
-            return (session or self._session).run(output_names, inputs)
+            try:
+                return (session or self._session).run(output_names, inputs)
+            except (PgfaceError, MemoryError):
+                raise
+            except Exception as error:  # each library has a different class for each kind of failure
+                raise ModelError(
+                    f"{self.runtime} failed: {message_of(error)}. Try again. If it fails again, run `pgface doctor`."
+                ) from error
 
     def get_inputs(self) -> Sequence[Any]:
         """Return the inputs. Each has a name, a shape and a type."""
@@ -150,6 +162,15 @@ class Network:
     def _open(self, open_all_cores: Callable[[], Session]) -> None:
         with suppress(ModelError):  # such as too little memory. The other session goes on alone.
             self._all_cores = open_all_cores()
+
+
+def message_of(error: BaseException) -> str:
+    """Return the line of a library's message that says what happened, without its full stop.
+
+    ONNX Runtime begins with it. OpenVINO ends with it, after places in its source code.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return lines[-1 if lines[0].startswith(("Exception from ", "Check '")) else 0].rstrip(".")
 
 
 class _OpenedAtFirstCall:

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from pgface.errors import ExecutionProviderError, ModelError, ModelNotInstalledError
-from pgface.faces.engines.inference import MAX_CORES_FOR_A_PHOTO, Network, Session
+from pgface.faces.engines.inference import MAX_CORES_FOR_A_PHOTO, Network, Session, message_of
 from pgface.faces.engines.providers import CPU, Provider, name_of, parse_providers, short_name
 from pgface.system.extras import how_to_install
 from pgface.system.resources import usable_cores
@@ -136,7 +136,7 @@ def _open(model: Path | bytes, providers: Sequence[Provider], options: Any, name
         if name_of(providers[0]) != CPU:
             _open(model, [CPU], session_options(1), name)  # raises the error of a damaged file
             raise ExecutionProviderError(
-                f"ONNX Runtime could not start {short_name(providers[0])}: {_first_line(error)}. Correct that, or set "
+                f"ONNX Runtime could not start {short_name(providers[0])}: {message_of(error)}. Correct that, or set "
                 "PGFACE_EXECUTION_PROVIDER=CPU."
             ) from error
         raise ModelError(
@@ -162,7 +162,7 @@ def _open_on_device(name: str, model: Path | bytes, providers: Sequence[Provider
                 session.run(None, {each.name: _zeros(each) for each in session.get_inputs()})
             except Exception as error:
                 raise ExecutionProviderError(
-                    f"{name} fails on {short_name(providers[0])}: {_first_line(error)}. Correct that, or set "
+                    f"{name} fails on {short_name(providers[0])}: {message_of(error)}. Correct that, or set "
                     "PGFACE_EXECUTION_PROVIDER=CPU."
                 ) from error
         finally:
@@ -224,11 +224,6 @@ def _one_convolution() -> bytes:
     # Old builds of ONNX Runtime read no newer version of the format.
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     return bytes(model.SerializeToString())
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__).rstrip(".")
 
 
 def execution_providers(requested: str) -> list[Provider]:

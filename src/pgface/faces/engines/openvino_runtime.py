@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 
 from pgface.errors import ModelError
-from pgface.faces.engines.inference import MAX_CORES_FOR_A_PHOTO, Network, Session
+from pgface.faces.engines.inference import MAX_CORES_FOR_A_PHOTO, Network, Session, message_of
 from pgface.faces.engines.onnx_runtime import open_session, runtime_name
 from pgface.faces.engines.providers import CPU, Provider
 from pgface.faces.engines.runtimes import OPENVINO
@@ -57,7 +57,7 @@ def open_embedder(name: str, model: Path | Callable[[], bytes], providers: Seque
         try:
             return _open(name, model)
         except Exception as error:  # the library raises RuntimeError for all that it cannot do
-            reason = f"OpenVINO cannot load it: {_first_line(error)}"
+            reason = f"OpenVINO cannot load it: {message_of(error)}"
     network = _open_with_onnx_runtime(name, model, providers)
     if reason:
         network.runtime += f", because {reason}"
@@ -90,9 +90,9 @@ def why_not(providers: Sequence[Provider]) -> str | None:
     except ModuleNotFoundError as error:
         if error.name == "openvino":
             return ""
-        return f"OpenVINO cannot be imported: {_first_line(error)}"
+        return f"OpenVINO cannot be imported: {message_of(error)}"
     except Exception as error:  # for example a library that is missing, or made for another processor
-        return f"OpenVINO cannot be imported: {_first_line(error)}"
+        return f"OpenVINO cannot be imported: {message_of(error)}"
     return None
 
 
@@ -154,7 +154,7 @@ def _open(name: str, model: Path | Callable[[], bytes]) -> Network:
         try:
             return _OpenVinoSession(core, network, name, streams=1, threads=min(cores, MAX_CORES_FOR_A_PHOTO))
         except Exception as error:  # as above
-            raise ModelError(f"OpenVINO cannot load {name}: {_first_line(error)}") from error
+            raise ModelError(f"OpenVINO cannot load {name}: {message_of(error)}") from error
 
     return Network(
         session,
@@ -237,8 +237,3 @@ def _port(port: Any) -> _Port:
     shape = [None if size.is_dynamic else size.get_length() for size in port.get_partial_shape()]
     type_ = port.get_element_type().get_type_name()
     return _Port(port.get_any_name(), shape, _ONNX_TYPES.get(type_, f"tensor({type_})"))
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__).rstrip(".")
