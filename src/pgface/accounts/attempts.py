@@ -22,12 +22,14 @@ Method = Literal["password", "face"]
 """The methods have separate counts: a user who fails with one can still use the other."""
 
 
+FIRST_WAIT: Final = 1
+"""The number of seconds to wait when a limit is reached. Each further failure doubles it."""
 _MAX_WAIT: Final = 900
 """The maximum number of seconds to wait."""
 _RESET_AFTER: Final = 24 * 3600
 """Seconds after which a failure no longer counts."""
 ACCOUNT_LIMIT: Final = 5
-"""Failures for one account. Each further failure doubles the wait."""
+"""Failures for one account."""
 ADDRESS_LIMIT: Final = 30
 """Higher, because many people may share an address."""
 WIDER_NETWORK_LIMIT: Final = 120
@@ -131,6 +133,7 @@ def _count(connection: psycopg.Connection, method: Method, subject: str, max_fai
         "subject": subject,
         "method": method,
         "max_failures": max_failures,
+        "first_wait": FIRST_WAIT,
         "max_wait": _MAX_WAIT,
         "reset_after": _RESET_AFTER,
     }

@@ -29,12 +29,14 @@ SET failures = CASE
     last_failure = greatest(a.last_failure, EXCLUDED.last_failure)
 WHERE a.failures < %(max_failures)s
     OR EXCLUDED.last_failure - a.last_failure
-        >= make_interval(secs => least(%(max_wait)s, 2.0 ^ least(a.failures - %(max_failures)s, 30)))
+        >= make_interval(secs => least(%(max_wait)s, %(first_wait)s * 2.0 ^ least(a.failures - %(max_failures)s, 30)))
 RETURNING failures;
 
 -- seconds_to_wait --
 SELECT ceil(extract(epoch FROM
-    a.last_failure + make_interval(secs => least(%(max_wait)s, 2.0 ^ least(a.failures - %(max_failures)s, 30))) - clock_timestamp()
+    a.last_failure
+    + make_interval(secs => least(%(max_wait)s, %(first_wait)s * 2.0 ^ least(a.failures - %(max_failures)s, 30)))
+    - clock_timestamp()
 ))::integer
 FROM login_attempts a
 WHERE a.subject = %(subject)s
