@@ -18,6 +18,7 @@ from pgface.operations.backup import back_up
 from pgface.operations.backup.archive import ArchiveWriter
 from pgface.operations.backup.restore import restore
 from support.backups import elsewhere, existing_crops, no_passphrase
+from support.citus import CITUS_URL, not_on_a_cluster
 from support.commands import environment_of, without_settings
 from support.galleries import one_value
 from support.photo_store import PHOTO_STORE
@@ -26,6 +27,7 @@ from support.sentences import backup as says
 
 pytestmark = pytest.mark.slow
 
+NEW_SCHEMA = "new_" if CITUS_URL else "new "
 
 BUSY = """
 import sys
@@ -63,7 +65,10 @@ def test_rows_and_files_match_while_users_are_enrolled_and_deleted(
     sizes = set()
     for number, archive in enumerate(archives):
         settings = elsewhere(
-            enrolled.settings, tmp_path / f"new {number}", database_url=empty_database, PGFACE_SCHEMA=f"new {number}"
+            enrolled.settings,
+            tmp_path / f"new {number}",
+            database_url=empty_database,
+            PGFACE_SCHEMA=f"{NEW_SCHEMA}{number}",
         )
         report = restore(settings, archive, no_passphrase)
         with Gallery.open(settings) as gallery:
@@ -83,6 +88,7 @@ def require_a_crop_for_each_photo(gallery: Gallery) -> None:
     assert (inventory.elsewhere, inventory.foreign, inventory.missing, inventory.strays) == (0, 0, (), ())
 
 
+@not_on_a_cluster("changes wait until the rows are in the archive")
 def test_files_of_deleted_users_stay_until_the_end_of_a_backup(
     enrolled: Gallery, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgface.database.cluster import set_on_all_nodes
 from pgface.database.pool import Database, initialise
+from pgface.errors import SettingsError
 from pgface.gallery.events import Event, last_event_cursor, read_events
 from pgface.search.vector_index.check import check_index
 from pgface.settings import Settings
@@ -30,6 +31,7 @@ from support.citus import (
 from support.doctor import finding_of, fix, settings_with, sql_on
 from support.embedded_server import eventually
 from support.galleries import add_embedding, add_user, rows
+from support.sentences import database as says_of_databases
 from support.sentences import doctor as says
 
 pytestmark = on_a_cluster
@@ -61,6 +63,11 @@ def load(connection: Connection, people: int) -> None:
             copy.write_row((user, str(chance.normal(size=512).tolist())))
 
 
+def test_a_name_that_citus_does_not_quote_is_refused(settings: Settings) -> None:
+    with pytest.raises(SettingsError, match=says_of_databases.NAME_ON_A_CLUSTER.pattern(name="new-one")):
+        initialise(settings_with(settings, PGFACE_SCHEMA="new-one"))
+
+
 # Searching
 
 
@@ -83,6 +90,12 @@ def test_the_check_of_the_index_uses_its_effort_on_the_gallerys_node(
     assert high.recall is not None
     assert low.recall.share < 0.2  # one candidate of ten
     assert high.recall.share > 0.9
+
+
+def test_probes_are_a_sample(connection: Connection) -> None:
+    load(connection, 300)
+    ((drawn,),) = rows(connection, "SELECT count(*) FROM draw_probes(30)")
+    assert 5 < drawn < 100
 
 
 def test_the_gallerys_node_counts_its_changes(connection: Connection) -> None:
@@ -239,8 +252,8 @@ def test_a_cluster_with_its_settings_is_fine(settings: Settings) -> None:
 
 
 @pytest.mark.usefixtures("bound")
-def test_a_missing_setting_of_a_worker(settings: Settings) -> None:
-    name = "citus.allow_nested_distributed_execution"
+@pytest.mark.parametrize("name", ["citus.allow_nested_distributed_execution", "synchronous_commit"])
+def test_a_missing_setting_of_a_worker(settings: Settings, name: str) -> None:
     (worker, _) = workers_of(url_of(settings))
     with turned_off(worker, name):
         assert eventually(lambda: finding_of(settings, "cluster").state == "problem")

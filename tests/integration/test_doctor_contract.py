@@ -14,7 +14,7 @@ from pgface.gallery import Gallery
 from pgface.operations.doctor import apply_fixes, diagnose
 from pgface.settings import Settings
 from support.doctor import BROKEN, cli, finding_of, findings_of, fix, settings_with, sql_on
-from support.galleries import add_embedding, add_user, axis, in_both_schemas, rows
+from support.galleries import ODD_SCHEMA, add_embedding, add_user, axis, in_both_schemas, rows
 from support.sentences import doctor as says
 
 
@@ -66,7 +66,7 @@ def test_a_gallery_begun_by_the_specifications_script(settings: Settings, specif
         ("REVOKE SELECT ON gallery FROM PUBLIC", says.GRANTED_TO_PUBLIC.format(privilege="SELECT ON gallery")),
     ],
 )
-@in_both_schemas
+@pytest.mark.parametrize("schema_name", [ODD_SCHEMA])
 def test_parts_without_data_are_created_again(settings: Settings, bound: Connection, broken: str, named: str) -> None:
     user = add_user(bound, "a@example.org")
     add_embedding(bound, user, axis(0))
@@ -90,6 +90,7 @@ OWN_FUNCTIONS = """
 """
 
 
+@in_both_schemas
 def test_functions_that_call_each_other_are_all_created_again(settings: Settings, bound: Connection) -> None:
     before = rows(bound, OWN_FUNCTIONS)
     for (function,) in before:

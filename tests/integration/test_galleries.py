@@ -409,6 +409,24 @@ def operator(gallery: Gallery) -> str:
     return accounts.log_in("operator@example.org", PASSWORD).token
 
 
+def test_tables_of_others_beside_the_default_gallery(galleries: Galleries) -> None:
+    """Such as a view of pg_stat_statements, which everyone may read."""
+    with galleries.default.database.transaction() as connection:
+        connection.execute("CREATE TABLE orders (id INTEGER)")
+        connection.execute("CREATE VIEW all_orders AS SELECT 1 AS id")
+        connection.execute("CREATE FUNCTION of_orders() RETURNS INTEGER LANGUAGE sql AS 'SELECT 1'")
+        connection.execute("GRANT SELECT ON orders, all_orders TO PUBLIC")
+        connection.execute("GRANT UPDATE (id) ON orders TO PUBLIC")
+        connection.execute("GRANT EXECUTE ON FUNCTION of_orders TO pg_monitor")
+        connection.execute("GRANT SELECT ON users TO pg_monitor")
+    made = galleries.create("staff")
+    with galleries["staff"].database.transaction() as connection:
+        assert connection.execute(
+            "SELECT has_table_privilege('pg_monitor', 'users', 'SELECT'), to_regclass(%s) IS NULL",
+            (f"{made.schema_name}.orders",),
+        ).fetchone() == (True, True)
+
+
 def test_the_services_role_needs_the_authority_of_an_operator(galleries: Galleries) -> None:
     default = galleries.default
     token = operator(default)

@@ -56,7 +56,7 @@ SCHROEDER, BUSH, POWELL = "Gerhard_Schroeder", "George_W_Bush", "Colin_Powell"
 ROUNDS = int(os.environ.get("PGFACE_TEST_ROUNDS", "1"))
 """How many times a move is killed."""
 NOTES = "SELECT count(*) FROM deleted_photo_files"
-AGE = "UPDATE deleted_photo_files SET written_at = written_at - INTERVAL '1 hour' WHERE written_at IS NOT NULL"
+AGE = "UPDATE deleted_photo_files SET written_at = now() - INTERVAL '1 hour' WHERE written_at IS NOT NULL"
 CROPS = "SELECT count(*) FROM photo_crops"
 
 
@@ -228,7 +228,7 @@ def test_a_deletion_is_not_forgotten_while_the_store_is_down(
             assert says.STORE_NOT_REACHED.is_in(str(refused.value), location=LOCATION)
             assert gallery.users() == []
             with gallery.database.transaction() as connection:
-                connection.execute("UPDATE deleted_photo_files SET deleted_at = deleted_at - INTERVAL '2 hours'")
+                connection.execute("UPDATE deleted_photo_files SET deleted_at = now() - INTERVAL '2 hours'")
             waiting, unreachable = findings_of(settings, "photo files")
             assert {waiting.state, unreachable.state} == {"problem"}
             assert says.CROPS_NOT_DELETED.is_in(waiting.found, count=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -61,6 +62,43 @@ def test_deleted_users_leave_no_stale_templates(database: Database, connection: 
     # The same applies to users without templates yet, also if templates of others are made.
     connection.execute("INSERT INTO stale_templates (user_id) SELECT generate_series(1, 31)")
     refresh_templates(database)
+    assert rows(connection, "SELECT count(*) FROM stale_templates") == [(0,)]
+
+
+def test_a_batch_of_templates_reads_only_its_own_users(connection: Connection) -> None:
+    connection.execute(
+        "INSERT INTO users (name, email, password) SELECT n, n || '@example.org', '!' FROM generate_series(1, 50000) n"
+    )
+    connection.execute("INSERT INTO stale_templates (user_id) SELECT id FROM users")
+    connection.execute("ANALYZE users, stale_templates")
+
+    def rows_read() -> int:
+        connection.execute("SELECT pg_stat_force_next_flush()")
+        found = """
+            SELECT sum(seq_tup_read + idx_tup_fetch)
+            FROM pg_stat_all_tables
+            WHERE relid IN ('users'::regclass, 'stale_templates'::regclass)
+        """
+        ((number,),) = rows(connection, found)
+        return int(number)
+
+    seen = [rows_read()]
+    for _ in range(7):
+        assert rows(connection, "SELECT refresh_templates(100)") == [(100,)]
+        seen.append(rows_read())
+    assert max(after - before for before, after in pairwise(seen)) < 500  # also in the last batch
+    assert rows(connection, "SELECT count(*), min(user_id) > 700 FROM stale_templates") == [(49_300, True)]
+
+
+def test_rows_of_deleted_users_do_not_stay_stale(connection: Connection) -> None:
+    connection.execute(
+        "INSERT INTO users (name, email, password) SELECT n, n || '@example.org', '!' FROM generate_series(1, 20) n"
+    )
+    connection.execute("INSERT INTO stale_templates (user_id) SELECT id FROM users")
+    connection.execute("DELETE FROM users WHERE id % 5 = 1")
+    assert rows(connection, "SELECT refresh_templates(10)") == [(10,)]
+    assert rows(connection, "SELECT array_agg(user_id) FROM stale_templates") == [([6, 11, *range(14, 21)],)]
+    assert rows(connection, "SELECT refresh_templates(10)") == [(6,)]
     assert rows(connection, "SELECT count(*) FROM stale_templates") == [(0,)]
 
 
@@ -140,6 +178,14 @@ def test_statistics_contain_no_embedding(database: Database, connection: Connect
     columns = {name for (name,) in rows(connection, kept, ["face_embeddings", "user_templates", "template_bits"])}
     assert "user_id" in columns
     assert not columns & {"embedding", "template", "bits"}
+
+
+def test_a_fit_tries_fewer_probes_and_more_templates_in_a_huge_gallery(connection: Connection) -> None:
+    sizes = {1: 1, 95: 10, 9_000: 900, 1_000_000: 1_000, 5_000_000: 400, 100_000_000: 200}
+    for embeddings, probes in sizes.items():
+        assert rows(connection, "SELECT probes_to_measure(%s)", embeddings) == [(probes,)]
+    for part in ("probes_to_measure((SELECT", "THEN ARRAY[4000] END"):
+        assert rows(connection, "SELECT count(*) FROM pg_proc WHERE strpos(prosrc, %s) > 0", part) == [(1,)]
 
 
 def test_probes_made_from_the_gallery_resemble_further_photos(

@@ -18,6 +18,11 @@ CITUS_URL = os.environ.get("PGFACE_TEST_CITUS_URL")
 on_a_cluster = pytest.mark.skipif(not CITUS_URL, reason="PGFACE_TEST_CITUS_URL names no cluster")
 
 
+def not_on_a_cluster(reason: str) -> pytest.MarkDecorator:
+    """Skip a test on a cluster, for this reason."""
+    return pytest.mark.skipif(bool(CITUS_URL), reason=f"on a cluster, {reason}")
+
+
 def create_citus_database(coordinator_url: str, name: str, template: str | None = None) -> str:
     """Create a database on every node of the cluster, new or copied, and return its URL on the coordinator."""
     nodes = _nodes(coordinator_url)

@@ -77,3 +77,43 @@ def test_a_trigger_does_not_compare_the_table_that_it_runs_on() -> None:
     compared = [script for script in SCRIPTS if re.search(r"TG_RELID\s*=", script)]
     assert len(compared) == 2
     assert "pg_get_functiondef('record_face_events'" in compared[1]
+
+
+NOT_IMMUTABLE = r"\b(now|clock_timestamp|statement_timestamp|random|gen_random_uuid|nextval) *\("
+
+
+def without_text(text: str) -> str:
+    """Return SQL without comments and quoted text."""
+    return re.sub(r"'(?:[^']|'')*'", "''", re.sub(r"--.*", "", text))
+
+
+def present() -> list[str]:
+    """Return the named statements, and the last definition of each function of the gallery."""
+    definitions = re.finditer(r"(?s)CREATE OR REPLACE FUNCTION (\w+).*?\n\$\$;", sql.init_sql())
+    last = {found[1]: found[0] for found in definitions}
+    return [without_text(text) for text in (*sql.queries().values(), *last.values())]
+
+
+def changes() -> list[str]:
+    return [change for text in present() for change in re.findall(r"\b(?:INSERT INTO|UPDATE)\b[^;]*", text)]
+
+
+def test_coalesce_and_case_of_a_change_have_only_immutable_functions() -> None:
+    """Citus refuses the others."""
+    refused = re.compile(rf"(?is)coalesce\([^()]*{NOT_IMMUTABLE}|\bCASE\b(?:(?!\bEND\b).)*{NOT_IMMUTABLE}")
+    assert len(changes()) > 100
+    assert [change for change in changes() if refused.search(change)] == []
+
+
+def test_no_insert_selects_the_time_with_rows() -> None:
+    """Citus sends a node a statement that is no SQL. A materialized CTE may select it."""
+    columns = re.compile(r"(?s)^INSERT INTO .*?\bSELECT\b(.*?)\b(?:FROM|WHERE)\b")
+    selected = [found[1] for change in changes() if (found := columns.search(change))]
+    assert len(selected) > 10
+    assert [text for text in selected if re.search(r"\bnow *\(", text)] == []
+
+
+def test_the_share_of_a_sample_is_a_constant() -> None:
+    """Citus passes no parameter, and takes the whole table."""
+    samples = [share for text in present() for share in re.findall(r"TABLESAMPLE \w+ \(([^)]*)\)", text)]
+    assert samples == ["0.5"]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import LiteralString
+import re
+from typing import Final, LiteralString
 
 import psycopg
 from psycopg import sql
 
+from pgface.database.cluster import is_cluster
 from pgface.database.errors import wrap_psycopg_errors
 from pgface.database.script import gallery_script
 from pgface.database.session import WAIT_TO_MIGRATE, require_text, set_up_transaction
 from pgface.database.sql import Migration, lock, migrations, preamble, statements
-from pgface.errors import SchemaMissingError, SchemaTooNewError
+from pgface.errors import SchemaMissingError, SchemaTooNewError, SettingsError
+
+_NAME_ON_A_CLUSTER: Final = re.compile("[a-z_][a-z0-9_]*")
+"""Citus does not quote other names everywhere."""
 
 
 def migrate(
@@ -28,6 +33,7 @@ def migrate(
         registered: it is a gallery of a registry. Its schema must exist, and it makes no galleries itself.
 
     Raises:
+        SettingsError: a schema on a cluster cannot have this name.
         SchemaMissingError: a registered gallery has no schema.
         SchemaTooNewError: a newer pgface created the schema.
         PgvectorError: pgvector is missing and cannot be added, or it is too old.
@@ -92,6 +98,11 @@ def _enter_schema(connection: psycopg.Connection, schema_name: str, *, alone: bo
     if row == (True,):
         if not create:
             raise SchemaMissingError(f"The schema {schema_name} of this gallery is missing.")
+        if not _NAME_ON_A_CLUSTER.fullmatch(schema_name) and is_cluster(connection):
+            raise SettingsError(
+                f"On a cluster of Citus, a gallery cannot be in the schema {schema_name}. Set PGFACE_SCHEMA to a name "
+                "of small letters, digits and `_`."
+            )
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema_name)))
 
 

@@ -16,6 +16,7 @@ from pgface.database.pool import Database
 from pgface.database.sql import queries
 from pgface.errors import DatabaseError, GalleryError
 from pgface.search.state import METHODS, SearchMethod, SearchState, read_search_state
+from pgface.search.vector_index.definition import hnsw_memory
 from pgface.search.vector_index.lifecycle import (
     OWN_DEFINITION,
     count_embeddings,
@@ -23,12 +24,17 @@ from pgface.search.vector_index.lifecycle import (
     settle_vector_index,
     vector_index_lock,
 )
+from pgface.search.vector_index.memory import raise_build_memory
 
 _BATCH_USERS = 5_000
 """Number of users in one transaction when the templates of all users are made."""
 _METHOD_NOT_SUITABLE = "PGF03"
 """SQLSTATE of the error if a search method does not suit the gallery."""
 _METHODS_WITH_INDEX = ("hnsw", "hnsw_binary", "ivfflat")
+_M = 16
+"""Neighbors of a node in both HNSW indexes (`template_index`)."""
+_TEMPLATE_BYTES, _SIGNS_BYTES = 8 + 2 * 512, 8 + 64
+"""The sizes of a `halfvec(512)` and a `bit(512)`."""
 
 
 def fit_search(database: Database, choice: SearchMethod, latency_target: float) -> SearchState:
@@ -173,6 +179,7 @@ def _build_index(connection: psycopg.Connection, method: str) -> None:
     name = index["name"]
     if not index["valid"]:
         drop_index(connection, name)
+        _raise_memory(connection, method)
         connection.execute(f"CREATE INDEX CONCURRENTLY {name} ON {index['definition']}".encode())
     elif method == "ivfflat":
         # Its lists were learned from the gallery at an earlier size. Searches use them until the new ones are built.
@@ -180,6 +187,13 @@ def _build_index(connection: psycopg.Connection, method: str) -> None:
         options = str(index["definition"]).rpartition("WITH ")[2]
         connection.execute(f"ALTER INDEX {name} SET {options}".encode())
         connection.execute(f"REINDEX INDEX CONCURRENTLY {name}".encode())
+
+
+def _raise_memory(connection: psycopg.Connection, method: str) -> None:
+    """Let the graph of HNSW stay in memory while it is built, as `build_template_index` does in SQL."""
+    (templates,) = connection.execute(queries()["count_templates"]).fetchall()[0]
+    vector_bytes = _SIGNS_BYTES if method == "hnsw_binary" else _TEMPLATE_BYTES
+    raise_build_memory(connection, hnsw_memory(templates, _M, vector_bytes))
 
 
 def _drop_indexes(connection: psycopg.Connection, *, but: str) -> None:

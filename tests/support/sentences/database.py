@@ -36,6 +36,7 @@ LOADED_WITHOUT_INDEX = Sentence("can be searched, but the vector index could not
 
 # Poolers.
 NEEDS_A_SESSION = Sentence("needs its own session...PGFACE_DIRECT_URL")
+NAME_ON_A_CLUSTER = Sentence("On a cluster of Citus, a gallery cannot be in the schema {name}.")
 WORKER_NEEDS_A_SESSION = Sentence(
     "A worker of jobs needs its own session, and a pooler is in between. Set PGFACE_DIRECT_URL to PostgreSQL itself."
 )

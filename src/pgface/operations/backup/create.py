@@ -16,9 +16,11 @@ from typing import Any, BinaryIO
 
 import psycopg
 from psycopg import errors as pg
+from psycopg import sql
 from psycopg.rows import dict_row
 from pydantic_core import to_jsonable_python
 
+from pgface.database.cluster import is_cluster, set_on_all_nodes
 from pgface.database.pool import Database
 from pgface.database.sql import queries
 from pgface.errors import GalleryError
@@ -121,20 +123,21 @@ def _write(
         database.dedicated_connection() as reader,
         _snapshot(reader) as snapshot,
     ):
-        config = read_config(reader)
         pg_dump = find_pg_dump(reader.info.server_version // 10_000, embedded=settings.database_url is None)
-        files = PhotoFiles(settings, config, database)
-        counts = count_rows(reader, tables)
         with writing(stream, int(moment.timestamp()), passphrase) as archive:
-            dump = dump_blocks(
-                pg_dump,
-                database.direct_url,
-                schema_name=settings.schema_name,
-                snapshot=snapshot,
-                tables=tables if embeddings_only else None,
-                without_rows=NOT_KEPT,
-            )
-            archive.add_dump(dump)
+            with _no_change_on_a_cluster(database):
+                config = read_config(reader)
+                counts = count_rows(reader, tables)
+                dump = dump_blocks(
+                    pg_dump,
+                    database.direct_url,
+                    schema_name=settings.schema_name,
+                    snapshot=snapshot,
+                    tables=tables if embeddings_only else None,
+                    without_rows=NOT_KEPT,
+                )
+                archive.add_dump(dump)
+            files = PhotoFiles(settings, config, database)
             if not embeddings_only:
                 photos, missing = _copy_photos(reader, files, archive, counts["photos"], on_photos)
             manifest = _manifest(reader, moment, config, pg_dump, counts, photos)
@@ -211,11 +214,26 @@ def _no_photo_files_deleted(connection: psycopg.Connection) -> Iterator[None]:
     """Prevent the deletion of photo files. Enter this before the snapshot, to keep the files of all of its rows."""
     with connection.transaction():
         connection.execute(queries()["never_idle_too_long"])
-        connection.execute("SELECT set_config('lock_timeout', %s, true)", (f"{_LOCK_TIMEOUT_SECONDS}s",))
+        set_on_all_nodes(connection, "lock_timeout", f"{_LOCK_TIMEOUT_SECONDS}s")
         try:
             connection.execute(queries()["hold_photo_files"])
         except pg.LockNotAvailable as error:
             raise GalleryError("Another backup of this gallery is running. Wait for its end.") from error
+        yield
+
+
+@contextmanager
+def _no_change_on_a_cluster(database: Database) -> Iterator[None]:
+    """Let changes of the tables wait, if the rows are on another node.
+
+    A snapshot of the coordinator says nothing about the rows. So nothing may change until all sessions of a backup have
+    read from the node for the first time.
+    """
+    with database.dedicated_connection() as connection, connection.transaction():
+        if is_cluster(connection):
+            tables = sql.SQL(", ").join(map(sql.Identifier, TABLES))
+            connection.execute(queries()["never_idle_too_long"])
+            connection.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(tables))
         yield
 
 

@@ -23,8 +23,10 @@ _NEEDED: Final = {
     "citus.enable_schema_based_sharding": "new galleries stay on the coordinator",
     "citus.enable_unsafe_triggers": "pgface cannot make its triggers",
     "citus.allow_nested_distributed_execution": "functions and triggers cannot read the gallery where its rows are",
+    # Citus copies up to the WAL that is written, and clients have an answer before that.
+    "synchronous_commit": "a move of a gallery loses changes that clients believe are done",
 }
-"""Settings that must be on, and what does not work without each."""
+"""Settings that must not be off, and what does not work without each."""
 _FEW: Final = 3
 """An effort below pgvector's default of 40."""
 _ANOTHER_SCHEMA: Final = (
@@ -69,7 +71,7 @@ def _judge_node(row: dict[str, Any]) -> Iterator[Finding]:
         return
     settings = json.loads(row["result"])["settings"]
     for name, effect in _NEEDED.items():
-        if settings.get(name) != "on":
+        if settings.get(name) in (None, "off"):
             yield problem(
                 f"{name} is off on the node {row['node']}, so {effect}.",
                 f"In psql on this node, run ALTER SYSTEM SET {name} = on, and then SELECT pg_reload_conf().",

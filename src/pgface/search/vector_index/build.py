@@ -14,6 +14,7 @@ import psycopg
 from psycopg import errors as pg
 from psycopg import sql
 
+from pgface.database.cluster import is_cluster
 from pgface.database.errors import wrap_psycopg_errors
 from pgface.database.pool import Database
 from pgface.database.sql import queries
@@ -204,6 +205,9 @@ def _outgrown_after(notices: list[str]) -> int | None:
 
 
 def _size(connection: psycopg.Connection) -> int:
+    if is_cluster(connection):
+        values = {"table": "face_embeddings", "index": NAME}
+        return int(connection.execute(queries()["relation_on_node"], values).fetchall()[0][0])
     name = qualified(connection, NAME).as_string()
     row = connection.execute("SELECT pg_relation_size(%s::regclass)", (name,)).fetchone()
     return 0 if row is None else int(row[0])

@@ -28,31 +28,43 @@ class BuildMemory:
 def set_build_memory(
     connection: psycopg.Connection, definition: Definition, rows: int, max_bytes: int | None
 ) -> BuildMemory:
-    """Raise this session's `maintenance_work_mem` to what the build needs, within a bound.
+    """Raise this session's `maintenance_work_mem` to what the build of `idx_embeddings_vector` needs, within a bound.
+
+    Args:
+        connection: the session of the build.
+        definition: the index to build.
+        rows: number of embeddings in the gallery.
+        max_bytes: the bound. For the default, see `raise_build_memory`.
+
+    Raises:
+        IndexNotBuiltError: pgvector would refuse to build the index with so little memory.
+
+    """
+    memory = raise_build_memory(connection, definition.memory(rows), max_bytes)
+    if definition.method == "ivfflat" and memory.needed > memory.given:
+        raise IndexNotBuiltError(
+            f"IVFFlat needs {megabytes(memory.needed)} of memory to learn {definition.lists} lists, and may use "
+            f"{megabytes(memory.given)}. Nothing was changed. If the server's machine has that much free memory, set "
+            f"`memory` to {megabytes(memory.needed)}. Otherwise choose fewer lists."
+        )
+    return memory
+
+
+def raise_build_memory(connection: psycopg.Connection, needed: int, max_bytes: int | None = None) -> BuildMemory:
+    """Raise this session's `maintenance_work_mem` to what a build needs, within a bound.
 
     The bound is the larger of the server's own setting and `shared_buffers`. The administrator has reserved that memory
     for PostgreSQL. A client cannot see how much more memory the server has.
 
     Args:
         connection: the session of the build.
-        definition: the index to build.
-        rows: number of embeddings in the gallery.
+        needed: bytes.
         max_bytes: use this bound instead.
-
-    Raises:
-        IndexNotBuiltError: pgvector would refuse to build the index with so little memory.
 
     """
     with connection.cursor(row_factory=dict_row) as cursor:
         (server,) = cursor.execute(queries()["build_memory"]).fetchall()
     bound = max_bytes or max(server["maintenance_work_mem"], server["shared_buffers"])
-    needed = definition.memory(rows)
-    if definition.method == "ivfflat" and needed > bound:
-        raise IndexNotBuiltError(
-            f"IVFFlat needs {megabytes(needed)} of memory to learn {definition.lists} lists, and may use "
-            f"{megabytes(bound)}. Nothing was changed. If the server's machine has that much free memory, set "
-            f"`memory` to {megabytes(needed)}. Otherwise choose fewer lists."
-        )
     given = min(max(needed, server["maintenance_work_mem"]), bound)
     connection.execute(queries()["set_build_memory"], {"kilobytes": str(given // 1024)})
     return BuildMemory(needed, given)

@@ -278,7 +278,7 @@ FROM run_command_on_all_nodes($$
             SELECT json_object_agg(name, current_setting(name, TRUE))
             FROM unnest('{
                 citus.enable_schema_based_sharding, citus.enable_unsafe_triggers, citus.allow_nested_distributed_execution,
-                wal_level
+                wal_level, synchronous_commit
             }'::text[]) AS name
         )
     )

@@ -118,7 +118,7 @@ SELECT id FROM users WHERE labels @> %(labels)s::text[];
 -- mated_embeddings --
 -- Random embeddings of users with more than one, and the similarity of the same user's nearest other embedding.
 SELECT e.embedding, mate.similarity
-FROM face_embeddings e TABLESAMPLE BERNOULLI (least(100, 100.0 * %(wanted)s / %(embeddings)s))
+FROM (SELECT * FROM face_embeddings WHERE random() < %(wanted)s::float / %(embeddings)s) e -- no TABLESAMPLE: see draw_probes
 CROSS JOIN LATERAL (
     SELECT max(1 - (o.embedding <=> e.embedding)) AS similarity
     FROM face_embeddings o

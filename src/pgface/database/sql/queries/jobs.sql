@@ -58,7 +58,7 @@ DELETE FROM job_files WHERE job_id = %(id)s;
 -- begin_job_run --
 -- Takes a job over from an earlier run.
 UPDATE jobs SET state = 'running', run = run + 1, runs_without_progress = runs_without_progress + 1,
-    started_at = coalesce(started_at, now())
+    started_at = least(started_at, now()) -- the first start; Citus refuses now() in coalesce
 WHERE id = %(id)s AND state IN ('queued', 'running')
 RETURNING kind, options, created_by, run, runs_without_progress, report;
 

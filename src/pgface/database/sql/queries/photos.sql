@@ -120,9 +120,14 @@ ON CONFLICT DO NOTHING;
 -- note_written_files --
 -- Before pgface writes an object to an S3-compatible store. The note is deleted in the transaction of the photo's row.
 -- It adds no note if another process has moved the photos away, because the gallery no longer knows this store.
+-- Citus needs the CTE, because it cannot send now() with an INSERT ... SELECT.
+WITH written AS MATERIALIZED (
+    SELECT f.filepath, now() AS written_at
+    FROM gallery g, unnest(%(filepaths)s::text[]) AS f(filepath)
+    WHERE g.photo_store = %(location)s OR %(location)s = ANY (g.former_photo_stores)
+)
 INSERT INTO deleted_photo_files (filepath, written_at)
-SELECT unnest(%(filepaths)s::text[]), now()
-WHERE EXISTS (SELECT FROM gallery WHERE photo_store = %(location)s OR %(location)s = ANY (former_photo_stores));
+SELECT filepath, written_at FROM written;
 
 -- delete_written_note --
 -- Returns no row if the clean-up has taken the object for the rest of a crash.

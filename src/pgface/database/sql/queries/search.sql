@@ -68,6 +68,9 @@ SELECT wanted.index_name AS name, wanted.definition, i.indisvalid AS valid
 FROM template_index(%(method)s) wanted
 LEFT JOIN pg_index i ON i.indexrelid = to_regclass(format('%%I.%%I', current_schema(), wanted.index_name));
 
+-- count_templates --
+SELECT count(*) FROM user_templates;
+
 -- switch_search --
 -- Measures a method and switches the search to it.
 SELECT switch_search(%(choice)s, %(method)s, %(scan)s);

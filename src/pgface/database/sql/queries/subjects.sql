@@ -91,6 +91,7 @@ WHERE %(model_changes)s = (SELECT model_changes FROM gallery)
 -- Returns no row if there is no gallery with this name.
 INSERT INTO compreface_keys (key_id, gallery)
 SELECT %(key_id)s, %(gallery)s
+FROM gallery -- its only row. Without a table, Citus inserts nothing if the condition has none either.
 WHERE %(gallery)s::text IS NULL OR EXISTS (SELECT FROM galleries g WHERE g.name = %(gallery)s)
 RETURNING key_id;
 

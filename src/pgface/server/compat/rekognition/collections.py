@@ -39,12 +39,14 @@ async def gallery_of(call: Call, collection: str | None = None) -> Gallery:
 
 
 async def require_collection(call: Call) -> None:
-    """Check that the collection of a request exists.
+    """Check that the collection of a request exists, unless the request creates it.
 
     Raises:
         UnknownGalleryError: it does not.
 
     """
+    if call.operation == "CreateCollection":
+        return
     if "CollectionId" in call.fields:
         await gallery_of(call)
     elif "ResourceArn" in call.fields:
