@@ -35,6 +35,8 @@ _PHONES = "[large photos](../research/models.md#photos-of-phones)"
 _NOTES = "[notes](../research/benchmarks.md#where-the-time-of-the-service-goes)"
 _SEARCH = "[search](../research/search.md#memory-and-time)"
 _LOOK = "[second look](../research/search.md#the-second-look-among-millions)"
+_FIVE = "[five million people](../research/search.md#five-million-people)"
+_TWO = "[two million](../research/search.md#two-million-people-and-the-default-index)"
 _REPLICAS = "[replicas](replicas.md#what-it-costs)"
 _STORES = "[photo stores](photos.md#what-each-store-costs)"
 _GPU = "[published](https://github.com/sudolulo/winnow/wiki/Benchmarks) for an RTX 2070 SUPER"
@@ -63,7 +65,11 @@ class Costs:
     mated_growth: float = cost(
         3.2, "growth of it for ten times the faces", f"1.0 ms among 100,000 faces, 3.2 among 1,000,000 ({_SEARCH})"
     )
-    second_look_ms: float = cost(170, "processor ms more for a stranger, for each million people", _LOOK)
+    second_look_ms: float = cost(
+        170,
+        "processor ms more for a stranger, for each million people",
+        f"{_LOOK}. A whole search took 178 among {_FIVE}, and 204 among {_TWO}, which compares more templates",
+    )
     signs_mb: float = cost(117, "MB of the signs of a million people", _LOOK)
     parallel_workers: float = cost(
         2, "most additional processes of a search", "`max_parallel_workers_per_gather`", basis="default"
@@ -75,6 +81,11 @@ class Costs:
     face_kb: float = cost(3.4, "kB on disk for a face, with its share of templates and indexes", _SEARCH)
     crop_kb: float = cost(13.2, "kB of a face crop in PostgreSQL", _STORES)
     load_seconds: float = cost(370, "seconds to load and index a million embeddings", f"314 to 370 s ({_SEARCH})")
+    load_growth: float = cost(
+        1.5,
+        "growth of the time for each embedding, for ten times the faces",
+        f"an index of signs took 0.42 ms for each of 100,000 people, and 0.81 ms for each of 5,000,000 ({_FIVE})",
+    )
     gpu_ms: float = cost(12.8, "ms of `buffalo_l` on a GPU, one photo at a time", _GPU, basis="published")
     faces_of_a_person: float = cost(5, "faces of a person", "as in the benchmarks of the search", basis="assumed")
     photo_kb: float = cost(250, "kB of a photo that a client sends", "about 1280 × 960 pixels", basis="assumed")
@@ -92,6 +103,11 @@ def people(costs: Costs, faces: float) -> float:
 def mated_ms(costs: Costs, faces: float) -> float:
     """The processor time of a search for an enrolled person."""
     return costs.mated_ms * float(costs.mated_growth ** math.log10(faces / MEASURED_FACES))
+
+
+def load_seconds(costs: Costs, faces: float) -> float:
+    """The time to load the embeddings and to build the index, which needs all of its memory."""
+    return faces / 1e6 * costs.load_seconds * float(costs.load_growth ** math.log10(faces / MEASURED_FACES))
 
 
 def stranger_ms(costs: Costs, faces: float) -> float:
@@ -173,7 +189,7 @@ def storage(costs: Costs) -> Iterable[Sequence[str]]:
             _bytes(people(costs, faces) * costs.templates_kb * 1e9),
             _bytes(faces * costs.face_kb * 1e3),
             _bytes(faces * costs.crop_kb * 1e3),
-            _duration(faces / 1e6 * costs.load_seconds),
+            _duration(load_seconds(costs, faces)),
             _duration(mated_ms(costs, faces) / 1000),
             _duration(stranger_wait_ms(costs, faces) / 1000),
             _duration((mated_ms(costs, faces) + costs.second_look_ms * people(costs, faces) / MANY_CORES) / 1000),
