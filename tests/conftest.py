@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pgface.accounts import attempts
 from pgface.settings import MEBI
 from pgface.system.resources import usable_cores, usable_memory
 
@@ -47,15 +48,15 @@ def pytest_collection_finish() -> None:
 
 
 _FIRST = (
-    "test_service_crash",
-    "test_bench_search",
-    "test_docs_site",
     "test_how_to",
-    "test_backup_page",
-    "test_demo",
-    "test_bench_engine",
+    "test_person_pages",
+    "test_serve",
+    "test_each_extra",
+    "test_every_page",
+    "test_docs_site",
+    "test_bench_search",
 )
-"""The modules with the longest tests. If one of these began last, all other processes would wait for it."""
+"""The modules that take longest. If one of these began last, all other processes would wait for it."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -64,6 +65,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.parent.name in ("browser", "engines"):
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: _FIRST.index(item.path.stem) if item.path.stem in _FIRST else len(_FIRST))
+
+
+@pytest.fixture(autouse=True)
+def _long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the first wait after failed logins longer than a test. A busy machine may need its second for one login."""
+    monkeypatch.setattr(attempts, "FIRST_WAIT", 60)
 
 
 @pytest.fixture(scope="session")

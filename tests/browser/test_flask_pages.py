@@ -15,7 +15,7 @@ from pgface.accounts import Accounts, read_audit
 from pgface.faces.liveness.head_turns import Pose
 from pgface.gallery import Gallery
 from pgface.settings import Settings
-from support.chromium import Screenshot, evaluated, is_shown
+from support.chromium import Screenshot, evaluated, is_shown, pictures_taken
 from support.fake_camera import FakeCamera, Head, still
 from support.photos import Photos
 from support.sentences import accounts as accounts_say
@@ -77,9 +77,9 @@ def test_by_face(login_page: Page, camera: FakeCamera, head: Head, people: Galle
         ends = f"h1:text-is('George'), #say:text-is('{says.FLASK_FACE_REFUSED}')"
         return is_shown(login_page, ends) or time.monotonic() > give_up
 
-    def required() -> Pose:
+    def required() -> tuple[Pose, int]:
         text = evaluated(login_page, "document.getElementById('say')?.textContent")
-        return next((pose for pose in turns if pose in text.lower()), "centre")
+        return next((pose for pose in turns if pose in text.lower()), "centre"), pictures_taken(login_page)
 
     turns: tuple[Pose, ...] = ("left", "right", "up")
     for _ in range(TRIES):  # on a busy machine the page misses pictures, and the head seems to jump

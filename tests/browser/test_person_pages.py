@@ -19,7 +19,7 @@ from pgface.errors import UnknownUserError
 from pgface.faces.liveness.head_turns import Pose
 from pgface.faces.liveness.models import OWN
 from pgface.gallery import Gallery
-from support.chromium import Screenshot, evaluated, is_shown, opened_tab
+from support.chromium import Screenshot, evaluated, is_shown, opened_tab, pictures_taken
 from support.fake_camera import FakeCamera, Head, still
 from support.gallery_service import Service, new_gallery, serving
 from support.liveness_networks import save_constant_minifasnet
@@ -132,11 +132,12 @@ def start_by_face(page: Page, address: str, **fields: str) -> None:
 def follow(page: Page, camera: FakeCamera, head: Head, *, until: str = "h1:text-is('George'), #result:visible") -> None:
     """Let the head in front of the camera turn as the page requires."""
     give_up = time.monotonic() + 90
-    camera.follow(
-        head,
-        lambda: cast(Pose, evaluated(page, "document.querySelector('#stage')?.dataset.turn") or "centre"),
-        lambda: is_shown(page, until) or time.monotonic() > give_up,
-    )
+
+    def required() -> tuple[Pose, int]:
+        turn = evaluated(page, "document.querySelector('#stage')?.dataset.turn") or "centre"
+        return cast(Pose, turn), pictures_taken(page)
+
+    camera.follow(head, required, lambda: is_shown(page, until) or time.monotonic() > give_up)
 
 
 def log_in_by_face(page: Page, address: str, gallery: Gallery, camera: FakeCamera, head: Head, **fields: str) -> None:

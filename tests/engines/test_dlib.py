@@ -56,14 +56,14 @@ class Portrait:
 
 @pytest.fixture(scope="module")
 def portraits(engine: DlibEngine, faces_dir: Path) -> list[Portrait]:
-    """The largest face of each photo, ten photos for each person in turn."""
+    """The largest face of every other photo, five photos for each person in turn."""
     found = []
-    for file in sorted(faces_dir.glob("*/*.jpg")):
+    for file in sorted(faces_dir.glob("*/*.jpg"))[1::2]:
         pixels = np.asarray(Image.open(file).convert("RGB"))
         found.append(
             Portrait(file.parent.name, pixels, engine.detect_and_embed(pixels, ChosenFace(file.name, "largest"))[0])
         )
-    assert len(found) == 100
+    assert len(found) == 50
     return found
 
 
@@ -126,9 +126,9 @@ def test_embeddings_are_unit_vectors() -> None:
     ("distance", "largest_error"), [(0.0, 1e-6), (0.3, 0.005), (0.5, 0.015), (0.6, 0.025), (0.8, 0.06), (1.2, 0.2)]
 )
 def test_similarity_is_the_kernel_of_the_distance(distance: float, largest_error: float) -> None:
-    """20,000 pairs in random directions. The mean distance between descriptors of different people is 0.8."""
+    """4,000 pairs in random directions. The mean distance between descriptors of different people is 0.8."""
     generator = np.random.default_rng(1)
-    one = generator.standard_normal((20_000, DESCRIPTOR_DIMENSION)) / 8
+    one = generator.standard_normal((4_000, DESCRIPTOR_DIMENSION)) / 8
     direction = generator.standard_normal(one.shape)
     other = one + distance * direction / np.linalg.norm(direction, axis=1, keepdims=True)
     similarities = np.sum(lift(one, DLIB_GAMMA) * lift(other, DLIB_GAMMA), axis=1)
@@ -229,7 +229,7 @@ def test_photos_without_a_face(engine: DlibEngine) -> None:
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_a_photo_on_its_side(engine: DlibEngine, portraits: list[Portrait], turns: int) -> None:
-    for portrait in portraits[::12]:
+    for portrait in portraits[::6]:
         (face, *_) = engine.detect_and_embed(np.rot90(portrait.pixels, turns))
         assert similarity(face, portrait.face) > 0.99
         np.testing.assert_allclose(face.crop, portrait.face.crop, atol=3)
@@ -242,18 +242,18 @@ def test_a_face_that_fills_the_frame(
 ) -> None:
     """The photos are cropped to `margin` times the box of the face."""
     similarities = []
-    for portrait in portraits[::8]:
+    for portrait in portraits[::4]:
         x, y, width, height = portrait.face.box
         rows = slice(max(0, round(y + height * (1 - margin) / 2)), round(y + height * (1 + margin) / 2))
         columns = slice(max(0, round(x + width * (1 - margin) / 2)), round(x + width * (1 + margin) / 2))
         faces = engine.detect_and_embed(portrait.pixels[rows, columns])
         similarities += [similarity(faces[0], portrait.face)] if faces else []
-    assert len(similarities) >= found * len(portraits[::8])
+    assert len(similarities) >= found * len(portraits[::4])
     assert min(similarities) > least
 
 
 def test_a_stored_crop_is_recognised(engine: DlibEngine, portraits: list[Portrait]) -> None:
-    for portrait in portraits[::10]:
+    for portrait in portraits[::5]:
         (face, *_) = engine.detect_and_embed(portrait.face.crop)
         assert similarity(face, portrait.face) > 0.97
 
@@ -281,17 +281,17 @@ def test_a_mirrored_photo_turns_the_other_way(engine: DlibEngine, portraits: lis
         assert mirrored.roll == pytest.approx(-portrait.face.quality.roll, abs=4)
 
 
-def test_five_photos_a_person_identify_the_other_five(portraits: list[Portrait]) -> None:
-    """49 of 50 are right. In the wrong photo, another person's face is larger."""
-    enrolled = [portrait for index, portrait in enumerate(portraits) if index % 10 < 5]
-    probes = [portrait for index, portrait in enumerate(portraits) if index % 10 >= 5]
+def test_three_photos_a_person_identify_the_other_two(portraits: list[Portrait]) -> None:
+    """All are right. Of all hundred photos, 49 of 50 are: in the wrong one, another person's face is larger."""
+    enrolled = [portrait for index, portrait in enumerate(portraits) if index % 5 < 3]
+    probes = [portrait for index, portrait in enumerate(portraits) if index % 5 >= 3]
     gallery = np.array([portrait.face.embedding for portrait in enrolled])
     best = [enrolled[int(np.argmax(gallery @ probe.face.embedding))].person for probe in probes]
-    assert np.mean([person == probe.person for person, probe in zip(best, probes, strict=True)]) >= 0.97
+    assert np.mean([person == probe.person for person, probe in zip(best, probes, strict=True)]) == 1
 
 
 def test_error_rates_at_the_specifications_threshold(portraits: list[Portrait]) -> None:
-    """The measured rates are FNMR 3.6 % and FMR 0.2 %."""
+    """The measured rates are FNMR 4 % and FMR 0.4 %. With all hundred photos, they are 3.6 % and 0.2 %."""
     embeddings = np.array([portrait.face.embedding for portrait in portraits])
     people = np.array([portrait.person for portrait in portraits])
     one, other = np.triu_indices(len(portraits), 1)

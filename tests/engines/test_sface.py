@@ -148,14 +148,15 @@ def test_yunet_finds_the_faces_of_opencv(
 def test_bgr_loses_accuracy(engine: NetworkEngine, portraits: list[Portrait]) -> None:
     """OpenCV passes pictures as BGR, and some programs forget that the network wants RGB.
 
-    The measured distances between the means, in standard deviations, are 7.3 and 6.6.
+    The measured distances between the means, in standard deviations, are 7.2 and 6.5.
     """
-    people = np.array([portrait.person for portrait in portraits])
-    one, other = np.triu_indices(len(portraits), 1)
+    some = portraits[::3]
+    people = np.array([portrait.person for portrait in some])
+    one, other = np.triu_indices(len(some), 1)
     mated = people[one] == people[other]
     separation = {}
     for bgr in (False, True):
-        descriptors = np.array([descriptor(engine, portrait, bgr=bgr) for portrait in portraits])
+        descriptors = np.array([descriptor(engine, portrait, bgr=bgr) for portrait in some])
         similarities = (descriptors @ descriptors.T)[one, other]
         genuine, impostor = similarities[mated], similarities[~mated]
         separation[bgr] = (genuine.mean() - impostor.mean()) / math.sqrt((genuine.var() + impostor.var()) / 2)
@@ -233,9 +234,9 @@ def test_no_rounded_weights_remain(weights: Path) -> None:
     ("cosine", "expected"), [(0.0, 0.571), (0.282, 0.669), (0.345, 0.693), (0.363, 0.7), (1.0, 1.0)]
 )
 def test_the_lift_of_a_cosine(cosine: float, expected: float) -> None:
-    """20,000 pairs of unit vectors with this cosine."""
+    """4,000 pairs of unit vectors with this cosine."""
     generator = np.random.default_rng(1)
-    one, other = (generator.standard_normal((20_000, 128)) for _ in range(2))
+    one, other = (generator.standard_normal((4_000, 128)) for _ in range(2))
     one /= np.linalg.norm(one, axis=1, keepdims=True)
     other -= np.sum(one * other, axis=1, keepdims=True) * one
     other = cosine * one + np.sqrt(1 - cosine**2) * other / np.linalg.norm(other, axis=1, keepdims=True)
@@ -347,7 +348,7 @@ def test_photos_without_a_face(engine: NetworkEngine) -> None:
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_a_photo_on_its_side(engine: NetworkEngine, portraits: list[Portrait], turns: int) -> None:
     """All hundred photos are recognised, and none of them by a face in the wrong orientation."""
-    for portrait in portraits[::6]:
+    for portrait in portraits[::12]:
         (face, *_) = engine.detect_and_embed(np.rot90(portrait.pixels, turns))
         assert similarity(face, portrait.face) > 0.98
         assert np.abs(face.crop.astype(int) - portrait.face.crop).mean() < 16
@@ -360,7 +361,7 @@ def test_a_face_that_fills_the_frame(
     engine: NetworkEngine, portraits: list[Portrait], margin: float, least: float
 ) -> None:
     """The photos are cropped to `margin` times the box of the face."""
-    for portrait in portraits[::4]:
+    for portrait in portraits[::8]:
         x, y, width, height = portrait.face.box
         rows = slice(max(0, round(y + height * (1 - margin) / 2)), round(y + height * (1 + margin) / 2))
         columns = slice(max(0, round(x + width * (1 - margin) / 2)), round(x + width * (1 + margin) / 2))
@@ -374,11 +375,11 @@ def test_a_face_that_fills_the_frame(
 def test_tiny_faces(engine: NetworkEngine, portraits: list[Portrait], side: int, found: float, least: float) -> None:
     """The photos are reduced until the face has this many pixels."""
     similarities = []
-    for portrait in portraits[::4]:
+    for portrait in portraits[::8]:
         scale = side / max(portrait.face.box[2:])
         small = cv2.resize(portrait.pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         similarities += [similarity(face, portrait.face) for face in engine.detect_and_embed(small)[:1]]
-    assert len(similarities) >= found * 25
+    assert len(similarities) >= found * len(portraits[::8])
     assert np.mean(similarities) > least
 
 

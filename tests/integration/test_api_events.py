@@ -149,7 +149,7 @@ def test_each_gallery_has_its_own_events(api: Served, staff: Gallery, monkeypatc
 def test_housekeeping_deletes_old_events_in_every_gallery(api: Served, staff: Gallery) -> None:
     for gallery in (api.owner, staff):
         with gallery.database.transaction() as connection:
-            connection.execute("UPDATE gallery_events SET at = at - interval '31 days'")
+            connection.execute("UPDATE gallery_events SET at = now() - interval '31 days'")
     clean_up(api.service)
     for gallery in (api.owner, staff):
         assert gallery.events().events == ()

@@ -151,7 +151,7 @@ def test_a_process_died_during_a_request(api: Served) -> None:
     # A process leaves this row if it dies before it has stored the response.
     api.execute("UPDATE idempotent_requests SET status = NULL, answer = NULL, user_id = NULL")
     assert code_of(api.client.post(USERS, json=body, headers=headers), 409) == "request-repeated"
-    api.execute("UPDATE idempotent_requests SET started_at = started_at - interval '61 seconds'")
+    api.execute("UPDATE idempotent_requests SET started_at = now() - interval '61 seconds'")
     assert code_of(api.client.post(USERS, json=body, headers=headers), 409) == "duplicate-email"
     assert api.idempotent() == 0
     api.owner.erase_user("ana@example.org")
@@ -190,7 +190,7 @@ def test_old_responses_are_deleted(api: Served) -> None:
     for number in ("1", "2"):
         body = {"email": f"a{number}@example.org"}
         assert api.client.post(USERS, json=body, headers=headers | {"Idempotency-Key": number}).status_code == 201
-        api.execute("UPDATE idempotent_requests SET started_at = started_at - interval '25 hours'")
+        api.execute("UPDATE idempotent_requests SET started_at = now() - interval '25 hours'")
     assert api.idempotent() == 1
 
 

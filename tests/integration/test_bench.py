@@ -127,12 +127,16 @@ def test_options_limit_the_measurements(pgface: Run, tmp_path: Path) -> None:
     assert figures["seed"] == 3
 
 
+@pytest.mark.usefixtures("_impatient")
 def test_on_the_embedded_server(tmp_path: Path) -> None:
-    # In separate processes, because `psql` replaces the process of the command.
-    run = process_runner({"PGFACE_DATA_DIR": str(tmp_path / "data")}, tmp_path)
-    done = run("bench", "--people", 20, "--probes", 50, "--clients", 1, "--seconds", 1, "--no-peers")
+    environment = {"PGFACE_DATA_DIR": str(tmp_path / "data")}
+    done = runner(environment, tmp_path)(
+        "bench", "--people", 20, "--probes", 50, "--clients", 1, "--seconds", 1, "--no-peers"
+    )
     assert says.GALLERY.format(people=20, kind="clustered") in done.stdout
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["postgres"]
+    # In a separate process, because `psql` replaces the process of the command.
+    run = process_runner(environment, tmp_path)
     listed = run("postgres", "psql", "-tAc", f"SELECT count(*) FROM pg_namespace WHERE nspname LIKE '{PREFIX}%'")
     assert listed.stdout.strip() == "0"
 

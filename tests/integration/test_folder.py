@@ -307,7 +307,7 @@ def test_dlib_enrolls_in_processes(settings: Settings, faces_dir: Path, tmp_path
     with Gallery.create(settings, model="dlib") as gallery:
         assert not gallery.engine.releases_gil
         # Fewer photos, because dlib takes several times as long.
-        assert share_identified(gallery, faces_dir, tmp_path / "some", threshold=-1, photos=2) >= 0.95
+        assert share_identified(gallery, faces_dir, tmp_path / "some", threshold=-1, people=5, photos=2) >= 0.9
 
 
 def test_sface_identifies_the_other_half(settings: Settings, faces_dir: Path, tmp_path: Path) -> None:
@@ -321,17 +321,18 @@ def test_insightface_identifies_the_other_half(gallery: Gallery, faces_dir: Path
 
 
 def share_identified(
-    gallery: Gallery, people: Path, enrolled: Path, threshold: float | None = None, photos: int = 5
+    gallery: Gallery, faces_dir: Path, enrolled: Path, threshold: float | None = None, people: int = 10, photos: int = 5
 ) -> float:
     """Enroll some photos of each person, and identify as many others. Return the share of right first matches."""
-    for person in people.iterdir():
+    folders = sorted(faces_dir.iterdir())[:people]
+    for person in folders:
         (enrolled / person.name).mkdir(parents=True)
         for photo in sorted(person.iterdir())[:photos]:
             shutil.copy(photo, enrolled / person.name)
-    assert gallery.enroll_folder(enrolled, face="largest").count("enrolled") == 10 * photos
+    assert gallery.enroll_folder(enrolled, face="largest").count("enrolled") == people * photos
     right = 0
-    for person in people.iterdir():
+    for person in folders:
         for photo in sorted(person.iterdir())[-photos:]:
             matches = gallery.identify(photo, threshold=threshold).faces[0].matches
             right += bool(matches) and matches[0].name == person.name.replace("_", " ")
-    return right / (10 * photos)
+    return right / (people * photos)

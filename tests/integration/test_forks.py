@@ -24,7 +24,7 @@ from support.photos import Photos
 
 SUPPORT = Path(__file__).parents[1] / "support"
 PEOPLE = ("Colin_Powell", "George_W_Bush", "Tony_Blair", "Hugo_Chavez")
-REQUESTS = 2_000
+REQUESTS = 1_000
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
@@ -41,7 +41,7 @@ def people(gallery: Gallery, photos: Photos) -> dict[int, str]:
 @pytest.mark.parametrize("how", ["fork", "multiprocessing", "prefork"])
 def test_every_process_gets_its_own_answers(gallery: Gallery, photos: Photos, how: str) -> None:
     program = SUPPORT / "forking_program.py"
-    command = [sys.executable, *map(str, (program, how, 4, 500, photos("Tony_Blair", 5)))]
+    command = [sys.executable, *map(str, (program, how, 4, REQUESTS // 4, photos("Tony_Blair", 5)))]
     environment = without_settings() | environment_of(gallery.settings)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=TIMEOUT)
     assert done.returncode == 0, done.stderr

@@ -26,7 +26,7 @@ from botocore.exceptions import ClientError
 
 from pgface.accounts import Client, create_access_key, list_keys, read_audit, revoke_key
 from pgface.accounts.access_keys import find_access_key
-from pgface.errors import DatabaseAccessError, GalleryError, KeyRefusedError, TransferError
+from pgface.errors import DatabaseAccessError, DatabaseError, GalleryError, KeyRefusedError, TransferError
 from pgface.faces.liveness.models import OWN
 from pgface.galleries import Galleries
 from pgface.gallery import Gallery, indexed_faces, people_of_faces
@@ -148,6 +148,11 @@ def test_collections(client: Any) -> None:
     with (
         patch.object(collections, "_tag_new_gallery", side_effect=GalleryError),
         pytest.raises(client.exceptions.InvalidParameterException),
+    ):
+        client.create_collection(CollectionId="Staff", Tags={"team": "A"})
+    with (
+        patch.object(collections, "_tag_new_gallery", side_effect=DatabaseError),
+        pytest.raises(client.exceptions.InternalServerError),
     ):
         client.create_collection(CollectionId="Staff", Tags={"team": "A"})
     made = client.create_collection(CollectionId="Staff", Tags={"team": "A"})
@@ -461,7 +466,7 @@ def test_a_request_token_is_of_one_request(
         with pytest.raises(client.exceptions.ThrottlingException, match="ClientRequestToken"):
             client.create_user(**user)
         with database.transaction() as connection:
-            connection.execute("UPDATE idempotent_requests SET started_at = started_at - interval '61 s'")
+            connection.execute("UPDATE idempotent_requests SET started_at = now() - interval '61 s'")
     with pytest.raises(client.exceptions.ConflictException):
         client.create_user(**user)
 

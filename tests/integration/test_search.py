@@ -12,12 +12,13 @@ from pgface.database.pool import Database
 from pgface.errors import EmbeddingError
 from pgface.gallery import Gallery
 from pgface.gallery.bulk import copy_embeddings
-from pgface.search.fit import fit_search, refresh_templates, suspend_index_search
+from pgface.search.fit import fit_search, fit_search_if_due, refresh_templates, suspend_index_search
 from pgface.search.measure import wilson_interval
 from pgface.search.state import SearchMethod, read_search_state
+from pgface.search.vector_index.lifecycle import vector_index_lock
 from pgface.settings import Settings
 from support.galleries import add_embedding, add_user, axis, rows
-from support.searched_gallery import INDEXED, SCAN, found, photos_of, text
+from support.searched_gallery import INDEXED, PEOPLE, PHOTOS, SCAN, found, photos_of, text
 from support.sentences import database as says_of_databases
 
 pytestmark = pytest.mark.slow
@@ -107,6 +108,23 @@ def test_five_hundred_photos_of_one_person_hide_no_other_person(
     exactly = found(connection, probe, 30, "find_similar_faces_exactly")
     assert len(exactly) == 21
     assert found(connection, probe, 30) == exactly
+
+
+@pytest.mark.usefixtures("random_people")
+def test_the_graph_of_a_fit_stays_in_memory(database: Database, connection: Connection) -> None:
+    connection.execute("UPDATE gallery SET verify_threshold = 0.7")  # a template for each photo, 2 MB together
+    connection.execute(
+        "UPDATE gallery_search SET choice = 'hnsw', method = 'hnsw'"
+    )  # without an index, as after a load
+    notices: list[str | None] = []
+    with database.dedicated_connection() as session, vector_index_lock(session):
+        session.execute("SET maintenance_work_mem = '1MB'")
+        session.execute("SET client_min_messages = notice")
+        session.add_notice_handler(lambda notice: notices.append(notice.message_primary))
+        fit_search_if_due(session, SCAN)
+        assert rows(session, "SELECT count(*) FROM user_templates") == [(PEOPLE * PHOTOS,)]
+    assert read_search_state(database).method == "hnsw"
+    assert [notice for notice in notices if notice is not None and "no longer fits" in notice] == []
 
 
 def test_two_people_who_share_an_account_are_both_found(

@@ -186,7 +186,7 @@ def _age_by_a_minute(settings: Settings) -> None:
     """Make the requests without a response a minute older."""
     with Gallery.open(settings) as gallery, gallery.database.transaction() as connection:
         connection.execute(
-            "UPDATE idempotent_requests SET started_at = started_at - make_interval(secs => %s) WHERE status IS NULL",
+            "UPDATE idempotent_requests SET started_at = now() - make_interval(secs => %s) WHERE status IS NULL",
             (GIVEN_UP_AFTER + 1,),
         )
 

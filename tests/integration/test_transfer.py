@@ -29,11 +29,11 @@ Change = Callable[[dict[str, Any]], Any]
 
 @pytest.fixture
 def filled(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """A gallery of three people with 603 embeddings, some of them with a norm other than 1, and one without any."""
-    monkeypatch.setattr(vectors, "_BATCH_ROWS", 100)  # so that there are several blocks
+    """A gallery of three people with 123 embeddings, some of them with a norm other than 1, and one without any."""
+    monkeypatch.setattr(vectors, "_BATCH_ROWS", 20)  # so that there are several blocks
     with Gallery.create(settings, model="sface") as gallery:
         ids = [gallery.add_user(f"p{number}@example.org", f"Person «{number}»").id for number in range(4)]
-        gallery.load_embeddings(np.array(ids)[np.arange(600) % 3], some_vectors(600))
+        gallery.load_embeddings(np.array(ids)[np.arange(120) % 3], some_vectors(120))
         gallery.update_user(ids[0], external_id="emp-0", labels=["b", "a"], metadata={"é": [0.1, {"n": None}]})
         with gallery.database.transaction() as connection:
             connection.execute("UPDATE users SET is_person = FALSE, labels = '{c}' WHERE id = %s", (ids[2],))
@@ -74,11 +74,11 @@ def test_export_and_import_to_the_bit(filled: Settings, other: Settings, tmp_pat
         gallery.add_user("somebody@example.org")
         gallery.add_user("P1@example.org", "Has another name here")
     report = export_gallery(filled, tmp_path / destination)
-    assert (report.people, report.embeddings) == (3, 603)
+    assert (report.people, report.embeddings) == (3, 123)
     progress: list[tuple[int, int]] = []
     imported = import_gallery(other, tmp_path / destination, on_rows=lambda *done: progress.append(done))
-    assert (imported.new.users, imported.new.embeddings) == (2, 603)
-    assert progress[-1] == (603, 603)
+    assert (imported.new.users, imported.new.embeddings) == (2, 123)
+    assert progress[-1] == (123, 123)
     wanted = [(email, "Has another name here" if "1" in email else n, v) for email, n, v in embeddings(filled)]
     assert embeddings(other) == wanted
     assert [row[1:] for row in attributes(other)] == [row[1:] for row in attributes(filled)]
@@ -98,9 +98,9 @@ def test_other_programs_can_read_an_export(filled: Settings, tmp_path: Path) -> 
     export_gallery(filled, tmp_path / "export.parquet")
     vectors = np.load(tmp_path / "export" / "face_db.npy")
     labels = json.loads((tmp_path / "export" / "face_db.json").read_text(encoding="utf-8"))
-    assert (vectors.dtype, vectors.shape) == (np.float32, (603, 512))
+    assert (vectors.dtype, vectors.shape) == (np.float32, (123, 512))
     assert labels["users"][:4] == ["1", "2", "3", "1"]
-    assert len(labels["users"]) == 603
+    assert len(labels["users"]) == 123
     table = pq.read_table(tmp_path / "export.parquet")
     assert table["user_email"][1].as_py() == "p1@example.org"
     assert np.array_equal(np.stack(table["embedding"].to_numpy()), vectors)
@@ -176,7 +176,7 @@ def test_a_flipped_bit_is_detected(filled: Settings, other: Settings, tmp_path: 
     if file.endswith(".json"):  # in a name, and in the owner of the first embedding
         places = [whole.index("Person «2»".encode()), whole.index(b'"users": ["1"') + 11]
     else:  # in an embedding, whose numbers remain numbers
-        places = [whole.rindex(embeddings(filled)[300][2])]
+        places = [whole.rindex(embeddings(filled)[60][2])]
     for place in places:
         damaged = bytearray(whole)
         damaged[place] ^= 2
@@ -185,7 +185,7 @@ def test_a_flipped_bit_is_detected(filled: Settings, other: Settings, tmp_path: 
             import_gallery(other, destination)
         assert embeddings(other) == []
     (tmp_path / file).write_bytes(whole)
-    assert import_gallery(other, destination).new.embeddings == 603
+    assert import_gallery(other, destination).new.embeddings == 123
 
 
 @FORMATS
@@ -202,7 +202,7 @@ def test_an_export_without_checksums_is_accepted(
         labels = json.loads(file.read_text(encoding="utf-8"))
         assert set(labels.pop("sha256")) == {"embeddings", "people"}
         file.write_text(json.dumps(labels, indent=1), encoding="utf-8-sig")
-    assert import_gallery(other, tmp_path / destination).new.embeddings == 603
+    assert import_gallery(other, tmp_path / destination).new.embeddings == 123
     assert embeddings(other) == embeddings(filled)
 
 

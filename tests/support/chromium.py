@@ -15,6 +15,16 @@ from playwright.sync_api import Browser, ConsoleMessage, Error, Page, expect, sy
 SCREENSHOTS = os.environ.get("PGFACE_TEST_ARTIFACTS")
 """The folder for screenshots. Without it none is saved, because the picture of a whole page takes a quarter second."""
 
+COUNT_PICTURES = """
+window.picturesTaken = 0;
+const toBlob = HTMLCanvasElement.prototype.toBlob;
+HTMLCanvasElement.prototype.toBlob = function (...given) {
+  window.picturesTaken += 1;
+  return toBlob.apply(this, given);
+};
+"""
+"""Counts the pictures that a page takes of its camera."""
+
 Screenshot = Callable[[str], None]
 """Saves a screenshot of a page under a name."""
 
@@ -69,6 +79,7 @@ def opened_tab(browser: Browser, *, locale: str = "en-GB") -> Iterator[Page]:
     errors: list[str] = []
     context = browser.new_context(locale=locale, permissions=["camera"], viewport={"width": 900, "height": 700})
     context.set_default_timeout(TIMEOUT)
+    context.add_init_script(COUNT_PICTURES)
     context.on("request", lambda request: None if _is_local(request.url) else elsewhere.append(request.url))
     context.on("weberror", lambda error: errors.append(str(error.error)))
     context.on("console", lambda message: errors.append(message.text) if _is_error(message) else None)
@@ -105,6 +116,11 @@ def evaluated(page: Page, script: str) -> str:
         if page.is_closed():
             raise
         return ""
+
+
+def pictures_taken(page: Page) -> int:
+    """Return how many pictures of the camera a page has taken."""
+    return int(evaluated(page, "String(window.picturesTaken)") or 0)
 
 
 def is_shown(page: Page, selector: str) -> bool:

@@ -22,8 +22,6 @@ from pgface.faces.pixels import RGBImage
 from support.moving_heads import STATIONS, path, tilted, turned
 
 WIDTH, HEIGHT = 320, 240
-MAX_STEP = 0.15
-"""The maximum of seconds that a head moves between two pictures."""
 LOOP_FRAMES = 40
 """Frames of a video that is overwritten continuously: two seconds, in which no frame repeats."""
 FRAMES_PER_SECOND = 20
@@ -36,8 +34,8 @@ ASIDE = 26.0
 """Degrees of a turn to a side, as pgface measures it. pgface requires 18."""
 UPWARDS = 18.0
 """Degrees of a look up. pgface requires 14."""
-SPEED = 35.0
-"""Degrees a second. If a page misses 0.4 seconds, the head still turns less than 15 degrees."""
+STEP = 5.0
+"""Degrees for each picture that a page takes. pgface refuses a head that turns 15 degrees between two pictures."""
 NOISE = 3.0
 """Standard deviation of the brightness of each pixel. A real camera never gives the same picture twice."""
 
@@ -76,15 +74,14 @@ class Head:
         """Turn back immediately."""
         self._degrees = 0.0
 
-    def move(self, pose: Pose, seconds: float) -> RGBImage:
-        """Turn towards a pose for some seconds, and return the picture that the camera then sees."""
+    def move(self, pose: Pose, degrees: float) -> RGBImage:
+        """Turn towards a pose by some degrees, and return the picture that the camera then sees."""
         goal = 0.0 if pose == "centre" else UPWARDS if pose == "up" else ASIDE
         if pose not in ("centre", self._turn) and self._degrees > 0:
             goal = 0.0  # turn back to the middle first
         elif pose != "centre":
             self._turn = pose
-        change = float(np.clip(goal - self._degrees, -SPEED * seconds, SPEED * seconds))
-        self._degrees += change
+        self._degrees += float(np.clip(goal - self._degrees, -degrees, degrees))
         measured = self._measured[self._turn]
         assert measured[-1][0] > goal - 1, f"the head of this photo cannot turn far enough: {self._turn}"
         return min(measured, key=lambda seen: abs(seen[0] - self._degrees))[1]
@@ -124,23 +121,27 @@ class FakeCamera:
         """
         self._write(islice(pictures, round(DURATION * FRAMES_PER_SECOND)), a_second)
 
-    def follow(self, head: Head, required: Callable[[], Pose], until: Callable[[], bool]) -> None:
+    def follow(self, head: Head, required: Callable[[], tuple[Pose, int]], until: Callable[[], bool]) -> None:
         """Let a head turn as a page requires.
+
+        The head turns only when the page has taken a picture. So it does not jump on a busy machine, whose pages take
+        fewer pictures a second. Between the pictures, this waits and leaves the processor to the page.
 
         Args:
             head: the head in front of the camera.
-            required: returns the pose that the page requires now.
+            required: returns the pose that the page requires now, and how many pictures it has taken.
             until: returns whether the login has ended.
 
         """
-        before = time.monotonic()
+        before, written = -1, 0.0
         with self.file.open("r+b", buffering=0) as file:
             while not until():
-                pose, now = required(), time.monotonic()
-                # On a busy machine the head turns more slowly, so that it does not jump.
-                picture = head.move(pose, min(now - before, MAX_STEP))
-                before = now
-                planes = _planes(picture)
+                pose, taken = required()
+                if taken == before and time.monotonic() < written + LOOP_FRAMES / FRAMES_PER_SECOND / 2:
+                    time.sleep(0.5 / FRAMES_PER_SECOND)
+                    continue
+                planes = _planes(head.move(pose, STEP if taken > max(before, 0) else 0))
+                before, written = taken, time.monotonic()
                 file.seek(len(_HEADER))
                 file.write(b"".join(self._noisy(planes) for _ in range(LOOP_FRAMES)))
 

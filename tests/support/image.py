@@ -14,6 +14,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 from support.commands import Done, without_settings
+from support.environments import link_file
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,7 +69,7 @@ def build_image(folder: Path) -> Image:
         assert f"=={installed.version}" == version, name
         for file in installed.files or ():
             if ".." not in file.parts:
-                _link(Path(str(installed.locate_file(file))), packages / file)
+                link_file(Path(str(installed.locate_file(file))), packages / file)
     _install_wheel(folder, packages)
     wheel = Path(sysconfig.get_path("purelib"))
     subprocess.run(["/bin/sh", ROOT / "deploy" / "trim.sh", packages], check=True)
@@ -87,13 +88,3 @@ def _install_wheel(folder: Path, packages: Path) -> None:
 def _not_in_wheel(folder: str, names: list[str]) -> set[str]:
     wanted = {"src", "pyproject.toml", "README.md", "LICENSE"} if Path(folder) == ROOT else set(names) - {"__pycache__"}
     return set(names) - wanted
-
-
-def _link(file: Path, to: Path) -> None:
-    if not file.is_file():  # bytecode that was not written
-        return
-    to.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(file, to)
-    except OSError:  # another file system
-        shutil.copy2(file, to)

@@ -95,7 +95,7 @@ def test_without_an_error_the_rule_of_three_limits_the_rate() -> None:
 
 def test_intervals_contain_the_true_rate_as_often_as_promised() -> None:
     threshold = np.array([0.12])
-    true = _rates(_hard_people(2_000, seed=10_000), threshold, Replicates.draw(2_000, count=2))
+    true = _rates(_hard_people(1_000, seed=10_000), threshold, Replicates.draw(1_000, count=2))
     covered = dict.fromkeys(true, 0)
     naive = 0
     runs = 120
