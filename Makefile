@@ -21,7 +21,9 @@ demo: setup
 
 # Tests start hundreds of processes that import pgface: it is compiled once, also where bytecode is not written otherwise.
 unexport PYTHONDONTWRITEBYTECODE
-PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
+# One process runs all tests of a file, which share photos and servers. The tests keep all cores busy by themselves:
+# threads of linear algebra would only wait for each other.
+PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test: setup
 	$(MAKE) -j2 lint pytest
