@@ -15,13 +15,17 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
+from pgface.database.embedded.locks import exclusive
 from pgface.errors import EmbeddedPostgresError
 
 if sys.platform != "win32":
     import pwd
 
 SYSTEM_USER = "pgface"
+_LOCK: Final = Path("/run/pgface-user.lock")
+"""Only root can write there, as only root creates users."""
 
 _log = logging.getLogger("pgface.database")
 
@@ -85,17 +89,30 @@ def _entry() -> pwd.struct_passwd | None:
 
 
 def _create() -> pwd.struct_passwd:
-    reason = "there is no useradd here"
-    if useradd := shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin"):
-        command = [useradd, "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"]
-        run = subprocess.run(
-            [*command, "--shell", "/usr/sbin/nologin", SYSTEM_USER], capture_output=True, text=True, check=False
-        )
-        reason = (run.stderr.strip() or f"useradd ended with {run.returncode}").splitlines()[-1]
-    # Another process may have created the user at the same time.
+    try:
+        # useradd checks the name before it waits for its own lock. So of two at a time, both succeed, and the second
+        # one gives the user another number.
+        with exclusive(_LOCK):
+            reason = None if _entry() else _run_useradd()
+    except OSError as error:
+        reason = f"{_LOCK}: {error.strerror}"
     if entry := _entry():
         return entry
     raise EmbeddedPostgresError(
         f"PostgreSQL does not run as root, and the system user {SYSTEM_USER} for it could not be created ({reason}). "
         "Create that user, run pgface as another user, or set PGFACE_DATABASE_URL."
     )
+
+
+def _run_useradd() -> str | None:
+    """Return the reason if it fails."""
+    useradd = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
+    if not useradd:
+        return "there is no useradd here"
+    command = [useradd, "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"]
+    run = subprocess.run(
+        [*command, "--shell", "/usr/sbin/nologin", SYSTEM_USER], capture_output=True, text=True, check=False
+    )
+    if run.returncode == 0:
+        return None
+    return (run.stderr.strip() or f"useradd ended with {run.returncode}").splitlines()[-1]
