@@ -11,11 +11,14 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, Response, ViewportSize, expect
 
 from pgface.accounts import COMMAND_LINE, Accounts, add_administrator, create_key
+from pgface.accounts.liveness_sessions import LivenessSessions
 from pgface.errors import LoginRefusedError
+from pgface.faces.liveness.models import OWN
 from pgface.galleries import Galleries
 from pgface.gallery import Gallery
 from support.chromium import opened_tab, save_screenshot
 from support.gallery_service import Service, new_gallery, serving
+from support.liveness_networks import save_constant_minifasnet
 from support.page_rules import fields_without_label, layout_faults, violations
 from support.sentences import pages as says
 
@@ -44,6 +47,8 @@ PAGES = {
     "logged-out": (ANONYMOUS, "/login?done=logged-out"),
     "login-face": (ANONYMOUS, "/login/face"),
     "register": (ANONYMOUS, "/register"),
+    "liveness": (ANONYMOUS, "/liveness/{session}"),
+    "liveness-unknown": (ANONYMOUS, "/liveness/00000000-0000-4000-8000-000000000000"),
     "problems": (ANONYMOUS, "/problems"),
     "no-page": (ANONYMOUS, "/nothing"),
     "account-new": (USER, "/account"),
@@ -84,6 +89,7 @@ def service(
     """A gallery with long names, a user without a photo, and failed attempts."""
     folder = tmp_path_factory.mktemp("service")
     with new_gallery(postgres, insightface_pack, folder) as gallery:
+        save_constant_minifasnet(gallery.settings.models_dir / OWN / "2.7_80x80_MiniFASNetV2.onnx", 0, 9, 0)
         accounts = Accounts(gallery)
         accounts.register(NEWCOMER, PASSWORD, name="Siti")
         with pytest.raises(LoginRefusedError):
@@ -117,7 +123,13 @@ def filled_in(path: str, gallery: Gallery) -> str:
     ada = gallery.user(ADA).id
     (photo, *_) = gallery.photos(ada)
     word = gallery.user("word@example.org").id
-    return path.format(ada=ada, long=gallery.user(LONG_EMAIL).id, word=word, photo=photo.id, key=1)
+    session = new_liveness_session(gallery) if "{session}" in path else None
+    return path.format(ada=ada, long=gallery.user(LONG_EMAIL).id, word=word, photo=photo.id, key=1, session=session)
+
+
+def new_liveness_session(gallery: Gallery) -> str:
+    with gallery.database.transaction() as connection:
+        return LivenessSessions(gallery).create(connection)
 
 
 @pytest.fixture(scope="module")

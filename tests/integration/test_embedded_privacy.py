@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -16,7 +17,7 @@ import psycopg
 import pytest
 from psycopg.pq import PGconn, Ping
 
-from pgface.database.embedded import cluster
+from pgface.database.embedded import cluster, user
 from pgface.database.embedded.server import EmbeddedPostgres, binaries
 from pgface.errors import EmbeddedPostgresError
 from pgface.settings import default_data_dir
@@ -339,3 +340,18 @@ def test_the_data_of_root_are_outside_of_its_home(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setenv("XDG_DATA_HOME", "/home/anna/.local/share")
     assert default_data_dir() == Path("/home/anna/.local/share/pgface")
+
+
+@as_root
+def test_the_system_user_is_created_once_by_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not Path("/usr/sbin/useradd").exists():
+        pytest.skip("there is no useradd here")
+    name = f"pgface-test-{os.getpid()}"
+    monkeypatch.setattr(user, "SYSTEM_USER", name)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            found = set(pool.map(user.server_user, [tmp_path] * 4))
+        found.add(user.server_user(tmp_path))
+        assert len(found) == 1
+    finally:
+        subprocess.run(["/usr/sbin/userdel", name], check=False, capture_output=True)

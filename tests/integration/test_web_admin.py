@@ -193,16 +193,19 @@ def test_the_number_of_queries_does_not_grow_with_the_gallery(
         queries_run.append(query)
         return execute(self, query, *arguments, **options)
 
+    def queries_of_the_page(people: int) -> int:
+        queries_run.clear()
+        assert len(names(page(admin, "gallery"))) == people
+        assert queries_run.count(queries()["select_faces_of_users"]) == 1
+        return len(queries_run)
+
     page(admin, "gallery")  # runs the queries that a process needs only once
     monkeypatch.setattr(Cursor, "execute", recorded)
     counts = []
     for people in (2, 22):
         for number in range(people - 2):
             gallery.add_user(f"{number}@example.org")
-        queries_run.clear()
-        assert len(names(page(admin, "gallery"))) == people
-        counts.append(len(queries_run))
-        assert queries_run.count(queries()["select_faces_of_users"]) == 1
+        counts.append(min(queries_of_the_page(people) for _ in range(3)))  # the service has queries of its own
     assert counts[0] == counts[1]
 
 
