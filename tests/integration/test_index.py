@@ -185,7 +185,7 @@ def test_lists_that_were_learned_from_too_few_embeddings_are_detected(database: 
     enroll_synthetic(sql_user, 20)
     by_hand = f"CREATE INDEX {NAME} ON face_embeddings USING ivfflat (embedding vector_cosine_ops) WITH (lists = 100)"
     sql_user.execute(by_hand)
-    enroll_synthetic(sql_user, 1_500, first=20)
+    enroll_synthetic(sql_user, 4_000, first=20)
     status = read_index_status(database)
     assert status.index is not None
     assert (status.index.method, status.index.options, status.index.rows_at_build) == ("ivfflat", {"lists": 100}, None)
@@ -195,10 +195,10 @@ def test_lists_that_were_learned_from_too_few_embeddings_are_detected(database: 
     assert says.LISTS_BUILT_ON_TOO_LITTLE in found[0].sentence
 
     built = build_index(database, "ivfflat")
-    assert (built.lists, built.rows) == (100, 7_600)
+    assert (built.lists, built.rows) == (100, 20_100)
     status = read_index_status(database)
     assert status.index is not None
-    assert status.index.rows_at_build == 7_600
+    assert status.index.rows_at_build == 20_100
     assert status.ivfflat_trial is not None
     assert status.ivfflat_trial.missed < status.ivfflat_trial.probes_tried / 3
     assert "pgface index build --method ivfflat" not in advised(status)
@@ -209,16 +209,16 @@ def test_lists_that_were_learned_from_too_few_embeddings_are_detected(database: 
     assert more.rank_1 is not None
     assert few.recall is not None
     assert more.recall is not None
-    assert few.rank_1.share < more.rank_1.share
+    assert few.rank_1.high < more.rank_1.low
     assert few.recall.high < more.recall.low
 
     # The gallery has doubled, or the number of lists is far from the rule.
-    sql_user.execute(f"COMMENT ON INDEX {NAME} IS 'pgface: built on 3000 rows'")
+    sql_user.execute(f"COMMENT ON INDEX {NAME} IS 'pgface: built on 10000 rows'")
     found = [advice for advice in advise_indexes(read_index_status(database)) if "build" in advice.command]
-    assert says.LISTS_LEARNED_FROM_FEWER.format(before=3_000, now=7_600) in found[0].sentence
+    assert says.LISTS_LEARNED_FROM_FEWER.format(before=10_000, now=20_100) in found[0].sentence
     build_index(database, "ivfflat", lists=20)
     found = [advice for advice in advise_indexes(read_index_status(database)) if "build" in advice.command]
-    assert says.LISTS_FAR_FROM_RULE.format(lists=20, embeddings=7_600, advised=100) in found[0].sentence
+    assert says.LISTS_FAR_FROM_RULE.format(lists=20, embeddings=20_100, advised=100) in found[0].sentence
 
 
 def test_lists_of_an_empty_gallery(database: Database, sql_user: Connection) -> None:
