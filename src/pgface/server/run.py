@@ -183,7 +183,15 @@ def _run_in_several(configuration: Config, sockets: list[socket.socket]) -> None
     from uvicorn.config import STARTUP_FAILURE
     from uvicorn.supervisors import Multiprocess
 
-    several = Multiprocess(configuration, sockets)
+    class Supervisor(Multiprocess):
+        def keep_subprocess_alive(self) -> None:
+            for process in self.processes:
+                # Only the worker keeps this end of the pipe. Otherwise the pipe would stay open when the worker is
+                # killed. The supervisor would wait for its answer until the timeout, and handle no signal meanwhile.
+                process.child_conn.close()
+            super().keep_subprocess_alive()
+
+    several = Supervisor(configuration, sockets)
     several.run()
     if any(process.exitcode == STARTUP_FAILURE for process in several.processes):
         raise _not_started()
